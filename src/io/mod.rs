@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::types::{Monotonic, TimestampMs};
 
@@ -168,8 +168,9 @@ pub struct Accepted<R, W> {
 /// The receiving half of a connection.
 #[allow(async_fn_in_trait)]
 pub trait Reader: 'static {
-    /// Fills the front of `buffer` with what has arrived, at least one byte; 0 at the end of the stream.
-    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Appends what has arrived to `buffer`, within its capacity: at least one byte, or 0 at the end of the stream. The buffer must have
+    /// spare capacity.
+    async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize>;
 }
 
 /// Whether more of the same response follows at once, so that a header and its data share a segment.
