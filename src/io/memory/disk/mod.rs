@@ -1,0 +1,514 @@
+//! One node's filesystem: calls take time, complete out of order, fail when asked to, and are interrupted by crashes.
+//!
+//! Called by `memory` and `simulation`; the fault model is in the header of `memory`. The model itself is passive: `begin` answers how
+//! long a call takes, and whoever holds the clock calls `complete` when that time has come.
+//!
+//! Invariants:
+//! 1. A call takes effect at one moment between its begin and its completion, or at a crash in between, or partly at that crash.
+//! 2. `used` is the sum of the footprints of all files that have a name or an open handle.
+
+mod content;
+mod crash;
+mod directory;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use content::Handle;
+use content::{Change, Content, Inode};
+use crash::{Survival, Toll};
+use directory::{Entry, Name, Namespace};
+
+use super::random::Random;
+use super::settings::{DiskSettings, EntryLoss};
+use super::timers::{Completer, Completion, completion};
+use super::trace::Trace;
+use crate::io::{DirEntry, OpenMode, Space};
+
+/// A kind of call, to aim a fault at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DiskCall {
+    Open,
+    Read,
+    Write,
+    Sync,
+    Truncate,
+    Allocate,
+    CreateDirectory,
+    ListDirectory,
+    SyncDirectory,
+    Rename,
+    Remove,
+}
+
+/// How a node ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crash {
+    /// The process dies, the kernel lives on: completed calls keep their effect.
+    Kill,
+    /// The machine dies: what was not synced is lost, kept or torn.
+    PowerLoss,
+}
+
+/// What happens to a call that was aimed at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskFault {
+    /// It fails with this `errno`. A write may have written a part; a sync leaves what it covered to chance, for good.
+    Fails(i32),
+    /// Its node crashes while it is in flight.
+    Crashes(Crash),
+}
+
+struct Aim {
+    call: DiskCall,
+    path_contains: String,
+    left: u64,
+    fault: DiskFault,
+}
+
+pub(super) enum Effect {
+    Open { path: PathBuf, mode: OpenMode },
+    Write { file: Arc<Handle>, position: u64, bytes: Vec<u8> },
+    Truncate { file: Arc<Handle>, len: u64 },
+    Allocate { file: Arc<Handle>, end: u64 },
+    Sync { file: Arc<Handle> },
+    CreateDirectories { path: PathBuf },
+    SyncDirectory { path: PathBuf },
+    Rename { from: PathBuf, to: PathBuf },
+    RemoveFile { path: PathBuf },
+    RemoveTree { path: PathBuf },
+}
+
+pub(super) enum Done {
+    Nothing,
+    Opened(Handle),
+}
+
+struct InFlight {
+    effect: Effect,
+    /// Changes a sync covers: those made before it was called.
+    covered: u64,
+    errno: Option<i32>,
+    reply: Completer<io::Result<Done>>,
+}
+
+/// A call under way.
+pub(super) struct Begun {
+    pub(super) call_number: u64,
+    pub(super) delay: Duration,
+    pub(super) crash: Option<Crash>,
+    pub(super) done: Completion<io::Result<Done>>,
+}
+
+/// How long a call without an effect takes, and whether it fails.
+pub(super) struct Admitted {
+    pub(super) delay: Duration,
+    pub(super) errno: Option<i32>,
+    pub(super) crash: Option<Crash>,
+}
+
+pub(super) struct Disk {
+    node: u32,
+    settings: DiskSettings,
+    random: Random,
+    trace: Rc<RefCell<Trace>>,
+    namespace: Namespace,
+    in_flight: BTreeMap<u64, InFlight>,
+    begun: u64,
+    inodes_made: u64,
+    used: u64,
+    /// Files without a name that were open when they lost it.
+    orphans: Vec<Arc<Inode>>,
+    aims: Vec<Aim>,
+    /// No call completes before: the device hangs.
+    hangs_until: u64,
+}
+
+impl Disk {
+    pub(super) fn new(node: u32, seed: u64, settings: DiskSettings, trace: Rc<RefCell<Trace>>) -> Self {
+        Self {
+            node,
+            settings,
+            random: Random::new(seed, "disk", u64::from(node)),
+            trace,
+            namespace: Namespace::new(),
+            in_flight: BTreeMap::new(),
+            begun: 0,
+            inodes_made: 0,
+            used: 0,
+            orphans: Vec::new(),
+            aims: Vec::new(),
+            hangs_until: 0,
+        }
+    }
+
+    pub(super) fn settings_mut(&mut self) -> &mut DiskSettings {
+        &mut self.settings
+    }
+
+    pub(super) fn aim(&mut self, call: DiskCall, path_contains: &str, nth: u64, fault: DiskFault) {
+        self.aims.push(Aim { call, path_contains: path_contains.to_owned(), left: nth.max(1), fault });
+    }
+
+    pub(super) fn hang_until(&mut self, at: u64) {
+        self.hangs_until = self.hangs_until.max(at);
+    }
+
+    fn record(&self, what: &'static str, first: u64, second: u64) {
+        self.trace.borrow_mut().record(what, self.node, first, second);
+    }
+
+    fn count(&self, what: &'static str, times: u64) {
+        self.trace.borrow_mut().count(what, times);
+    }
+
+    /// Decides how long a call takes and what goes wrong with it.
+    pub(super) fn admit(&mut self, call: DiskCall, path: &str) -> Admitted {
+        let (name, is_sync) = match call {
+            DiskCall::Open => ("disk.open", false),
+            DiskCall::Read => ("disk.read", false),
+            DiskCall::Write => ("disk.write", false),
+            DiskCall::Sync => ("disk.sync", true),
+            DiskCall::Truncate => ("disk.truncate", false),
+            DiskCall::Allocate => ("disk.allocate", false),
+            DiskCall::CreateDirectory => ("disk.create_directory", false),
+            DiskCall::ListDirectory => ("disk.list_directory", false),
+            DiskCall::SyncDirectory => ("disk.sync_directory", true),
+            DiskCall::Rename => ("disk.rename", false),
+            DiskCall::Remove => ("disk.remove", false),
+        };
+        let (low, high) = if is_sync { self.settings.sync_latency } else { self.settings.latency };
+        let mut delay = self.random.skewed(low.as_nanos() as u64, high.as_nanos() as u64);
+        if self.random.one_in(self.settings.stall_one_in) {
+            delay += self.random.below(self.settings.stall_max.as_nanos() as u64);
+            self.count("fault.disk_stall", 1);
+        }
+        let now = self.trace.borrow().now;
+        if self.hangs_until > now + delay {
+            delay = self.hangs_until - now;
+            self.count("fault.disk_hang", 1);
+        }
+        let failure_one_in = match call {
+            DiskCall::Write => self.settings.write_failure_one_in,
+            DiskCall::Sync | DiskCall::SyncDirectory => self.settings.sync_failure_one_in,
+            _ => 0,
+        };
+        let mut admitted = Admitted { delay: Duration::from_nanos(delay), errno: None, crash: None };
+        if self.random.one_in(failure_one_in) {
+            admitted.errno = Some(libc::EIO);
+        }
+        for aim in self.aims.iter_mut().filter(|aim| aim.call == call && path.contains(&aim.path_contains)) {
+            aim.left -= 1;
+            if aim.left == 0 {
+                match aim.fault {
+                    DiskFault::Fails(errno) => admitted.errno = Some(errno),
+                    DiskFault::Crashes(crash) => admitted.crash = Some(crash),
+                }
+            }
+        }
+        self.aims.retain(|aim| aim.left > 0);
+        self.record(name, delay, self.begun);
+        if admitted.errno.is_some() {
+            self.record("fault.disk_call_failed", 0, 0);
+        }
+        admitted
+    }
+
+    pub(super) fn begin(&mut self, call: DiskCall, path: &str, effect: Effect) -> Begun {
+        let admitted = self.admit(call, path);
+        let covered = match &effect {
+            Effect::Sync { file } => file.inode.content().changes_end(),
+            Effect::SyncDirectory { .. } => self.namespace.changes_end(),
+            _ => 0,
+        };
+        let (reply, done) = completion();
+        let call_number = self.begun;
+        self.begun += 1;
+        self.in_flight.insert(call_number, InFlight { effect, covered, errno: admitted.errno, reply });
+        Begun { call_number, delay: admitted.delay, crash: admitted.crash, done }
+    }
+
+    /// The time of a call has come: answers whom to tell what. `None` if a crash was faster.
+    pub(super) fn complete(&mut self, call_number: u64) -> Option<(Completer<io::Result<Done>>, io::Result<Done>)> {
+        let InFlight { effect, covered, errno, reply } = self.in_flight.remove(&call_number)?;
+        self.record("disk.complete", call_number, 0);
+        let result = match errno {
+            None => self.apply(effect, covered),
+            Some(errno) => {
+                self.fail(effect, covered);
+                Err(io::Error::from_raw_os_error(errno))
+            }
+        };
+        Some((reply, result))
+    }
+
+    fn apply(&mut self, effect: Effect, covered: u64) -> io::Result<Done> {
+        match effect {
+            Effect::Open { path, mode } => return self.open(&path, mode).map(Done::Opened),
+            Effect::Write { file, position, bytes } => self.write(&file.inode, position, bytes)?,
+            Effect::Truncate { file, len } => {
+                file.inode.content().change(Change::Truncate { len }, self.settings.dirty_bytes_max);
+                self.charge(&file.inode);
+            }
+            Effect::Allocate { file, end } => self.allocate(&file.inode, end)?,
+            Effect::Sync { file } => file.inode.content().settle(covered),
+            Effect::CreateDirectories { path } => drop(self.namespace.create_directories(&path, u64::MAX)?),
+            Effect::SyncDirectory { path } => {
+                let directory = self.namespace.directory(&path)?;
+                self.namespace.settle(directory, covered);
+            }
+            Effect::Rename { from, to } => {
+                let (from, to) = (self.namespace.name(&from)?, self.namespace.name(&to)?);
+                if let Some(replaced) = self.namespace.rename(from, to)? {
+                    self.orphan(replaced);
+                }
+            }
+            Effect::RemoveFile { path } => {
+                let name = self.namespace.name(&path)?;
+                match self.namespace.live.get(&name).cloned() {
+                    Some(Entry::File(inode)) => self.unlink(name, Entry::File(inode)),
+                    Some(Entry::Directory(_)) => return Err(io::ErrorKind::IsADirectory.into()),
+                    None => return Err(io::ErrorKind::NotFound.into()),
+                }
+            }
+            Effect::RemoveTree { path } => {
+                self.namespace.directory(&path)?;
+                let name = self.namespace.name(&path)?;
+                for (name, entry) in self.namespace.removal_order(&name) {
+                    self.unlink(name, entry);
+                }
+            }
+        }
+        if self.namespace.changes_len() > self.settings.dirty_entries_max {
+            self.namespace.settle_oldest(self.settings.dirty_entries_max);
+        }
+        Ok(Done::Nothing)
+    }
+
+    /// A call that was made to fail: a write leaves any prefix of itself; a failed sync leaves the pages it covered clean in the
+    /// kernel's eyes, so that no later sync writes those that did not reach the disk.
+    fn fail(&mut self, effect: Effect, covered: u64) {
+        match effect {
+            Effect::Write { file, position, mut bytes } => {
+                bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
+                let _full = self.write(&file.inode, position, bytes);
+            }
+            Effect::Sync { file } => {
+                let survival = Survival::draw(&mut self.random);
+                let mut content = file.inode.content();
+                let changes = content.take_changes(covered);
+                let mut toll = Toll::default();
+                content.durable = crash::surviving(&content.durable, &changes, survival, &mut self.random, &mut toll);
+                drop(content);
+                self.count("fault.page_never_written", toll.pages_lost);
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<Handle> {
+        let name = self.namespace.name(path)?;
+        let inode = match (self.namespace.live.get(&name), mode) {
+            (Some(Entry::Directory(_)), _) => return Err(io::ErrorKind::IsADirectory.into()),
+            (Some(Entry::File(inode)), OpenMode::CreateOrEmpty) => {
+                let inode = inode.clone();
+                inode.content().change(Change::Truncate { len: 0 }, self.settings.dirty_bytes_max);
+                self.charge(&inode);
+                inode
+            }
+            (Some(Entry::File(inode)), OpenMode::Existing | OpenMode::CreateOrKeep) => inode.clone(),
+            (None, OpenMode::Existing) => return Err(io::ErrorKind::NotFound.into()),
+            (None, OpenMode::CreateOrKeep | OpenMode::CreateOrEmpty) => {
+                self.inodes_made += 1;
+                let inode = Inode::new(self.inodes_made);
+                self.namespace.link_file(name, inode.clone());
+                inode
+            }
+        };
+        Ok(Handle::new(inode, path.to_string_lossy().into_owned()))
+    }
+
+    fn write(&mut self, inode: &Arc<Inode>, position: u64, mut bytes: Vec<u8>) -> io::Result<()> {
+        let room = self.space().free;
+        let mut content = inode.content();
+        let fitting = content.fitting(position, bytes.len() as u64, room);
+        let is_whole = fitting == bytes.len() as u64;
+        bytes.truncate(fitting as usize);
+        content.change(Change::Write { position, bytes }, self.settings.dirty_bytes_max);
+        drop(content);
+        self.charge(inode);
+        if is_whole {
+            return Ok(());
+        }
+        self.record("fault.no_space", inode.id, fitting);
+        Err(io::Error::from_raw_os_error(libc::ENOSPC))
+    }
+
+    fn allocate(&mut self, inode: &Arc<Inode>, end: u64) -> io::Result<()> {
+        let room = self.space().free;
+        let mut content = inode.content();
+        let before = content.allocated;
+        content.allocated = before.max(end);
+        if content.footprint().saturating_sub(content.charged) > room {
+            content.allocated = before;
+            drop(content);
+            self.record("fault.no_space", inode.id, 0);
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        drop(content);
+        self.charge(inode);
+        Ok(())
+    }
+
+    fn charge(&mut self, inode: &Inode) {
+        let mut content = inode.content();
+        let footprint = content.footprint();
+        self.used = self.used + footprint - content.charged;
+        content.charged = footprint;
+    }
+
+    fn unlink(&mut self, name: Name, entry: Entry) {
+        if let Entry::File(inode) = &entry {
+            self.orphan(inode.clone());
+        }
+        self.namespace.unlink(name, entry);
+    }
+
+    fn orphan(&mut self, inode: Arc<Inode>) {
+        self.orphans.push(inode);
+        self.free_closed_orphans();
+    }
+
+    fn free_closed_orphans(&mut self) {
+        let used = &mut self.used;
+        self.orphans.retain(|inode| {
+            if !inode.is_open() {
+                let mut content = inode.content();
+                *used -= content.charged;
+                content.charged = 0;
+            }
+            inode.is_open()
+        });
+    }
+
+    pub(super) fn space(&mut self) -> Space {
+        self.free_closed_orphans();
+        let total = self.settings.capacity;
+        Space { free: total.saturating_sub(self.used), total }
+    }
+
+    pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let directory = self.namespace.directory(path)?;
+        let entry = |(name, entry): (&String, &Entry)| {
+            let len = match entry {
+                Entry::File(inode) => inode.content().live.len,
+                Entry::Directory(_) => 0,
+            };
+            DirEntry { name: name.clone(), kind: entry.kind(), len }
+        };
+        Ok(self.namespace.live.entries(directory).map(entry).collect())
+    }
+
+    pub(super) fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.namespace.live.get(&self.namespace.name(path)?) {
+            Some(Entry::File(inode)) => {
+                let content = inode.content();
+                Ok(content.live.read(0, content.live.len as usize))
+            }
+            Some(Entry::Directory(_)) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The node has ended, and its tasks are gone: decides what became of calls in flight and, without power, of what was not synced.
+    pub(super) fn crash(&mut self, crash: Crash) {
+        let mut interrupted: Vec<(u64, InFlight)> = std::mem::take(&mut self.in_flight).into_iter().collect();
+        while !interrupted.is_empty() {
+            let (_, call) = interrupted.swap_remove(self.random.below(interrupted.len() as u64) as usize);
+            self.interrupt(call);
+        }
+        self.aims.clear();
+        self.hangs_until = 0;
+        if crash == Crash::PowerLoss {
+            self.lose_power();
+        }
+    }
+
+    fn interrupt(&mut self, call: InFlight) {
+        let fate = self.random.below(3);
+        if fate == 0 || call.errno.is_some() {
+            self.count("crash.call_not_done", 1);
+            return;
+        }
+        match call.effect {
+            Effect::Write { file, position, mut bytes } if fate == 1 => {
+                bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
+                self.record("crash.write_torn", call.covered, bytes.len() as u64);
+                let _full = self.write(&file.inode, position, bytes);
+            }
+            Effect::CreateDirectories { path } if fate == 1 => {
+                let most = self.random.below(path.components().count() as u64 + 1);
+                let _refused = self.namespace.create_directories(&path, most);
+                self.count("crash.call_half_done", 1);
+            }
+            Effect::RemoveTree { path } if fate == 1 => {
+                if let Ok(name) = self.namespace.name(&path) {
+                    let order = self.namespace.removal_order(&name);
+                    let most = self.random.below(order.len() as u64 + 1) as usize;
+                    for (name, entry) in order.into_iter().take(most) {
+                        self.unlink(name, entry);
+                    }
+                    self.count("crash.call_half_done", 1);
+                }
+            }
+            effect => {
+                let _refused = self.apply(effect, call.covered);
+                self.count("crash.call_done", 1);
+            }
+        }
+    }
+
+    fn lose_power(&mut self) {
+        let survival = Survival::draw(&mut self.random);
+        let in_order = match self.settings.entry_loss {
+            EntryLoss::Prefix => true,
+            EntryLoss::Subset => false,
+            EntryLoss::Either => self.random.one_in(2),
+        };
+        let count = self.namespace.changes_len();
+        let chosen: Vec<bool> = if in_order {
+            let kept = survival.prefix(&mut self.random, count);
+            (0..count).map(|index| index < kept).collect()
+        } else {
+            (0..count).map(|_| survival.one(&mut self.random)).collect()
+        };
+        let kept = self.namespace.lose(chosen);
+        self.count("crash.entry_kept", kept);
+        self.count("crash.entry_lost", count as u64 - kept);
+
+        let mut toll = Toll::default();
+        self.used = 0;
+        self.orphans.clear();
+        for inode in self.namespace.live.files(directory::ROOT).into_values() {
+            let mut content = inode.content();
+            let end = content.changes_end();
+            let changes = content.take_changes(end);
+            let survivor = crash::surviving(&content.durable, &changes, survival, &mut self.random, &mut toll);
+            let allocated = if self.random.one_in(2) { content.allocated } else { 0 };
+            *content = Content::synced(survivor, allocated);
+            content.charged = content.footprint();
+            self.used += content.charged;
+        }
+        self.count("crash.page_kept", toll.pages_kept);
+        self.count("crash.page_lost", toll.pages_lost);
+        self.count("crash.page_torn", toll.pages_torn);
+        self.count("crash.page_stale_within_length", toll.pages_stale);
+        self.count("crash.length_lost", toll.lengths_lost);
+        self.record("crash.power_lost", self.used, kept);
+    }
+}
