@@ -1,0 +1,47 @@
+//! The cluster's first records, and brokers that register.
+
+use super::{Decision, Refused, code};
+use crate::metadata::image::MetadataImage;
+use crate::metadata::record::{Broker, BrokerState, Endpoint, Record};
+use crate::types::{BrokerEpoch, NodeId, TopicId};
+
+/// A broker as it announces itself at its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Registration {
+    pub node: NodeId,
+    /// Drawn at each start of the process.
+    pub incarnation: TopicId,
+    pub shard_count: u16,
+    pub endpoints: Vec<Endpoint>,
+    pub rack: Option<String>,
+}
+
+/// Records that make an empty log this cluster's and finalize these features. For a log that has them already there are none; one that
+/// belongs to another cluster is refused.
+pub fn found_cluster(image: &MetadataImage, id: &str, features: &[(&str, i16)]) -> Result<Vec<Record>, Refused> {
+    let mut records = vec![];
+    match image.cluster_id() {
+        Some(current) if **current != *id => {
+            return Err(Refused::new(code::INCONSISTENT_CLUSTER_ID, format!("Expected cluster ID {current}, but got cluster ID {id}")));
+        }
+        Some(_) => {}
+        None => records.push(Record::Cluster { id: id.to_owned() }),
+    }
+    let current = image.features();
+    let changed = features.iter().filter(|(name, level)| current.levels.get(*name).copied().unwrap_or(0) != *level);
+    records.extend(changed.map(|&(name, level)| Record::Feature { name: name.to_owned(), level, epoch: current.epoch + 1 }));
+    Ok(records)
+}
+
+/// Registers a broker under a new epoch: the log's end, so that epochs only grow. The same incarnation keeps the epoch it has.
+pub fn register_broker(image: &MetadataImage, registration: &Registration) -> Decision<BrokerEpoch> {
+    let Registration { node, incarnation, shard_count, endpoints, rack } = registration.clone();
+    if let Some(current) = image.broker(node)
+        && current.incarnation == incarnation
+    {
+        return Decision { records: vec![], answer: current.broker_epoch };
+    }
+    let broker_epoch = BrokerEpoch(image.version());
+    let broker = Broker { node, incarnation, broker_epoch, shard_count, endpoints, rack, state: BrokerState::Active };
+    Decision { records: vec![Record::Broker(broker)], answer: broker_epoch }
+}

@@ -1,0 +1,162 @@
+//! Config overrides.
+
+use std::collections::BTreeSet;
+
+use super::{ConfigRules, Decision, Refused, code};
+use crate::metadata::image::{MetadataImage, Overrides};
+use crate::metadata::record::{Record, Resource};
+
+/// What to do with one key (KIP-339).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigEdit {
+    pub key: String,
+    pub change: ConfigChange,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigChange {
+    Set(String),
+    Delete,
+    /// Adds entries to a list, those it has already left out.
+    Append(String),
+    /// Takes entries out of a list.
+    Subtract(String),
+}
+
+/// Edits of one resource.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alteration<E> {
+    pub resource: Resource,
+    pub edits: Vec<E>,
+}
+
+/// Longest value, in UTF-16 units as Kafka counts them.
+const VALUE_LEN_MAX: usize = 32_767;
+
+type Answers = Vec<(Resource, Result<(), Refused>)>;
+
+/// Edits key by key (IncrementalAlterConfigs). A resource is altered wholly or not at all.
+pub fn alter_configs(image: &MetadataImage, alterations: &[Alteration<ConfigEdit>], rules: &dyn ConfigRules) -> Decision<Answers> {
+    decide(image, alterations, |resource, edits| {
+        let current = image.config(resource);
+        let mut wanted = current.clone();
+        let mut touched = BTreeSet::new();
+        for edit in edits {
+            touched.insert(edit.key.as_str());
+            match edited(resource, current.get(&edit.key), edit, rules)? {
+                Some(value) => wanted.insert(edit.key.clone(), value),
+                None => wanted.remove(&edit.key),
+            };
+        }
+        let values = touched.iter().filter_map(|key| wanted.get(*key)).map(String::as_str);
+        check(resource, &wanted, values, rules)?;
+        Ok(differences(resource, current, &wanted, &touched))
+    })
+}
+
+/// Replaces all overrides of each resource (AlterConfigs): a key that is not named goes back to its default.
+pub fn replace_configs(
+    image: &MetadataImage,
+    alterations: &[Alteration<(String, String)>],
+    rules: &dyn ConfigRules,
+) -> Decision<Answers> {
+    decide(image, alterations, |resource, edits| {
+        let current = image.config(resource);
+        let wanted: Overrides = edits.iter().cloned().collect();
+        check(resource, &wanted, wanted.values().map(String::as_str), rules)?;
+        let touched = wanted.keys().chain(current.keys()).map(String::as_str).collect();
+        Ok(differences(resource, current, &wanted, &touched))
+    })
+}
+
+fn decide<E>(
+    image: &MetadataImage,
+    alterations: &[Alteration<E>],
+    plan: impl Fn(&Resource, &[E]) -> Result<Vec<Record>, Refused>,
+) -> Decision<Answers> {
+    let mut seen = BTreeSet::new();
+    let duplicates: BTreeSet<&Resource> = alterations.iter().map(|a| &a.resource).filter(|resource| !seen.insert(*resource)).collect();
+    let mut answered = BTreeSet::new();
+    let mut decision = Decision { records: vec![], answer: vec![] };
+    for Alteration { resource, edits } in alterations {
+        if !answered.insert(resource) {
+            continue;
+        }
+        let result = if duplicates.contains(resource) {
+            Err(Refused::new(code::INVALID_REQUEST, "Duplicate resource."))
+        } else {
+            exists(image, resource).and_then(|()| plan(resource, edits)).map(|records| decision.records.extend(records))
+        };
+        decision.answer.push((resource.clone(), result));
+    }
+    decision
+}
+
+fn exists(image: &MetadataImage, resource: &Resource) -> Result<(), Refused> {
+    match resource {
+        Resource::Topic(name) if image.topic_by_name(name.as_str()).is_none() => {
+            Err(Refused::new(code::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{name}' does not exist.")))
+        }
+        Resource::Broker(Some(node)) if image.broker(*node).is_none() => {
+            Err(Refused::new(code::BROKER_ID_NOT_REGISTERED, format!("No broker with id {node} found.")))
+        }
+        Resource::Topic(_) | Resource::Broker(_) | Resource::Group(_) | Resource::ClientMetrics(_) => Ok(()),
+    }
+}
+
+/// The value after the edit; `None` if there is none.
+fn edited(resource: &Resource, current: Option<&String>, edit: &ConfigEdit, rules: &dyn ConfigRules) -> Result<Option<String>, Refused> {
+    let list = |operation: &str| match rules.list_default(resource, &edit.key) {
+        Some(default) => Ok(entries(current.unwrap_or(&default)).map(str::to_owned).collect::<Vec<_>>()),
+        None => {
+            let text = format!("Can't {operation} to key {} because its type is not LIST.", edit.key);
+            Err(Refused::new(code::INVALID_CONFIG, text))
+        }
+    };
+    Ok(match &edit.change {
+        ConfigChange::Set(value) => Some(value.clone()),
+        ConfigChange::Delete => None,
+        ConfigChange::Append(value) => {
+            let mut list = list("APPEND")?;
+            for entry in entries(value) {
+                if !list.iter().any(|present| present == entry) {
+                    list.push(entry.to_owned());
+                }
+            }
+            Some(list.join(","))
+        }
+        ConfigChange::Subtract(value) => {
+            let mut list = list("SUBTRACT")?;
+            list.retain(|present| !entries(value).any(|entry| entry == present));
+            Some(list.join(","))
+        }
+    })
+}
+
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter(|entry| !entry.is_empty())
+}
+
+/// Whether the overrides may stand; `values` are the new ones among them.
+pub(super) fn check<'a>(
+    resource: &Resource,
+    overrides: &Overrides,
+    mut values: impl Iterator<Item = &'a str>,
+    rules: &dyn ConfigRules,
+) -> Result<(), Refused> {
+    if values.any(|value| value.encode_utf16().count() > VALUE_LEN_MAX) {
+        let text = format!("The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LEN_MAX} bytes.");
+        return Err(Refused::new(code::INVALID_CONFIG, text));
+    }
+    rules.validate(resource, overrides).map_err(|text| Refused::new(code::INVALID_CONFIG, text))
+}
+
+/// Records for those of the touched keys whose value changes. A broker's keys are written all the same: setting one again is how an
+/// operator makes a broker read a file anew.
+fn differences(resource: &Resource, current: &Overrides, wanted: &Overrides, touched: &BTreeSet<&str>) -> Vec<Record> {
+    let rewrites = matches!(resource, Resource::Broker(_));
+    let changed = touched.iter().filter(|&&key| rewrites || current.get(key) != wanted.get(key));
+    changed
+        .map(|&key| Record::Config { resource: resource.clone(), key: key.to_owned(), value: wanted.get(key).cloned() })
+        .collect()
+}

@@ -1,0 +1,86 @@
+//! What the controller decides: pure functions from an image and a request to records and an answer. Nothing is changed here; the caller
+//! appends the records (or, for a validate-only request, drops them) and then gives the answer.
+//!
+//! Called by whoever hosts the controller; calls `image`, `record`. Time, randomness and identity are arguments.
+//!
+//! Invariants:
+//! 1. The records of a decision apply to the image it was made on.
+//! 2. Rules, their order and the texts of refusals are those of Apache Kafka 4.3, since clients and tools show them to people.
+//!
+//! KIPs: 4 and 525 (topics by the wire), 195 (more partitions), 226 and 339 (configs), 464 (defaults), 516 (topic ids), 730 (producer ids).
+
+use super::image::Overrides;
+use super::record::{Record, Resource};
+
+mod brokers;
+mod configs;
+mod deletion;
+mod partitions;
+mod placement;
+mod producer_ids;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+pub use brokers::{Registration, found_cluster, register_broker};
+pub use configs::{Alteration, ConfigChange, ConfigEdit, alter_configs, replace_configs};
+pub use deletion::{DeleteAnswer, DeleteTopic, Deletion, delete_topics};
+pub use partitions::{CreatePartitions, create_partitions};
+pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock, allocate_producer_ids};
+pub use topics::{Assignment, CreateTopic, CreatedTopic, Defaults, create_topics, is_internal, validate_topic_name};
+
+/// Records to append as one batch, and what to answer once they are committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision<T> {
+    pub records: Vec<Record>,
+    pub answer: T,
+}
+
+/// A wire error and the text that goes with it, if Kafka sends one.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{}", .message.as_deref().unwrap_or("refused"))]
+pub struct Refused {
+    pub code: i16,
+    pub message: Option<String>,
+}
+
+impl Refused {
+    fn new(code: i16, message: impl Into<String>) -> Self {
+        Self { code, message: Some(message.into()) }
+    }
+
+    fn silent(code: i16) -> Self {
+        Self { code, message: None }
+    }
+}
+
+/// One answer per name, in the order of the request.
+pub type Named<T> = (String, Result<T, Refused>);
+
+/// What the configuration table knows and a decision asks.
+pub trait ConfigRules {
+    /// Whether these overrides may stand together; the text says why not.
+    fn validate(&self, resource: &Resource, overrides: &Overrides) -> Result<(), String>;
+    /// The default of a key that holds a list (empty text if it has none); `None` if the key is not a list.
+    fn list_default(&self, resource: &Resource, key: &str) -> Option<String>;
+}
+
+/// Wire error codes that decisions give.
+pub mod code {
+    pub const UNKNOWN_SERVER_ERROR: i16 = -1;
+    pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+    pub const INVALID_TOPIC: i16 = 17;
+    pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+    pub const INVALID_PARTITIONS: i16 = 37;
+    pub const INVALID_REPLICATION_FACTOR: i16 = 38;
+    pub const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
+    pub const INVALID_CONFIG: i16 = 40;
+    pub const INVALID_REQUEST: i16 = 42;
+    pub const POLICY_VIOLATION: i16 = 44;
+    pub const TOPIC_DELETION_DISABLED: i16 = 73;
+    pub const STALE_BROKER_EPOCH: i16 = 77;
+    pub const UNKNOWN_TOPIC_ID: i16 = 100;
+    pub const BROKER_ID_NOT_REGISTERED: i16 = 102;
+    pub const INCONSISTENT_CLUSTER_ID: i16 = 104;
+}

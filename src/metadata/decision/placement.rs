@@ -1,0 +1,122 @@
+//! Which brokers hold a partition. Brokers form a ring in which racks alternate; partition after partition starts one broker further, so
+//! that leaders spread evenly, and takes its other replicas from racks it does not have yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Refused, code};
+use crate::metadata::image::MetadataImage;
+use crate::metadata::record::{Broker, BrokerState};
+use crate::types::NodeId;
+
+/// Replicas in preference order, and those of them in sync at the start; the first in sync leads.
+pub(super) struct Placement {
+    pub replicas: Vec<NodeId>,
+    pub isr: Vec<NodeId>,
+}
+
+/// Places `count` partitions from index `first` on. `start` is any number: where on the ring partition 0 begins.
+pub(super) fn place(image: &MetadataImage, first: usize, count: usize, factor: i16, start: u64) -> Result<Vec<Placement>, Refused> {
+    let refuse = |text: String| Refused::new(code::INVALID_REPLICATION_FACTOR, text);
+    let unable = |reason: String| refuse(format!("Unable to replicate the partition {factor} time(s): {reason}"));
+    let wanted = match usize::try_from(factor) {
+        Ok(wanted) if wanted > 0 => wanted,
+        _ => return Err(unable(format!("Invalid replication factor {factor}: the replication factor must be positive."))),
+    };
+    let active = ring(image, BrokerState::Active);
+    if active.is_empty() {
+        return Err(unable("All brokers are currently fenced, or have all their log directories cordoned.".to_owned()));
+    }
+    let registered = image.brokers().len();
+    if wanted > registered {
+        return Err(unable(format!(
+            "The target replication factor of {factor} cannot be reached because only {registered} broker(s) are registered or some \
+             brokers have all their log directories cordoned."
+        )));
+    }
+    let fenced = ring(image, BrokerState::Fenced);
+    let start = (start % active.len() as u64) as usize;
+    let placed = (first..first.saturating_add(count)).map(|index| {
+        let mut replicas = take(&active, start, index, wanted);
+        let isr = replicas.clone();
+        if !fenced.is_empty() {
+            replicas.extend(take(&fenced, start, index, wanted - isr.len()));
+        }
+        Placement { replicas, isr }
+    });
+    Ok(placed.collect())
+}
+
+/// Brokers in this state, racks alternating; those without a rack are each a rack of their own.
+fn ring(image: &MetadataImage, state: BrokerState) -> Vec<&Broker> {
+    let mut racks: BTreeMap<(Option<&str>, Option<NodeId>), Vec<&Broker>> = BTreeMap::new();
+    for broker in image.brokers().filter(|broker| broker.state == state) {
+        let rack = broker.rack.as_deref();
+        let alone = rack.is_none().then_some(broker.node);
+        racks.entry((rack, alone)).or_default().push(broker);
+    }
+    let longest = racks.values().map(Vec::len).max().unwrap_or(0);
+    (0..longest).flat_map(|position| racks.values().filter_map(move |rack| rack.get(position).copied())).collect()
+}
+
+/// Up to `wanted` brokers of a ring for the partition of this index.
+fn take(ring: &[&Broker], start: usize, index: usize, wanted: usize) -> Vec<NodeId> {
+    let len = ring.len();
+    let wanted = wanted.min(len);
+    if wanted == 0 {
+        return vec![];
+    }
+    let leader = (start + index) % len;
+    // Each lap around the ring pairs a leader with other followers, so that one broker's loss loads all others.
+    let lap = index / len;
+    let followers: Vec<usize> = (0..len - 1).map(|step| (leader + 1 + (step + lap) % (len - 1)) % len).collect();
+    let mut chosen = vec![leader];
+    let mut racks: BTreeSet<&str> = ring[leader].rack.as_deref().into_iter().collect();
+    for &follower in &followers {
+        let new_rack = ring[follower].rack.as_deref().is_none_or(|rack| racks.insert(rack));
+        if chosen.len() < wanted && new_rack {
+            chosen.push(follower);
+        }
+    }
+    for &follower in &followers {
+        if chosen.len() < wanted && !chosen.contains(&follower) {
+            chosen.push(follower);
+        }
+    }
+    chosen.into_iter().map(|position| ring[position].node).collect()
+}
+
+/// Checks replicas that somebody chose. `factor` is how many the partitions before had.
+pub(super) fn by_hand(image: &MetadataImage, partition: i32, replicas: &[NodeId], factor: Option<usize>) -> Result<Placement, Refused> {
+    let refuse = |text: String| Refused::new(code::INVALID_REPLICA_ASSIGNMENT, text);
+    if replicas.is_empty() {
+        return Err(refuse("The manual partition assignment includes an empty replica list.".to_owned()));
+    }
+    let mut sorted = replicas.to_vec();
+    sorted.sort_unstable();
+    let mut previous = None;
+    for node in sorted {
+        if image.broker(node).is_none() {
+            return Err(refuse(format!("The manual partition assignment includes broker {node}, but no such broker is registered.")));
+        }
+        if previous.replace(node) == Some(node) {
+            return Err(refuse(format!("The manual partition assignment includes the broker {node} more than once.")));
+        }
+    }
+    if let Some(factor) = factor
+        && factor != replicas.len()
+    {
+        return Err(refuse(format!(
+            "The manual partition assignment includes a partition with {} replica(s), but this is not consistent with previous \
+             partitions, which have {factor} replica(s).",
+            replicas.len()
+        )));
+    }
+    let is_active = |node: &NodeId| image.broker(*node).is_some_and(|broker| broker.state == BrokerState::Active);
+    let isr: Vec<NodeId> = replicas.iter().copied().filter(is_active).collect();
+    if isr.is_empty() {
+        return Err(refuse(format!(
+            "All brokers specified in the manual partition assignment for partition {partition} are fenced or in controlled shutdown."
+        )));
+    }
+    Ok(Placement { replicas: replicas.to_vec(), isr })
+}
