@@ -1,0 +1,53 @@
+//! Deliberate defects, compiled in only with the feature `planted-bugs`: the simulator plants one at a time and must find it, which
+//! proves that its checks see what they claim to see.
+//!
+//! Called at the one line where each rule lives; set by the simulator. Lives on the thread that runs the simulation.
+//!
+//! Invariants:
+//! 1. Without the feature [`is`] is a constant `false`, so that a release build holds no trace of a defect.
+
+/// A rule of the log that can be broken on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// The log end passes a batch as soon as it is queued.
+    AckBeforeCompletion,
+    /// The log end passes a write that completed although an earlier one has not.
+    EndOverHole,
+    /// Recovery leaves what follows the last whole batch in the file.
+    TornTailServed,
+    /// A created or renamed segment's directory entry is not made durable.
+    NoDirectorySync,
+    /// Index entries are written for batches that are not on disk yet.
+    IndexAheadOfLog,
+    /// A truncation takes one batch more than it was asked to.
+    TruncatePastHighWatermark,
+    /// The recovery point moves over data that was never flushed.
+    RecoveryPointAheadOfFlush,
+}
+
+#[cfg(feature = "planted-bugs")]
+mod switch {
+    use super::Bug;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Breaks one rule on this thread from now on, or none.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    pub fn is(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use switch::{is, plant};
+
+#[cfg(not(feature = "planted-bugs"))]
+pub const fn is(_bug: Bug) -> bool {
+    false
+}

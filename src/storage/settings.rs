@@ -1,0 +1,76 @@
+//! What a log is told by its topic's configuration and the broker's: sizes and ages, already checked by `config`.
+//!
+//! Called by `partition` and `shard`, which build it from configuration; read by every procedure of `log`. May be replaced while the log
+//! is in use (`Log::configure`).
+
+/// Settings of one partition's log. Each field names the Kafka property it comes from, or `ottla.` where there is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogSettings {
+    /// `segment.bytes`.
+    pub segment_bytes: u32,
+    /// `segment.ms`.
+    pub segment_ms: u64,
+    /// `segment.jitter.ms`: each segment's age limit is shortened by up to this much, so that partitions do not all roll at once.
+    pub segment_jitter_ms: u64,
+    /// `index.interval.bytes`: bytes of log between two index entries.
+    pub index_interval_bytes: u32,
+    /// `segment.index.bytes`: a segment whose index has grown to this is rolled.
+    pub segment_index_bytes: u32,
+    /// `retention.ms`; `None` is "for ever".
+    pub retention_ms: Option<u64>,
+    /// `retention.bytes`; `None` is "any size".
+    pub retention_bytes: Option<u64>,
+    /// `cleanup.policy` contains `delete`.
+    pub delete_enabled: bool,
+    /// `cleanup.policy` contains `compact`: offsets may have gaps.
+    pub compact: bool,
+    /// `flush.messages`; `u64::MAX` is "never".
+    pub flush_messages: u64,
+    /// `flush.ms`; `None` is "never".
+    pub flush_ms: Option<u64>,
+    /// `file.delete.delay.ms`: how long a deleted segment's files stay, renamed.
+    pub file_delete_delay_ms: u64,
+    /// `ottla.`: writes of one log under way at once.
+    pub appends_in_flight_max: usize,
+    /// `ottla.`: bytes that one write gathers.
+    pub append_window_bytes: usize,
+    /// `ottla.`: largest step in which space is allocated ahead of the writer; 0 allocates none.
+    pub allocate_step_bytes: u64,
+    /// `ottla.recovery.bytes.max`: bytes that a restart after a crash may have to read again; beyond it the log is flushed.
+    pub recovery_bytes_max: u64,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: u64,
+}
+
+impl Default for LogSettings {
+    /// Kafka's defaults, and ours for what Kafka does not have.
+    fn default() -> Self {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * DAY_MS,
+            segment_jitter_ms: 0,
+            index_interval_bytes: 4096,
+            segment_index_bytes: 10 << 20,
+            retention_ms: Some(7 * DAY_MS),
+            retention_bytes: None,
+            delete_enabled: true,
+            compact: false,
+            flush_messages: u64::MAX,
+            flush_ms: None,
+            file_delete_delay_ms: 60_000,
+            appends_in_flight_max: 4,
+            append_window_bytes: 1 << 20,
+            allocate_step_bytes: 64 << 20,
+            recovery_bytes_max: 1 << 30,
+            producer_id_expiration_ms: DAY_MS,
+        }
+    }
+}
+
+impl LogSettings {
+    /// Whether an append must be flushed by count or by age.
+    pub fn flushes_appends(&self) -> bool {
+        self.flush_messages != u64::MAX || self.flush_ms.is_some()
+    }
+}
