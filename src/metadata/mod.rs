@@ -21,5 +21,7 @@
 
 pub mod batch;
 pub mod decision;
+pub mod file;
+pub mod home;
 pub mod image;
 pub mod record;

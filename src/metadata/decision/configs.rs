@@ -55,11 +55,7 @@ pub fn alter_configs(image: &MetadataImage, alterations: &[Alteration<ConfigEdit
 }
 
 /// Replaces all overrides of each resource (AlterConfigs): a key that is not named goes back to its default.
-pub fn replace_configs(
-    image: &MetadataImage,
-    alterations: &[Alteration<(String, String)>],
-    rules: &dyn ConfigRules,
-) -> Decision<Answers> {
+pub fn replace_configs(image: &MetadataImage, alterations: &[Alteration<(String, String)>], rules: &dyn ConfigRules) -> Decision<Answers> {
     decide(image, alterations, |resource, edits| {
         let current = image.config(resource);
         let wanted: Overrides = edits.iter().cloned().collect();
@@ -156,7 +152,5 @@ pub(super) fn check<'a>(
 fn differences(resource: &Resource, current: &Overrides, wanted: &Overrides, touched: &BTreeSet<&str>) -> Vec<Record> {
     let rewrites = matches!(resource, Resource::Broker(_));
     let changed = touched.iter().filter(|&&key| rewrites || current.get(key) != wanted.get(key));
-    changed
-        .map(|&key| Record::Config { resource: resource.clone(), key: key.to_owned(), value: wanted.get(key).cloned() })
-        .collect()
+    changed.map(|&key| Record::Config { resource: resource.clone(), key: key.to_owned(), value: wanted.get(key).cloned() }).collect()
 }

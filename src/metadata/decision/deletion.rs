@@ -29,11 +29,7 @@ pub struct DeleteAnswer {
 }
 
 /// Decides all topics of a request. `Err` refuses the whole request.
-pub fn delete_topics(
-    image: &MetadataImage,
-    topics: &[DeleteTopic],
-    deletion: Deletion,
-) -> Result<Decision<Vec<DeleteAnswer>>, Refused> {
+pub fn delete_topics(image: &MetadataImage, topics: &[DeleteTopic], deletion: Deletion) -> Result<Decision<Vec<DeleteAnswer>>, Refused> {
     if deletion == Deletion::Disabled {
         return Err(Refused::new(code::TOPIC_DELETION_DISABLED, "Topic deletion is disabled."));
     }

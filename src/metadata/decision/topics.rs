@@ -153,8 +153,7 @@ fn plan(
     }
     let name = TopicName::new(&topic.name);
     let configs = creation_configs(&name, &topic.configs, rules)?;
-    let partitions =
-        if topic.assignments.is_empty() { placed(image, topic, defaults, draw)? } else { assigned(image, topic)? };
+    let partitions = if topic.assignments.is_empty() { placed(image, topic, defaults, draw)? } else { assigned(image, topic)? };
     Ok(Plan { name, partitions, configs })
 }
 
