@@ -324,7 +324,10 @@ impl Change {
                 created.push(id);
                 self.configs.remove(&Resource::Topic(topic.name.clone()));
                 if let Some(name) = metric_name(topic.name.as_str()) {
-                    self.next.topics_by_metric_name.entry(name).or_default().push(topic.name.clone());
+                    let names = self.next.topics_by_metric_name.entry(name).or_default();
+                    // In order, whatever the order of creation: a snapshot does not tell that.
+                    let place = names.partition_point(|other| *other < topic.name);
+                    names.insert(place, topic.name.clone());
                 }
             }
             self.next.topics_by_name.insert(topic.name.clone(), topic.clone());

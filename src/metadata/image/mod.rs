@@ -20,7 +20,7 @@ mod apply;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{ApplyError, Delta};
+pub use apply::{ApplyError, Delta, Misfit};
 
 /// Overrides of one resource.
 pub type Overrides = BTreeMap<String, String>;
