@@ -1,1 +1,242 @@
-//! (to come)
+//! The real outside world: io_uring files and sockets of the glommio runtime, `sendfile`, one executor per shard.
+//!
+//! Called by `cli::serve`, which starts the shards, and through [`World`] by everything else; calls glommio and the kernel. A
+//! [`GlommioWorld`] lives on its shard.
+//!
+//! ```text
+//!   shards        one executor per cpu            termination   SIGTERM and SIGINT as a future
+//!   file          reads, writes, sync             append        the ways a write reaches the page cache
+//!   socket        listener, reader, writer        transfer      sendfile that waits for nobody
+//!   descriptor    a file that crosses shards      residency     what is in the page cache
+//!   probe         what this machine allows        kernel        system calls: all `unsafe` of the crate
+//! ```
+//!
+//! Invariants:
+//! 1. A shard's thread waits only where it parks: no call made on it sleeps in the kernel, except for appends whose path is
+//!    [`AppendPath::Inline`], by choice.
+//! 2. The runtime stays behind this module: nothing above names it.
+
+use std::cell::RefCell;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ::glommio::{Latency, Shares, TaskQueueHandle};
+
+use crate::io::{DirEntry, EntryKind, OpenMode, Space, Urgency, World};
+use crate::types::{Monotonic, TimestampMs};
+
+mod append;
+mod descriptor;
+mod file;
+mod kernel;
+pub mod probe;
+mod residency;
+mod shards;
+mod socket;
+mod termination;
+mod transfer;
+
+pub use append::AppendPath;
+pub use descriptor::SharedFile;
+pub use file::GlommioFile;
+pub use probe::DeviceTraits;
+pub use residency::Residency;
+pub use shards::{Settings, StartError, placements, start_shards, usable_cpus};
+pub use socket::{GlommioListener, GlommioReader, GlommioWriter};
+pub use termination::{Termination, termination};
+
+/// The longest a foreground task runs before others get their turn.
+const FOREGROUND_TURN: Duration = Duration::from_millis(1);
+/// Shares of the shard: background work gets a twentieth while there is foreground work.
+const FOREGROUND_SHARES: usize = 1000;
+const BACKGROUND_SHARES: usize = 50;
+
+/// Random words fetched from the kernel at a time.
+const RANDOM_WORDS: usize = 32;
+
+/// One shard's handle on the machine.
+#[derive(Clone)]
+pub struct GlommioWorld(Rc<Shard>);
+
+struct Shard {
+    foreground: TaskQueueHandle,
+    background: TaskQueueHandle,
+    settings: Settings,
+    random: RefCell<Vec<u64>>,
+}
+
+impl GlommioWorld {
+    /// Only on a shard's executor.
+    fn new(settings: Settings) -> Self {
+        let executor = ::glommio::executor();
+        let foreground = executor.create_task_queue(Shares::Static(FOREGROUND_SHARES), Latency::Matters(FOREGROUND_TURN), "foreground");
+        let background = executor.create_task_queue(Shares::Static(BACKGROUND_SHARES), Latency::NotImportant, "background");
+        Self(Rc::new(Shard { foreground, background, settings, random: RefCell::default() }))
+    }
+
+    fn foreground(&self) -> TaskQueueHandle {
+        self.0.foreground
+    }
+}
+
+/// Runs `work` on one of the shard's blocking threads.
+async fn off_shard<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let work = move || {
+        shards::end_process_on_panic_here();
+        work()
+    };
+    ::glommio::executor().spawn_blocking(work).await
+}
+
+impl World for GlommioWorld {
+    type File = GlommioFile;
+    type Listener = GlommioListener;
+    type Reader = GlommioReader;
+    type Writer = GlommioWriter;
+
+    fn monotonic(&self) -> Monotonic {
+        Monotonic::from_nanos(kernel::monotonic_nanos())
+    }
+
+    fn wall(&self) -> TimestampMs {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        TimestampMs(since_epoch.as_millis() as i64)
+    }
+
+    fn random(&self) -> u64 {
+        let mut words = self.0.random.borrow_mut();
+        if words.is_empty() {
+            words.resize(RANDOM_WORDS, 0);
+            // The kernel refuses only what no Linux since 3.17 does; going on with zeros would break identities.
+            assert!(kernel::fill_random(&mut words).is_ok(), "the kernel gives no random bits");
+        }
+        words.pop().unwrap_or_default()
+    }
+
+    fn spawn(&self, urgency: Urgency, task: impl Future<Output = ()> + 'static) {
+        let queue = match urgency {
+            Urgency::Foreground => self.0.foreground,
+            Urgency::Background => self.0.background,
+        };
+        match ::glommio::spawn_local_into(task, queue) {
+            Ok(task) => drop(task.detach()),
+            Err(error) => unreachable!("the shard's task queues last as long as the shard: {error}"),
+        }
+    }
+
+    async fn sleep(&self, span: Duration) {
+        ::glommio::timer::sleep(span).await;
+    }
+
+    async fn yield_now(&self) {
+        ::glommio::executor().yield_task_queue_now().await;
+    }
+
+    async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        off_shard(work).await
+    }
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<GlommioFile> {
+        let path = path.to_owned();
+        let (file, device) = off_shard(move || {
+            let mut options = fs::OpenOptions::new();
+            options.read(true).write(true).mode(0o644);
+            match mode {
+                OpenMode::Existing => {}
+                OpenMode::CreateOrKeep => _ = options.create(true),
+                OpenMode::CreateOrEmpty => _ = options.create(true).truncate(true),
+            }
+            let file = options.open(path)?;
+            let device = file.metadata()?.dev();
+            io::Result::Ok((file, device))
+        })
+        .await?;
+        let traits = self.0.settings.devices.iter().find(|traits| traits.device == device);
+        let (append, residency) = traits.map(|traits| (traits.append, traits.residency)).unwrap_or_default();
+        Ok(GlommioFile::new(file, append, residency))
+    }
+
+    async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let path = path.to_owned();
+        off_shard(move || fs::read(path)).await
+    }
+
+    async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+        off_shard(move || fs::create_dir_all(path)).await
+    }
+
+    async fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+        off_shard(move || fs::remove_dir_all(path)).await
+    }
+
+    async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let path = path.to_owned();
+        off_shard(move || list(&path)).await
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        off_shard(move || fs::rename(from, to)).await
+    }
+
+    async fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+        off_shard(move || fs::remove_file(path)).await
+    }
+
+    async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+        off_shard(move || fs::File::open(path)?.sync_all()).await
+    }
+
+    async fn space(&self, path: &Path) -> io::Result<Space> {
+        let path = path.to_owned();
+        off_shard(move || {
+            let found = nix::sys::statvfs::statvfs(&path)?;
+            let unit = found.fragment_size();
+            // What is left to this process, not to root.
+            Ok(Space { free: found.blocks_available() * unit, total: found.blocks() * unit })
+        })
+        .await
+    }
+
+    async fn listen(&self, address: SocketAddr) -> io::Result<GlommioListener> {
+        GlommioListener::bind(address, self.0.settings.congestion_control.as_deref())
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<(GlommioReader, GlommioWriter)> {
+        socket::connect(address, self.0.settings.congestion_control.as_deref()).await
+    }
+}
+
+fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        // Kafka's names are ASCII; a name that is not text is nothing a broker could have written.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let found = match fs::metadata(entry.path()) {
+            Ok(found) => found,
+            // Removed since, or a link to nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if found.is_dir() {
+            entries.push(DirEntry { name, kind: EntryKind::Directory, len: 0 });
+        } else if found.is_file() {
+            entries.push(DirEntry { name, kind: EntryKind::File, len: found.len() });
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests;

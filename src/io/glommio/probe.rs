@@ -1,0 +1,255 @@
+//! What this machine allows and how its filesystems behave: asked once, before the shards start.
+//!
+//! Called by `cli::serve`; calls the kernel. Blocks: not for a shard's thread.
+//!
+//! Invariants:
+//! 1. A refusal is one sentence that names what to change.
+//! 2. Probing leaves nothing behind but the file that remembers its answers, `.ottla-device-traits` in the directory probed.
+//!
+//! The file holds one line, `device=D filesystem=F kernel=R append=A residency=P`; a line of another machine, kernel or form is
+//! probed anew. A crash leaves the file, an unlinked scratch file, or neither.
+
+use std::fs;
+use std::io::{self, IoSlice, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::append::AppendPath;
+use super::residency::Residency;
+use super::socket::{Sharing, listening_socket};
+use super::{StartError, kernel, usable_cpus};
+
+const REMEMBERED: &str = ".ottla-device-traits";
+const SCRATCH: &str = ".ottla-probe-scratch";
+
+/// How the filesystem of a directory wants to be written and asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceTraits {
+    /// `st_dev` of the directory.
+    pub device: u64,
+    pub append: AppendPath,
+    pub residency: Residency,
+}
+
+/// What a broker needs of its machine.
+pub struct Requirements;
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    pub cpus: Vec<usize>,
+    pub filesystem: &'static str,
+    pub traits: DeviceTraits,
+    /// Open files this process may have, after raising the soft limit to the hard one.
+    pub descriptors: u64,
+    /// One sentence each: what works, but not as well as it could.
+    pub warnings: Vec<String>,
+}
+
+/// Why the broker cannot run here.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("io_uring is switched off: set kernel.io_uring_disabled=0 (it is {0})")]
+    RingsDisabled(String),
+    #[error(
+        "io_uring is not allowed ({0}): let the seccomp profile of this container pass io_uring_setup, io_uring_enter and io_uring_register"
+    )]
+    RingsFiltered(io::Error),
+    #[error("this kernel has no io_uring: run Linux 5.8 or newer, or let the seccomp profile pass io_uring_setup")]
+    RingsMissing,
+    #[error("Linux {0} is too old: run 5.8 or newer")]
+    Kernel(String),
+    #[error("the limit of locked memory is {have} KiB and {shards} shards need {need} KiB: raise it (ulimit -l, LimitMEMLOCK)")]
+    LockedMemory { have: u64, need: u64, shards: u16 },
+    #[error("the limit of open files is {have} and at least {need} are needed: raise it (ulimit -n, LimitNOFILE)")]
+    Descriptors { have: u64, need: u64 },
+    #[error("the directory {directory} cannot be written: {source}")]
+    Directory { directory: String, source: io::Error },
+    #[error(transparent)]
+    Cpus(#[from] StartError),
+    #[error("the limits of this process cannot be read: {0}")]
+    Limits(#[source] io::Error),
+}
+
+/// Fewer open files than this refuse the start: each partition needs several, each connection one.
+const DESCRIPTORS_MIN: u64 = 1024;
+/// Fewer than Kafka advises get a warning.
+const DESCRIPTORS_ADVISED: u64 = 100_000;
+
+impl Requirements {
+    /// Checks what `shards` shards with their data in `directory` need. Raises the soft limits of this process to the hard ones.
+    pub fn check(directory: &Path, shards: u16) -> Result<Findings, Refusal> {
+        let mut warnings = Vec::new();
+        check_rings()?;
+        check_locked_memory(shards)?;
+        let descriptors = check_descriptors(&mut warnings)?;
+        let cpus = usable_cpus()?;
+        if usize::from(shards) > cpus.len() {
+            warnings.push(format!("{shards} shards share {} cpus: each gets a part of one", cpus.len()));
+        }
+        let refused = |source| Refusal::Directory { directory: directory.display().to_string(), source };
+        let filesystem = filesystem(directory).map_err(refused)?;
+        if filesystem.is_volatile {
+            warnings.push(format!("{} is on {}: its data does not outlive the machine", directory.display(), filesystem.name));
+        }
+        if filesystem.is_remote {
+            let name = filesystem.name;
+            warnings.push(format!("{} is on {name}: a file open there can vanish and a sync can lie", directory.display()));
+        }
+        let traits = device_traits(directory).map_err(refused)?;
+        Ok(Findings { cpus, filesystem: filesystem.name, traits, descriptors, warnings })
+    }
+}
+
+fn check_rings() -> Result<(), Refusal> {
+    let release = kernel_release();
+    let version: Vec<u32> = release.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect();
+    if version < vec![5, 8] {
+        return Err(Refusal::Kernel(release));
+    }
+    match kernel::try_io_uring() {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Err(Refusal::RingsMissing),
+        Err(error) => match fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
+            Ok(switch) if switch.trim() != "0" => Err(Refusal::RingsDisabled(switch.trim().to_owned())),
+            _ => Err(Refusal::RingsFiltered(error)),
+        },
+    }
+}
+
+/// The runtime refuses less than 512 KiB whoever asks. Kernels before 5.12 also count the rings themselves.
+fn check_locked_memory(shards: u16) -> Result<(), Refusal> {
+    const RUNTIME_NEEDS_KIB: u64 = 512;
+    const SHARD_RINGS_KIB: u64 = 3 * (64 + 24);
+    let limit = raise_to_hard(Resource::RLIMIT_MEMLOCK).map_err(Refusal::Limits)?;
+    let have = limit / 1024;
+    let counts_rings = nix::unistd::geteuid().as_raw() != 0;
+    let need = if counts_rings { RUNTIME_NEEDS_KIB.max(u64::from(shards) * SHARD_RINGS_KIB) } else { RUNTIME_NEEDS_KIB };
+    if have < need { Err(Refusal::LockedMemory { have, need, shards }) } else { Ok(()) }
+}
+
+fn check_descriptors(warnings: &mut Vec<String>) -> Result<u64, Refusal> {
+    let have = raise_to_hard(Resource::RLIMIT_NOFILE).map_err(Refusal::Limits)?;
+    if have < DESCRIPTORS_MIN {
+        return Err(Refusal::Descriptors { have, need: DESCRIPTORS_MIN });
+    }
+    if have < DESCRIPTORS_ADVISED {
+        warnings.push(format!("the limit of open files is {have}, {DESCRIPTORS_ADVISED} are advised (ulimit -n, LimitNOFILE)"));
+    }
+    Ok(have)
+}
+
+/// Raises the soft limit as far as it may go; answers with what it is then.
+fn raise_to_hard(resource: Resource) -> io::Result<u64> {
+    let (soft, hard) = getrlimit(resource)?;
+    if soft < hard && setrlimit(resource, hard, hard).is_ok() {
+        return Ok(hard);
+    }
+    Ok(soft)
+}
+
+fn kernel_release() -> String {
+    nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+struct Filesystem {
+    name: &'static str,
+    is_volatile: bool,
+    is_remote: bool,
+}
+
+fn filesystem(directory: &Path) -> io::Result<Filesystem> {
+    let found = nix::sys::statfs::statfs(directory)?.filesystem_type().0 as u32;
+    let (name, is_volatile, is_remote) = match found {
+        0xEF53 => ("ext4", false, false),
+        0x5846_5342 => ("xfs", false, false),
+        0x9123_683E => ("btrfs", false, false),
+        0xF2F5_2010 => ("f2fs", false, false),
+        0x2FC1_2FC1 => ("zfs", false, false),
+        0x794C_7630 => ("overlayfs", false, false),
+        0x0102_1994 => ("tmpfs", true, false),
+        0x8584_58F6 => ("ramfs", true, false),
+        0x6969 => ("nfs", false, true),
+        0xFF53_4D42 | 0xFE53_4D42 => ("smb", false, true),
+        0x6573_5546 => ("fuse", false, true),
+        0x0102_1997 => ("9p", false, true),
+        _ => ("an unknown filesystem", false, false),
+    };
+    Ok(Filesystem { name, is_volatile, is_remote })
+}
+
+/// How the filesystem of `directory` wants to be used: remembered from an earlier start, or tried on a scratch file.
+pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
+    let device = fs::metadata(directory)?.dev();
+    let subject = format!("device={device} filesystem={} kernel={}", filesystem(directory)?.name, kernel_release());
+    let remembered = directory.join(REMEMBERED);
+    if let Ok(line) = fs::read_to_string(&remembered)
+        && let Some((append, residency)) = parse_line(&subject, &line)
+    {
+        return Ok(DeviceTraits { device, append, residency });
+    }
+    let scratch = directory.join(SCRATCH);
+    let mut file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&scratch)?;
+    fs::remove_file(&scratch)?;
+    let append = probe_append_path(&mut file)?;
+    let residency = probe_residency(&file);
+    let line = format!("{subject} append={} residency={}\n", append_name(append), residency_name(residency));
+    // Only saves the next start the probing.
+    let _remembered = fs::write(&remembered, line);
+    Ok(DeviceTraits { device, append, residency })
+}
+
+fn parse_line(subject: &str, line: &str) -> Option<(AppendPath, Residency)> {
+    let answers = line.trim_end().strip_prefix(subject)?.strip_prefix(" append=")?;
+    let (append, residency) = answers.split_once(" residency=")?;
+    let append =
+        [AppendPath::Inline, AppendPath::NowaitThenRing, AppendPath::Ring].into_iter().find(|path| append_name(*path) == append)?;
+    let residencies = [Residency::Counted, Residency::Sampled, Residency::Unknown, Residency::Assumed];
+    let residency = residencies.into_iter().find(|known| residency_name(*known) == residency)?;
+    Some((append, residency))
+}
+
+fn append_name(append: AppendPath) -> &'static str {
+    match append {
+        AppendPath::Inline => "inline",
+        AppendPath::NowaitThenRing => "nowait-then-ring",
+        AppendPath::Ring => "ring",
+    }
+}
+
+fn residency_name(residency: Residency) -> &'static str {
+    match residency {
+        Residency::Counted => "counted",
+        Residency::Sampled => "sampled",
+        Residency::Unknown => "unknown",
+        Residency::Assumed => "assumed",
+    }
+}
+
+/// Writes that never wait where the filesystem has them; the ring where it does not.
+fn probe_append_path(file: &mut fs::File) -> io::Result<AppendPath> {
+    // The first write creates the page and the block; only the second shows whether the filesystem can write without waiting.
+    file.write_all(&[1; 64 * 1024])?;
+    match kernel::write_nowait(file.as_fd(), &[IoSlice::new(&[2; 4096])], 0) {
+        Ok(_) => Ok(AppendPath::NowaitThenRing),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(AppendPath::NowaitThenRing),
+        Err(_) => Ok(AppendPath::Ring),
+    }
+}
+
+/// The scratch file has just been written: whoever does not call it cached cannot tell.
+fn probe_residency(file: &fs::File) -> Residency {
+    [Residency::Counted, Residency::Sampled]
+        .into_iter()
+        .find(|residency| super::residency::is_resident(*residency, file.as_fd(), 0, 64 * 1024))
+        .unwrap_or(Residency::Unknown)
+}
+
+/// Whether another process listens on the address. Shards share theirs, so their own `listen` would not notice a second broker.
+pub fn address_is_free(address: SocketAddr) -> io::Result<()> {
+    listening_socket(address, Sharing::Alone, None).map(drop)
+}

@@ -1,0 +1,96 @@
+//! Sends a range of a file to a socket without copying it through user space, and without ever making the shard wait for the disk or
+//! for a slow reader.
+//!
+//! Called by `socket`; calls `residency`, the kernel, the shard's blocking threads and the socket's own write.
+//!
+//! Invariants:
+//! 1. Only a range just found resident, or just brought in off the shard, goes to `sendfile`.
+//! 2. A full socket parks the task: the next few KiB go through an ordinary write, which waits for room. The runtime has no other
+//!    wait for room.
+//! 3. After at most [`TURN_BYTES_MAX`] other tasks of the shard run.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::descriptor::SharedFile;
+use super::socket::Connection;
+use super::{kernel, off_shard, residency};
+
+/// Most bytes one `sendfile` call takes, and one residency check covers.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// Bytes a cold window asks the disk for beyond itself: the next window is then often there in time.
+const AHEAD_BYTES: u64 = 1 << 20;
+
+/// Bytes sent by an ordinary write to wait for room in the socket.
+const PARKING_BYTES: usize = 8 * 1024;
+
+const TURN_BYTES_MAX: u64 = 2 << 20;
+
+pub(super) async fn send_file(connection: &Connection, file: &SharedFile, position: u64, len: u64) -> io::Result<()> {
+    let end = position.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut position = position;
+    let mut turn = 0;
+    while position < end {
+        let window = WINDOW_BYTES.min(end - position);
+        make_resident(file, position, window, end).await?;
+        match kernel::send_file(connection.as_fd(), file.as_fd(), position, window as usize) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                position += count as u64;
+                turn += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let sent = send_parked(connection, file, position, end).await?;
+                position += sent as u64;
+                turn = 0;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if turn >= TURN_BYTES_MAX {
+            turn = 0;
+            futures_lite::future::yield_now().await;
+        }
+        ::glommio::yield_if_needed().await;
+    }
+    Ok(())
+}
+
+/// Waits for room in the socket by writing a little; answers with the bytes written.
+async fn send_parked(connection: &Connection, file: &SharedFile, position: u64, end: u64) -> io::Result<usize> {
+    let wanted = PARKING_BYTES.min((end - position) as usize);
+    let mut bytes = Vec::new();
+    loop {
+        match kernel::read_nowait(file.as_fd(), &mut bytes, wanted, position) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Evicted since it was checked, or a filesystem that cannot read without waiting.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let file = file.clone();
+                bytes = off_shard(move || {
+                    let mut bytes = Vec::new();
+                    kernel::read_waiting(file.as_fd(), &mut bytes, wanted, position).map(|_| bytes)
+                })
+                .await?;
+                if bytes.is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    connection.write(&bytes).await
+}
+
+async fn make_resident(file: &SharedFile, position: u64, len: u64, end: u64) -> io::Result<()> {
+    if residency::is_resident(file.residency(), file.as_fd(), position, len) {
+        return Ok(());
+    }
+    let ahead = AHEAD_BYTES.min(end - position - len);
+    let file = file.clone();
+    let present = off_shard(move || residency::bring_in(file.as_fd(), position, len, ahead)).await?;
+    if present == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
