@@ -1,1 +1,80 @@
-//! (to come)
+//! The command line: one program, one subcommand per tool, under the names, flags, sentences and exit codes that a Kafka user's fingers
+//! and scripts know.
+//!
+//! Called by `main`; calls `client` (tools that ask a cluster) and `wire` (tools that read log files). Runs in a plain process of one
+//! thread; only `serve` starts shards.
+//!
+//! Invariants:
+//! 1. Whatever goes wrong is one sentence and exit code 1, as with Kafka's tools: no panic, no backtrace.
+//! 2. What Kafka's tool prints to standard output goes there byte for byte; what it logs does not.
+//! 3. A reader that goes away (`| head`) ends the tool quietly.
+
+mod console;
+mod failure;
+mod topics;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use console::Console;
+use failure::Failure;
+
+#[derive(Parser)]
+#[command(
+    name = "ottla",
+    version,
+    about = "Ottla: a broker that speaks Apache Kafka's wire protocol, and the tools that go with it.",
+    after_help = EXAMPLES,
+    disable_help_subcommand = false,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create, delete, describe, or change a topic (kafka-topics).
+    Topics(topics::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ottla topics --bootstrap-server localhost:9092 --list
+  ottla topics --bootstrap-server localhost:9092 --create --topic orders --partitions 6
+
+Each tool explains itself: ottla topics --help. They work against any Kafka-compatible cluster.";
+
+/// Runs the tool that the command line names. `arguments` begin with the program's own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut console = Console::of_process();
+    let ended = match parse(arguments) {
+        Ok(Command::Topics(args)) => topics::run(&args, &mut console),
+        Err(error) => usage::report(&error, &mut console),
+    };
+    let ended = ended.and_then(|()| console.flush().map_err(Failure::Output));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(&mut console),
+    }
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches).map(|cli| cli.command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

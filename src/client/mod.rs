@@ -1,1 +1,24 @@
-//! (to come)
+//! What our own tools use to talk to any Kafka-compatible cluster: ask, wait, answer.
+//!
+//! Called by the tools in `cli`; calls `wire` and the blocking sockets of the standard library. Tools are plain programs of one thread,
+//! so nothing here is asynchronous, and nothing here runs inside a broker.
+//!
+//! Invariants:
+//! 1. One request is in flight per connection; a response whose correlation id is another's ends the connection.
+//! 2. Every request goes out at the highest version that both sides speak, as the broker listed them when the connection opened.
+//! 3. Every wait has an end: connecting, one request, and one call with its retries each have a named time-out.
+//! 4. After a transport error the connection is dropped, never reused.
+//!
+//! KIPs: 35 and 511 (version negotiation), 482 (flexible versions), 966 (DescribeTopicPartitions).
+
+mod admin;
+mod connection;
+mod error;
+mod properties;
+mod routing;
+mod settings;
+
+pub use admin::{ConfigEntry, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
+pub use error::{ClientError, Refusal};
+pub use routing::{Broker, Client, ClusterMetadata, Target};
+pub use settings::{Address, Settings, SettingsError, parse_bootstrap};

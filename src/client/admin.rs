@@ -1,0 +1,357 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
+use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
+use kafka_protocol::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
+use kafka_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::{
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::error::{ClientError, Refusal};
+use super::routing::{Client, Target};
+use crate::types::{NodeId, TopicId};
+
+/// `DescribeConfigs`' number for "a topic".
+const RESOURCE_TOPIC: i8 = 2;
+/// `DescribeConfigs`' source "nobody set it".
+const SOURCE_DEFAULT: i8 = 5;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicListing {
+    pub name: String,
+    pub id: TopicId,
+    pub internal: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    pub name: String,
+    pub id: TopicId,
+    /// In the order of their index.
+    pub partitions: Vec<Partition>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    pub index: i32,
+    pub leader: Option<NodeId>,
+    pub replicas: Vec<NodeId>,
+    pub isr: Vec<NodeId>,
+    /// Eligible leader replicas (KIP-966); None where the broker cannot tell.
+    pub eligible: Option<Vec<NodeId>>,
+    pub last_known_eligible: Option<Vec<NodeId>>,
+}
+
+/// One setting of a resource, as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigEntry {
+    pub name: String,
+    pub value: Option<String>,
+    pub is_default: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reassignment {
+    pub replicas: Vec<NodeId>,
+    pub adding: Vec<NodeId>,
+    pub removing: Vec<NodeId>,
+}
+
+/// How a topic's replicas are placed: left to the controller, or spelled out partition by partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// None: the cluster's default.
+    Automatic {
+        partitions: Option<i32>,
+        replication_factor: Option<i16>,
+    },
+    Manual(Vec<Vec<NodeId>>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    pub name: String,
+    pub placement: Placement,
+    pub configs: Vec<(String, String)>,
+}
+
+/// A topic and one of its partitions, by name: what admin calls about partitions are keyed by.
+pub type NamedPartition = (String, i32);
+
+impl Client {
+    pub fn list_topics(&mut self) -> Result<Vec<TopicListing>, ClientError> {
+        let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+        let response = self.call(&Target::Any, &request, |response| Refusal::check(response.error_code, None))?;
+        let mut listings: Vec<_> = response
+            .topics
+            .iter()
+            .filter_map(|topic| {
+                let name = topic.name.as_ref()?.0.to_string();
+                Some(TopicListing { name, id: id_of(topic.topic_id), internal: topic.is_internal })
+            })
+            .collect();
+        listings.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listings)
+    }
+
+    /// Node ids of the brokers that are alive.
+    pub fn live_brokers(&mut self) -> Result<BTreeSet<NodeId>, ClientError> {
+        self.forget_metadata();
+        Ok(self.metadata()?.brokers.keys().copied().collect())
+    }
+
+    /// Describes topics by name, a page at a time where the broker serves pages, else from its metadata. In the order of the names.
+    pub fn describe_topics(&mut self, names: &[String], partitions_per_page: i32) -> Result<Vec<TopicDescription>, ClientError> {
+        if self.serves::<DescribeTopicPartitionsRequest>(&Target::Any)? {
+            return self.describe_by_pages(names, partitions_per_page);
+        }
+        let topics = names.iter().map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name)))).collect();
+        self.describe_by_metadata(topics)
+    }
+
+    pub fn describe_topic_of_id(&mut self, id: TopicId) -> Result<Vec<TopicDescription>, ClientError> {
+        let topic = MetadataRequestTopic::default().with_name(None).with_topic_id(Uuid::from_u128(id.bits()));
+        self.describe_by_metadata(vec![topic])
+    }
+
+    fn describe_by_metadata(&mut self, topics: Vec<MetadataRequestTopic>) -> Result<Vec<TopicDescription>, ClientError> {
+        let request = MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(false);
+        let response = self.call(&Target::Any, &request, |response| {
+            Refusal::check(response.error_code, None)?;
+            response.topics.iter().try_for_each(|topic| Refusal::check(topic.error_code, None))
+        })?;
+        let mut described: Vec<_> = response.topics.iter().map(description_of_metadata).collect();
+        described.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(described)
+    }
+
+    fn describe_by_pages(&mut self, names: &[String], partitions_per_page: i32) -> Result<Vec<TopicDescription>, ClientError> {
+        let mut names: Vec<&String> = names.iter().collect();
+        names.sort();
+        let mut described: BTreeMap<String, TopicDescription> = BTreeMap::new();
+        let mut cursor: Option<Cursor> = None;
+        loop {
+            let from = cursor.as_ref().map_or("", |cursor| cursor.topic_name.as_str());
+            let topics = names.iter().filter(|name| name.as_str() >= from).map(|name| TopicRequest::default().with_name(topic_name(name)));
+            let request = DescribeTopicPartitionsRequest::default()
+                .with_topics(topics.collect())
+                .with_response_partition_limit(partitions_per_page)
+                .with_cursor(cursor.clone());
+            let response = self.call(&Target::Any, &request, |response| {
+                response.topics.iter().try_for_each(|topic| Refusal::check(topic.error_code, None))
+            })?;
+            for topic in &response.topics {
+                let page = description_of_page(topic);
+                described
+                    .entry(page.name.clone())
+                    .and_modify(|known| known.partitions.extend(page.partitions.iter().cloned()))
+                    .or_insert(page);
+            }
+            let next = response
+                .next_cursor
+                .map(|next| Cursor::default().with_topic_name(next.topic_name).with_partition_index(next.partition_index));
+            match next {
+                // A cursor that does not move would never end.
+                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                _ => break,
+            }
+        }
+        let mut described: Vec<_> = described.into_values().collect();
+        for topic in &mut described {
+            topic.partitions.sort_by_key(|partition| partition.index);
+        }
+        Ok(described)
+    }
+
+    /// The settings of each topic, in the order the broker gives them.
+    pub fn topic_configs(&mut self, names: &[String]) -> Result<BTreeMap<String, Vec<ConfigEntry>>, ClientError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let resources = names
+            .iter()
+            .map(|name| {
+                DescribeConfigsResource::default()
+                    .with_resource_type(RESOURCE_TOPIC)
+                    .with_resource_name(StrBytes::from_string(name.clone()))
+                    .with_configuration_keys(None)
+            })
+            .collect();
+        let request = DescribeConfigsRequest::default().with_resources(resources);
+        let response = self.call(&Target::Any, &request, |response| {
+            response.results.iter().try_for_each(|result| Refusal::check(result.error_code, result.error_message.as_ref()))
+        })?;
+        Ok(response
+            .results
+            .iter()
+            .map(|result| {
+                let entries = result.configs.iter().map(|config| ConfigEntry {
+                    name: config.name.to_string(),
+                    value: config.value.as_ref().map(ToString::to_string),
+                    is_default: config.config_source == SOURCE_DEFAULT,
+                });
+                (result.resource_name.to_string(), entries.collect())
+            })
+            .collect())
+    }
+
+    /// Replica moves under way. A broker that does not serve the question, or does not let us ask, has none to tell.
+    pub fn reassignments(&mut self, partitions: &[NamedPartition]) -> Result<BTreeMap<NamedPartition, Reassignment>, ClientError> {
+        let mut by_topic: BTreeMap<&String, Vec<i32>> = BTreeMap::new();
+        for (topic, partition) in partitions {
+            by_topic.entry(topic).or_default().push(*partition);
+        }
+        let topics = by_topic
+            .into_iter()
+            .map(|(name, indexes)| ListPartitionReassignmentsTopics::default().with_name(topic_name(name)).with_partition_indexes(indexes));
+        let request =
+            ListPartitionReassignmentsRequest::default().with_timeout_ms(self.request_timeout_ms()).with_topics(Some(topics.collect()));
+        let answered =
+            self.call(&Target::Controller, &request, |response| Refusal::check(response.error_code, response.error_message.as_ref()));
+        let response = match answered {
+            Ok(response) => response,
+            Err(ClientError::Unsupported { .. }) => return Ok(BTreeMap::new()),
+            Err(error) if error.refusal() == Some(ResponseError::ClusterAuthorizationFailed) => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error),
+        };
+        let mut moves = BTreeMap::new();
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                let reassignment = Reassignment {
+                    replicas: nodes(&partition.replicas),
+                    adding: nodes(&partition.adding_replicas),
+                    removing: nodes(&partition.removing_replicas),
+                };
+                moves.insert((topic.name.to_string(), partition.partition_index), reassignment);
+            }
+        }
+        Ok(moves)
+    }
+
+    pub fn create_topic(&mut self, topic: &NewTopic) -> Result<(), ClientError> {
+        let configs = topic.configs.iter().map(|(name, value)| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_string(name.clone()))
+                .with_value(Some(StrBytes::from_string(value.clone())))
+        });
+        let creatable = CreatableTopic::default().with_name(topic_name(&topic.name)).with_configs(configs.collect());
+        let creatable = match &topic.placement {
+            Placement::Automatic { partitions, replication_factor } => {
+                creatable.with_num_partitions(partitions.unwrap_or(-1)).with_replication_factor(replication_factor.unwrap_or(-1))
+            }
+            Placement::Manual(assignments) => {
+                let spelled = assignments.iter().zip(0..).map(|(replicas, index)| {
+                    CreatableReplicaAssignment::default().with_partition_index(index).with_broker_ids(broker_ids(replicas))
+                });
+                creatable.with_num_partitions(-1).with_replication_factor(-1).with_assignments(spelled.collect())
+            }
+        };
+        let request = CreateTopicsRequest::default().with_topics(vec![creatable]).with_timeout_ms(self.request_timeout_ms());
+        self.call(&Target::Controller, &request, |response| {
+            response.topics.iter().try_for_each(|topic| Refusal::check(topic.error_code, topic.error_message.as_ref()))
+        })?;
+        Ok(())
+    }
+
+    /// Grows topics to `count` partitions; the first refusal is the answer.
+    pub fn create_partitions(&mut self, topics: &[(String, i32, Option<Vec<Vec<NodeId>>>)]) -> Result<(), ClientError> {
+        let grown = topics.iter().map(|(name, count, assignments)| {
+            let spelled = assignments.as_ref().map(|assignments| {
+                assignments.iter().map(|replicas| CreatePartitionsAssignment::default().with_broker_ids(broker_ids(replicas))).collect()
+            });
+            CreatePartitionsTopic::default().with_name(topic_name(name)).with_count(*count).with_assignments(spelled)
+        });
+        let request = CreatePartitionsRequest::default().with_topics(grown.collect()).with_timeout_ms(self.request_timeout_ms());
+        self.call(&Target::Controller, &request, |response| {
+            response.results.iter().try_for_each(|result| Refusal::check(result.error_code, result.error_message.as_ref()))
+        })?;
+        Ok(())
+    }
+
+    pub fn delete_topics(&mut self, names: &[String]) -> Result<(), ClientError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let timeout_ms = self.request_timeout_ms();
+        let build = |version: i16| {
+            let request = DeleteTopicsRequest::default().with_timeout_ms(timeout_ms);
+            // Topics became structures, so that an id can stand for the name, in version 6.
+            match version {
+                6.. => {
+                    request.with_topics(names.iter().map(|name| DeleteTopicState::default().with_name(Some(topic_name(name)))).collect())
+                }
+                _ => request.with_topic_names(names.iter().map(|name| topic_name(name)).collect()),
+            }
+        };
+        self.call_as(&Target::Controller, build, |response| {
+            response.responses.iter().try_for_each(|result| Refusal::check(result.error_code, result.error_message.as_ref()))
+        })?;
+        Ok(())
+    }
+
+    /// How long the controller may work on a change before it answers.
+    fn request_timeout_ms(&self) -> i32 {
+        i32::try_from(self.settings().request_timeout.as_millis()).unwrap_or(i32::MAX)
+    }
+}
+
+fn description_of_page(topic: &DescribeTopicPartitionsResponseTopic) -> TopicDescription {
+    let partitions = topic.partitions.iter().map(|partition| Partition {
+        index: partition.partition_index,
+        leader: leader(partition.leader_id),
+        replicas: nodes(&partition.replica_nodes),
+        isr: nodes(&partition.isr_nodes),
+        eligible: partition.eligible_leader_replicas.as_deref().map(nodes),
+        last_known_eligible: partition.last_known_elr.as_deref().map(nodes),
+    });
+    let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
+    TopicDescription { name, id: id_of(topic.topic_id), partitions: partitions.collect() }
+}
+
+fn description_of_metadata(topic: &MetadataResponseTopic) -> TopicDescription {
+    let mut partitions: Vec<_> = topic
+        .partitions
+        .iter()
+        .map(|partition| Partition {
+            index: partition.partition_index,
+            leader: leader(partition.leader_id),
+            replicas: nodes(&partition.replica_nodes),
+            isr: nodes(&partition.isr_nodes),
+            eligible: None,
+            last_known_eligible: None,
+        })
+        .collect();
+    partitions.sort_by_key(|partition| partition.index);
+    let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
+    TopicDescription { name, id: id_of(topic.topic_id), partitions }
+}
+
+fn leader(id: BrokerId) -> Option<NodeId> {
+    Some(NodeId(id.0)).filter(|node| node.get() >= 0)
+}
+
+fn nodes(ids: &[BrokerId]) -> Vec<NodeId> {
+    ids.iter().map(|id| NodeId(id.0)).collect()
+}
+
+fn broker_ids(nodes: &[NodeId]) -> Vec<BrokerId> {
+    nodes.iter().map(|node| BrokerId(node.get())).collect()
+}
+
+fn id_of(id: Uuid) -> TopicId {
+    TopicId::from_bits(id.as_u128())
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}

@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::StrBytes;
+
+use super::settings::SettingsError;
+
+/// Why a call failed. Each displays as one sentence that a user can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("no broker answers at {tried}; check the address, and that a broker listens there")]
+    Unreachable { tried: String },
+    #[error("broker {node} advertises {address}, which does not answer ({reason}); check the advertised.listeners of that broker")]
+    Advertised { node: i32, address: String, reason: String },
+    #[error("{address} closed the connection while {api:?} was under way; its log says why, or it is not a Kafka listener without TLS")]
+    Closed { address: String, api: ApiKey },
+    #[error("the connection to {address} failed during {api:?}: {source}")]
+    Io { address: String, api: ApiKey, source: std::io::Error },
+    #[error("{address} did not answer {api:?} within {} ms; raise request.timeout.ms if it is only slow", .waited.as_millis())]
+    TimedOut { address: String, api: ApiKey, waited: Duration },
+    #[error("{address} answered {api:?} with bytes that are not Kafka's protocol: {detail}")]
+    Malformed { address: String, api: ApiKey, detail: String },
+    #[error("{address} does not serve {api:?} at a version this tool speaks ({spoken}); it offers {offered}")]
+    Unsupported { address: String, api: ApiKey, spoken: String, offered: String },
+    #[error("{api:?} cannot be written as version {version}: {detail}")]
+    Encode { api: ApiKey, version: i16, detail: String },
+    #[error("the cluster lists no broker {node} at present")]
+    UnknownNode { node: i32 },
+    #[error("topic '{topic}' has no partition {partition} with a leader")]
+    NoLeader { topic: String, partition: i32 },
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl ClientError {
+    /// The broker's error, where it answered with one.
+    pub fn refusal(&self) -> Option<ResponseError> {
+        match self {
+            ClientError::Refused(refusal) => Some(refusal.error),
+            _ => None,
+        }
+    }
+
+    /// The connection is of no more use, but another attempt on a new one may succeed.
+    pub(super) fn is_transport(&self) -> bool {
+        matches!(self, ClientError::Closed { .. } | ClientError::Io { .. } | ClientError::TimedOut { .. })
+    }
+}
+
+/// An error code in a response, with the broker's own sentence, or the protocol's where the broker gave none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub error: ResponseError,
+    pub message: String,
+}
+
+impl Refusal {
+    /// None for code 0.
+    pub fn from_code(code: i16, message: Option<&StrBytes>) -> Option<Self> {
+        let error = ResponseError::try_from_code(code)?;
+        let message = message.map(ToString::to_string).filter(|text| !text.is_empty()).unwrap_or_else(|| error.to_string());
+        Some(Refusal { error, message })
+    }
+
+    pub fn check(code: i16, message: Option<&StrBytes>) -> Result<(), Self> {
+        Self::from_code(code, message).map_or(Ok(()), Err)
+    }
+
+    /// The same question, asked again after a pause and with fresh metadata, may be answered: the cluster is between two leaders, two
+    /// controllers or two coordinators. A topic that is not there is not among these: a user wants to hear of it at once.
+    pub fn is_retriable(&self) -> bool {
+        matches!(
+            self.error,
+            ResponseError::LeaderNotAvailable
+                | ResponseError::NotLeaderOrFollower
+                | ResponseError::FencedLeaderEpoch
+                | ResponseError::UnknownLeaderEpoch
+                | ResponseError::NotController
+                | ResponseError::CoordinatorLoadInProgress
+                | ResponseError::CoordinatorNotAvailable
+                | ResponseError::NotCoordinator
+        )
+    }
+}
