@@ -1,0 +1,12 @@
+//! Black-box tests: the real `ottla` binary as a process, spoken to over sockets by raw frames, by real clients and by Apache Kafka's own
+//! tools, and its files read as files.
+//!
+//! `OTTLA_TEST_BROKER=kafka` runs the same test bodies against a real Apache Kafka 4.3.1 (see `peers/install`), which is how a test earns
+//! the right to judge Ottla: what it asks for must hold there first. Tests of what only Ottla has (shards, its system calls) return at
+//! once in that mode and say so.
+
+mod clients;
+mod crash;
+mod shards;
+mod support;
+mod wire;

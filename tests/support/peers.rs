@@ -1,0 +1,59 @@
+//! Where the real peers are, and how to call them. The first test that needs one runs `tests/peers/install`, which is quick when they are
+//! there already.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::process::{Output, command, run};
+
+/// A JVM tool starts in about two seconds on an idle core; this leaves room for a machine that is busy with something else.
+pub const TOOL_DEADLINE: Duration = Duration::from_secs(180);
+
+const INSTALL_DEADLINE: Duration = Duration::from_secs(900);
+
+/// The directory the peers are installed in.
+pub fn dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/install");
+        run("peers/install", command(&script), b"", INSTALL_DEADLINE).expect_success();
+        let mut ask = command(&script);
+        ask.arg("--print-dir");
+        PathBuf::from(run("peers/install --print-dir", ask, b"", TOOL_DEADLINE).expect_success().trim())
+    })
+}
+
+/// A JVM with every Kafka jar on its class path, ready for a main class and its arguments.
+pub fn java(heap_mib: u32) -> Command {
+    let mut java = command("java");
+    java.arg(format!("-Xmx{heap_mib}m"))
+        // The tools live for seconds: no optimising compiler, no collector threads, no counters file in /tmp.
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"])
+        .arg(format!("-Dlog4j2.configurationFile={}/tests/peers/log4j2.yaml", env!("CARGO_MANIFEST_DIR")))
+        .arg("-cp")
+        .arg(dir().join("kafka").join("*"));
+    java
+}
+
+/// Runs one of Kafka's own command-line tools by its main class.
+pub fn kafka_tool(class: &str, args: &[&str]) -> Output {
+    let mut tool = java(256);
+    tool.arg(class).args(args);
+    run(class, tool, b"", TOOL_DEADLINE)
+}
+
+pub fn kcat(args: &[&str], input: &[u8]) -> Output {
+    dir();
+    let mut kcat = command("kcat");
+    kcat.args(args);
+    run("kcat", kcat, input, TOOL_DEADLINE)
+}
+
+/// Runs a Python program with kafka-python at hand.
+pub fn python(program: &str, args: &[&str]) -> Output {
+    let mut python = command(dir().join("python/bin/python"));
+    python.arg("-c").arg(program).args(args);
+    run("python", python, b"", TOOL_DEADLINE)
+}

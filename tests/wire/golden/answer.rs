@@ -1,0 +1,227 @@
+//! Makes two answers comparable: decoded, put in order, with everything masked that a broker is free to choose.
+
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+
+use crate::support::raw::response_body;
+
+/// Masks in place what may differ, and sorts what has no order.
+trait Comparable {
+    fn settle(&mut self);
+}
+
+/// An error's text is for people: only whether there is one is compared.
+fn mask_text(text: &mut Option<StrBytes>) {
+    if text.as_ref().is_some_and(|text| !text.is_empty()) {
+        *text = Some(StrBytes::from_static_str("(text)"));
+    }
+}
+
+impl Comparable for ApiVersionsResponse {
+    /// Ranges are a broker's own: the replay compares them by a rule (see `replay`). Features are too.
+    fn settle(&mut self) {
+        self.api_keys.clear();
+        self.supported_features.clear();
+        self.finalized_features.clear();
+        self.finalized_features_epoch = 0;
+    }
+}
+
+impl Comparable for CreateTopicsResponse {
+    fn settle(&mut self) {
+        self.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        for topic in &mut self.topics {
+            mask_text(&mut topic.error_message);
+            if let Some(configs) = &mut topic.configs {
+                configs.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+        }
+    }
+}
+
+impl Comparable for DeleteTopicsResponse {
+    fn settle(&mut self) {
+        self.responses.sort_by(|a, b| (&a.name, a.topic_id, a.error_code).cmp(&(&b.name, b.topic_id, b.error_code)));
+        for topic in &mut self.responses {
+            mask_text(&mut topic.error_message);
+        }
+    }
+}
+
+impl Comparable for DescribeConfigsResponse {
+    fn settle(&mut self) {
+        for result in &mut self.results {
+            mask_text(&mut result.error_message);
+            result.configs.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+    }
+}
+
+impl Comparable for ProduceResponse {
+    fn settle(&mut self) {
+        for topic in &mut self.responses {
+            topic.partition_responses.sort_by_key(|partition| partition.index);
+            for partition in &mut topic.partition_responses {
+                mask_text(&mut partition.error_message);
+                for error in &mut partition.record_errors {
+                    mask_text(&mut error.batch_index_error_message);
+                }
+            }
+        }
+    }
+}
+
+impl Comparable for FetchResponse {
+    fn settle(&mut self) {
+        for topic in &mut self.responses {
+            topic.partitions.sort_by_key(|partition| partition.partition_index);
+        }
+    }
+}
+
+impl Comparable for ListOffsetsResponse {
+    fn settle(&mut self) {}
+}
+
+impl Comparable for MetadataResponse {
+    fn settle(&mut self) {
+        for broker in &mut self.brokers {
+            broker.port = 0;
+        }
+        self.cluster_id = self.cluster_id.take().map(|_| StrBytes::from_static_str("(cluster)"));
+        self.topics.sort_by(|a, b| (&a.name, a.topic_id).cmp(&(&b.name, b.topic_id)));
+        for topic in &mut self.topics {
+            topic.partitions.sort_by_key(|partition| partition.partition_index);
+        }
+    }
+}
+
+impl Comparable for DescribeClusterResponse {
+    fn settle(&mut self) {
+        mask_text(&mut self.error_message);
+        if !self.cluster_id.is_empty() {
+            self.cluster_id = StrBytes::from_static_str("(cluster)");
+        }
+        for broker in &mut self.brokers {
+            broker.port = 0;
+        }
+    }
+}
+
+impl Comparable for DescribeTopicPartitionsResponse {
+    fn settle(&mut self) {}
+}
+
+impl Comparable for FindCoordinatorResponse {
+    fn settle(&mut self) {
+        mask_text(&mut self.error_message);
+        self.port = self.port.min(0);
+        for coordinator in &mut self.coordinators {
+            mask_text(&mut coordinator.error_message);
+            coordinator.port = coordinator.port.min(0);
+        }
+    }
+}
+
+fn comparable<R: Request>(version: i16, frame: Bytes) -> String
+where
+    R::Response: Comparable + std::fmt::Debug,
+{
+    let (correlation, mut body) = response_body::<R>(version, frame);
+    body.settle();
+    format!("correlation {correlation}\n{body:#?}")
+}
+
+/// Decodes and encodes again both frames of an exchange; the bytes must come back.
+fn round_trip<R: Request>(version: i16, request: &Bytes, response: Option<&Bytes>) {
+    let version = version.min(R::VERSIONS.max);
+    let mut rest = request.clone();
+    let header_version = R::header_version(version);
+    let header = RequestHeader::decode(&mut rest, header_version).expect("request header");
+    let body = R::decode(&mut rest, version).expect("request body");
+    assert!(!rest.has_remaining(), "bytes behind a request");
+    let mut again = BytesMut::new();
+    header.encode(&mut again, header_version).unwrap();
+    body.encode(&mut again, version).unwrap();
+    assert_eq!(again.freeze(), request, "request of API {} v{version}", R::KEY);
+    let Some(response) = response else { return };
+    let mut rest = response.clone();
+    let header_version = if R::KEY == ApiKey::ApiVersions as i16 { 0 } else { R::Response::header_version(version) };
+    let header = ResponseHeader::decode(&mut rest, header_version).expect("response header");
+    let body = R::Response::decode(&mut rest, version).expect("response body");
+    let mut again = BytesMut::new();
+    header.encode(&mut again, header_version).unwrap();
+    body.encode(&mut again, version).unwrap();
+    assert_eq!(again.freeze(), response, "response of API {} v{version}", R::KEY);
+}
+
+/// Calls a function generic over the request type with the type of this API key.
+macro_rules! by_api {
+    ($api:expr, $function:ident($($argument:expr),*)) => {
+        match ApiKey::try_from($api) {
+            Ok(ApiKey::Produce) => $function::<ProduceRequest>($($argument),*),
+            Ok(ApiKey::Fetch) => $function::<FetchRequest>($($argument),*),
+            Ok(ApiKey::ListOffsets) => $function::<ListOffsetsRequest>($($argument),*),
+            Ok(ApiKey::Metadata) => $function::<MetadataRequest>($($argument),*),
+            Ok(ApiKey::FindCoordinator) => $function::<FindCoordinatorRequest>($($argument),*),
+            Ok(ApiKey::ApiVersions) => $function::<ApiVersionsRequest>($($argument),*),
+            Ok(ApiKey::CreateTopics) => $function::<CreateTopicsRequest>($($argument),*),
+            Ok(ApiKey::DeleteTopics) => $function::<DeleteTopicsRequest>($($argument),*),
+            Ok(ApiKey::DescribeConfigs) => $function::<DescribeConfigsRequest>($($argument),*),
+            Ok(ApiKey::DescribeCluster) => $function::<DescribeClusterRequest>($($argument),*),
+            Ok(ApiKey::DescribeTopicPartitions) => $function::<DescribeTopicPartitionsRequest>($($argument),*),
+            _ => panic!("no golden frames for API {}", $api),
+        }
+    };
+}
+
+/// The answer as lines of text, masked and in order.
+pub fn lines(api: i16, version: i16, frame: Bytes) -> String {
+    by_api!(api, comparable(version, frame))
+}
+
+pub fn check_round_trip(api: i16, version: i16, request: &Bytes, response: Option<&Bytes>) {
+    by_api!(api, round_trip(version, request, response));
+}
+
+pub fn api_name(api: i16) -> String {
+    ApiKey::try_from(api).map_or_else(|()| api.to_string(), |key| format!("{key:?}"))
+}
+
+/// Lines of `want` and `got` that differ, in order, with a little of what surrounds them.
+pub fn difference(want: &str, got: &str) -> String {
+    let (want, got): (Vec<&str>, Vec<&str>) = (want.lines().collect(), got.lines().collect());
+    // Longest common subsequence, from the end; the answers are a few hundred lines.
+    let mut common = vec![vec![0u32; got.len() + 1]; want.len() + 1];
+    for i in (0..want.len()).rev() {
+        for j in (0..got.len()).rev() {
+            common[i][j] = if want[i] == got[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j, mut text, mut context) = (0, 0, String::new(), Vec::new());
+    while i < want.len() || j < got.len() {
+        if i < want.len() && j < got.len() && want[i] == got[j] {
+            context.push(want[i]);
+            (i, j) = (i + 1, j + 1);
+            continue;
+        }
+        for line in &context[context.len().saturating_sub(2)..] {
+            text += &format!("      {line}\n");
+        }
+        context.clear();
+        if j == got.len() || (i < want.len() && common[i + 1][j] >= common[i][j + 1]) {
+            text += &format!("kafka {}\n", want[i]);
+            i += 1;
+        } else {
+            text += &format!("here  {}\n", got[j]);
+            j += 1;
+        }
+    }
+    text
+}

@@ -1,0 +1,83 @@
+//! Records the scenario against a real Kafka: run by `tests/wire/capture`.
+
+use std::time::Duration;
+
+use kafka_protocol::messages::FindCoordinatorRequest;
+use kafka_protocol::messages::create_topics_request::CreateTopicsRequest;
+use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use kafka_protocol::protocol::{Request, StrBytes};
+use uuid::Uuid;
+
+use super::fixture::{self, Exchange, Fixture, Reply};
+use super::scenario;
+use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::raw::{Connection, NoAnswer, request_frame};
+use crate::support::{eventually, topics};
+
+pub struct Recorder<'a> {
+    broker: &'a Broker,
+    connection: Connection,
+    /// For questions that are not recorded.
+    aside: Connection,
+    correlation: i32,
+    fixture: Fixture,
+}
+
+impl<'a> Recorder<'a> {
+    fn new(broker: &'a Broker) -> Self {
+        Recorder { broker, connection: broker.connect(), aside: broker.connect(), correlation: 1000, fixture: Fixture::default() }
+    }
+
+    /// Sends the request and keeps both frames.
+    pub fn record<R: Request>(&mut self, version: i16, case: &str, request: &R) {
+        self.correlation += 1;
+        let frame = request_frame(version, request, self.correlation, "golden");
+        self.connection.send_frame(&frame).expect("send");
+        let reply = match self.connection.receive_frame() {
+            Ok(answer) => Reply::Frame(answer),
+            Err(NoAnswer::Closed) => {
+                self.connection = self.broker.connect();
+                Reply::Closed
+            }
+            Err(why) => panic!("API {} v{version} {case}: {why:?}", R::KEY),
+        };
+        self.fixture.exchanges.push(Exchange { api: R::KEY, version, case: case.to_string(), request: frame, reply });
+    }
+
+    /// A request that makes topics: the next one is sent when they have leaders, and their ids are kept.
+    pub fn create(&mut self, version: i16, case: &str, request: &CreateTopicsRequest, made: &[(&str, i32)]) {
+        self.record(version, case, request);
+        for (topic, partitions) in made {
+            topics::wait_for_leaders(&mut self.aside, topic, *partitions);
+            let id = look_up(&mut self.aside, topic);
+            self.fixture.topics.push((topic.to_string(), id));
+        }
+    }
+
+    /// The group coordinator of a fresh Kafka needs a moment to make its topic: the golden answer is the one after that.
+    pub fn wait_for_coordinator(&mut self) {
+        let ask = FindCoordinatorRequest::default().with_key(StrBytes::from_static_str("golden-group"));
+        eventually("a group coordinator", Duration::from_secs(60), || (self.aside.call(0, &ask).error_code == 0).then_some(()));
+    }
+
+    pub fn topic_id(&self, topic: &str) -> Uuid {
+        self.fixture.topics.iter().find(|(name, _)| name == topic).expect("a topic of the scenario").1
+    }
+}
+
+/// The id of a topic that exists.
+pub fn look_up(connection: &mut Connection, topic: &str) -> Uuid {
+    let ask = MetadataRequestTopic::default().with_name(Some(topics::name(topic)));
+    let answer = connection.call(12, &MetadataRequest::default().with_topics(Some(vec![ask])).with_allow_auto_topic_creation(false));
+    assert_eq!(answer.topics[0].error_code, 0, "{topic}");
+    answer.topics[0].topic_id
+}
+
+#[test]
+#[ignore = "rewrites frames.txt from a real Kafka: run it by tests/wire/capture"]
+fn capture() {
+    let broker = Broker::start_kind(Kind::Kafka, Settings::new());
+    let mut recorder = Recorder::new(&broker);
+    scenario::run(&mut recorder);
+    std::fs::write(fixture::path(), fixture::print(&recorder.fixture)).unwrap();
+}

@@ -1,0 +1,103 @@
+//! The file of golden frames.
+//!
+//! ```text
+//! topic NAME TOPIC-ID          a topic the scenario creates, and the id Kafka gave it
+//! API VERSION CASE             then the two lines of one exchange:
+//! > hex                        the request frame without its size
+//! < hex | < closed             the response frame without its size, or: Kafka closed the connection
+//! ```
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    Frame(Bytes),
+    Closed,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exchange {
+    pub api: i16,
+    pub version: i16,
+    pub case: String,
+    pub request: Bytes,
+    pub reply: Reply,
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Fixture {
+    pub topics: Vec<(String, Uuid)>,
+    pub exchanges: Vec<Exchange>,
+}
+
+const HEADER: &str = "# Requests and the answers of Apache Kafka 4.3.1. Written by tests/wire/capture; do not edit.\n";
+
+pub fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/wire/golden/frames.txt")
+}
+
+pub fn load() -> Fixture {
+    let text = std::fs::read_to_string(path()).expect("tests/wire/golden/frames.txt");
+    parse(&text)
+}
+
+pub fn parse(text: &str) -> Fixture {
+    let mut fixture = Fixture::default();
+    let mut lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    while let Some(line) = lines.next() {
+        let words: Vec<&str> = line.split(' ').collect();
+        if let ["topic", name, id] = words[..] {
+            fixture.topics.push((name.to_string(), id.parse().expect("topic id")));
+            continue;
+        }
+        let [api, version, case] = words[..] else { panic!("not a case: {line}") };
+        let request = lines.next().and_then(|line| line.strip_prefix("> ")).expect("a request line");
+        let reply = lines.next().and_then(|line| line.strip_prefix("< ")).expect("a response line");
+        fixture.exchanges.push(Exchange {
+            api: api.parse().expect("API key"),
+            version: version.parse().expect("version"),
+            case: case.to_string(),
+            request: unhex(request),
+            reply: if reply == "closed" { Reply::Closed } else { Reply::Frame(unhex(reply)) },
+        });
+    }
+    fixture
+}
+
+pub fn print(fixture: &Fixture) -> String {
+    let mut text = HEADER.to_string();
+    for (name, id) in &fixture.topics {
+        writeln!(text, "topic {name} {id}").unwrap();
+    }
+    for exchange in &fixture.exchanges {
+        let reply = match &exchange.reply {
+            Reply::Frame(frame) => hex(frame),
+            Reply::Closed => "closed".to_string(),
+        };
+        writeln!(text, "{} {} {}\n> {}\n< {reply}", exchange.api, exchange.version, exchange.case, hex(&exchange.request)).unwrap();
+    }
+    text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn unhex(text: &str) -> Bytes {
+    assert!(text.len().is_multiple_of(2), "odd number of hex digits");
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
+}
+
+#[test]
+fn reads_what_it_prints() {
+    let fixture = load();
+    assert_eq!(parse(&print(&fixture)), fixture);
+    assert!(fixture.exchanges.len() > 300, "{} exchanges", fixture.exchanges.len());
+}
