@@ -9,6 +9,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
+use uuid::Uuid;
+
 use crate::support::raw::response_body;
 
 /// Masks in place what may differ, and sorts what has no order.
@@ -38,6 +40,10 @@ impl Comparable for CreateTopicsResponse {
         self.topics.sort_by(|a, b| a.name.cmp(&b.name));
         for topic in &mut self.topics {
             mask_text(&mut topic.error_message);
+            // A topic that was only tried has an id too, and nobody sees it again.
+            if !topic.topic_id.is_nil() {
+                topic.topic_id = Uuid::max();
+            }
             if let Some(configs) = &mut topic.configs {
                 configs.sort_by(|a, b| a.name.cmp(&b.name));
             }
@@ -179,6 +185,16 @@ macro_rules! by_api {
             _ => panic!("no golden frames for API {}", $api),
         }
     };
+}
+
+/// What Kafka says of a group while it has no coordinator for it, in every version: error 15 and a node that is none.
+pub fn says_no_coordinator(version: i16, frame: Bytes) -> bool {
+    const NOT_AVAILABLE: i16 = 15;
+    let (_, body) = response_body::<FindCoordinatorRequest>(version, frame);
+    let single = (body.error_code, body.node_id.0, body.host.to_string(), body.port);
+    let many = body.coordinators.iter().map(|one| (one.error_code, one.node_id.0, one.host.to_string(), one.port));
+    let none = (NOT_AVAILABLE, -1, String::new(), -1);
+    if version < 4 { single == none } else { body.coordinators.len() == 2 && many.into_iter().all(|one| one == none) }
 }
 
 /// The answer as lines of text, masked and in order.

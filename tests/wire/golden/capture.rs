@@ -8,7 +8,7 @@ use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataReques
 use kafka_protocol::protocol::{Request, StrBytes};
 use uuid::Uuid;
 
-use super::fixture::{self, Exchange, Fixture, Reply};
+use super::fixture::{self, Exchange, Fixture, Reply, Topic};
 use super::scenario;
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::raw::{Connection, NoAnswer, request_frame};
@@ -50,7 +50,7 @@ impl<'a> Recorder<'a> {
         for (topic, partitions) in made {
             topics::wait_for_leaders(&mut self.aside, topic, *partitions);
             let id = look_up(&mut self.aside, topic);
-            self.fixture.topics.push((topic.to_string(), id));
+            self.fixture.topics.push(Topic { name: topic.to_string(), partitions: *partitions, id });
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub fn topic_id(&self, topic: &str) -> Uuid {
-        self.fixture.topics.iter().find(|(name, _)| name == topic).expect("a topic of the scenario").1
+        self.fixture.topics.iter().find(|known| known.name == topic).expect("a topic of the scenario").id
     }
 }
 

@@ -1,7 +1,7 @@
 //! The file of golden frames.
 //!
 //! ```text
-//! topic NAME TOPIC-ID          a topic the scenario creates, and the id Kafka gave it
+//! topic NAME PARTITIONS ID     a topic the scenario creates, and the id Kafka gave it
 //! API VERSION CASE             then the two lines of one exchange:
 //! > hex                        the request frame without its size
 //! < hex | < closed             the response frame without its size, or: Kafka closed the connection
@@ -28,9 +28,16 @@ pub struct Exchange {
     pub reply: Reply,
 }
 
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Topic {
+    pub name: String,
+    pub partitions: i32,
+    pub id: Uuid,
+}
+
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Fixture {
-    pub topics: Vec<(String, Uuid)>,
+    pub topics: Vec<Topic>,
     pub exchanges: Vec<Exchange>,
 }
 
@@ -50,8 +57,9 @@ pub fn parse(text: &str) -> Fixture {
     let mut lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     while let Some(line) = lines.next() {
         let words: Vec<&str> = line.split(' ').collect();
-        if let ["topic", name, id] = words[..] {
-            fixture.topics.push((name.to_string(), id.parse().expect("topic id")));
+        if let ["topic", name, partitions, id] = words[..] {
+            let (partitions, id) = (partitions.parse().expect("partitions"), id.parse().expect("topic id"));
+            fixture.topics.push(Topic { name: name.to_string(), partitions, id });
             continue;
         }
         let [api, version, case] = words[..] else { panic!("not a case: {line}") };
@@ -70,8 +78,8 @@ pub fn parse(text: &str) -> Fixture {
 
 pub fn print(fixture: &Fixture) -> String {
     let mut text = HEADER.to_string();
-    for (name, id) in &fixture.topics {
-        writeln!(text, "topic {name} {id}").unwrap();
+    for Topic { name, partitions, id } in &fixture.topics {
+        writeln!(text, "topic {name} {partitions} {id}").unwrap();
     }
     for exchange in &fixture.exchanges {
         let reply = match &exchange.reply {
