@@ -12,7 +12,8 @@
 //! # Disk: the fault model
 //!
 //! What holds without a crash:
-//! 1. A call takes effect at one moment between its begin and its completion; calls complete out of order.
+//! 1. A call takes effect at one moment between its begin and its completion; calls complete out of order. One write in four takes effect
+//!    in two parts, the front first, so that readers see it half done.
 //! 2. A `sync` covers the writes and truncations that completed before it was called, with the length they gave the file. `sync_dir`
 //!    covers creations, renames and removals in that directory, likewise; a rename belongs to the directory it moved to.
 //! 3. A failed write has written any prefix of itself. A failed sync has made any part of what it covered durable, and the kernel takes the
@@ -55,6 +56,7 @@
 //! 2. Scheduler, each disk, network, and each node's application draw from streams of their own.
 //! 3. What a node held before a crash (worlds, files, streams) is refused or inert afterwards; it gets a new world.
 
+mod control;
 mod disk;
 mod executor;
 mod network;
@@ -76,10 +78,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use control::Control;
 pub use disk::{Crash, DiskCall, DiskFault};
 pub use network::{MemoryListener, MemoryReader, MemoryWriter};
 pub use settings::{DiskSettings, EntryLoss, NetworkSettings, SimulationSettings};
-pub use simulation::{Control, RunError, Simulation, run};
+pub use simulation::{RunError, Simulation, run};
 
 use super::{DirEntry, File, OpenMode, Space, Urgency, World, Written};
 use crate::types::{Monotonic, TimestampMs};
@@ -113,7 +116,7 @@ impl MemoryWorld {
     async fn disk_call(&self, call: DiskCall, path: &str, effect: Effect) -> io::Result<Done> {
         self.check_alive()?;
         let begun = self.core.with_disk(self.node, |disk| disk.begin(call, path, effect));
-        schedule_disk_call(&self.core, self.node, begun.call_number, begun.delay, begun.crash);
+        schedule_disk_call(&self.core, self.node, &begun);
         begun.done.await
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::random::Random;
 use crate::types::TimestampMs;
 
 #[derive(Clone, Debug)]
@@ -64,6 +65,27 @@ pub struct NetworkSettings {
     pub connect_timeout: Duration,
     /// Connections a listener holds that were not accepted yet.
     pub backlog_max: usize,
+}
+
+impl SimulationSettings {
+    /// Settings drawn from a seed: machines fast and slow, links of every shape. Without failures beyond those of a crash.
+    pub fn swarm(seed: u64) -> Self {
+        let mut random = Random::new(seed, "settings", 0);
+        let mut settings = Self::default();
+        let disk_scale = 1 << random.below(5);
+        settings.disk.latency.1 = Duration::from_micros(200) * disk_scale;
+        settings.disk.sync_latency.1 = Duration::from_millis(2) * disk_scale;
+        settings.disk.stall_one_in = [0, 50, 500, 5000][random.below(4) as usize];
+        settings.disk.stall_max = Duration::from_millis(random.between(1, 2000));
+        settings.disk.dirty_bytes_max = 1 << random.between(14, 24);
+        settings.disk.dirty_entries_max = 1 << random.between(4, 14);
+        settings.network.delay.1 = Duration::from_micros(random.between(50, 50_000));
+        settings.network.chunk_bytes_max = 1 << random.between(6, 17);
+        settings.network.window_bytes = 1 << random.between(10, 20);
+        settings.network.backlog_max = 1 << random.between(1, 9);
+        settings.offload_delay_max = Duration::from_micros(random.between(10, 50_000));
+        settings
+    }
 }
 
 impl Default for SimulationSettings {

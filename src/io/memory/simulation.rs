@@ -1,7 +1,7 @@
 //! The run of a simulation: who is polled, when time passes, which node dies.
 //!
 //! Called by tests and by the whole-cluster simulator; calls every other part of `memory`. [`Simulation`] owns the tasks and ends them
-//! when it is dropped; a [`Control`] is a handle on its faults and observations that a task may hold too.
+//! when it is dropped; a [`Control`](super::Control) is a handle on its faults and observations that a task may hold too.
 //!
 //! Invariants:
 //! 1. Everything is decided by the seed: a run is a function of seed, settings and the code under test.
@@ -10,24 +10,22 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
-use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::disk::{Crash, Disk, DiskCall, DiskFault};
+use super::MemoryWorld;
+use super::control::Control;
+use super::disk::{Begun, Crash, Disk};
 use super::executor::{Executor, Picked, Task, TaskId};
-use super::network::{Due, Network, Outbox, node_ip};
+use super::network::{Due, Network, Outbox};
 use super::random::Random;
-use super::settings::{DiskSettings, NetworkSettings, SimulationSettings};
-use super::timers::Timers;
+use super::settings::SimulationSettings;
+use super::timers::{Action, Timers};
 use super::trace::Trace;
-use super::{MemoryWorld, timers};
 use crate::io::Urgency;
-use crate::types::Monotonic;
 
 /// Why a run ended before what it waited for. Each names the seed that repeats it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -42,11 +40,11 @@ pub enum RunError {
     Crashed { seed: u64, node: u32, now: Duration },
 }
 
-struct Node {
+pub(super) struct Node {
     /// Counts the node's crashes: what an earlier life holds is refused.
     life: u64,
     application: Random,
-    wall_skew_ms: i64,
+    pub(super) wall_skew_ms: i64,
 }
 
 pub(super) struct Core {
@@ -59,12 +57,14 @@ pub(super) struct Core {
     network: RefCell<Network>,
     /// Delays of offloaded work and pauses of streams.
     jitter: RefCell<Random>,
-    trace: Rc<RefCell<Trace>>,
-    steps: Cell<u64>,
+    pub(super) trace: Rc<RefCell<Trace>>,
+    pub(super) steps: Cell<u64>,
+    /// A run is under way: a task must not start another.
+    is_running: Cell<bool>,
 }
 
 impl Core {
-    fn with_node<R>(&self, node: u32, act: impl FnOnce(&mut Node) -> R) -> R {
+    pub(super) fn with_node<R>(&self, node: u32, act: impl FnOnce(&mut Node) -> R) -> R {
         let fresh = || Node { life: 0, application: Random::new(self.seed, "application", u64::from(node)), wall_skew_ms: 0 };
         act(self.nodes.borrow_mut().entry(node).or_insert_with(fresh))
     }
@@ -99,7 +99,7 @@ impl Core {
 
     fn empty(&self, outbox: Outbox) {
         for (at, due) in outbox.due {
-            let action: timers::Action = Box::new(move |core| core.network_due(due));
+            let action: Action = Box::new(move |core| core.network_due(due));
             self.timers.borrow_mut().schedule(at, action);
         }
         for waker in outbox.wakers {
@@ -132,7 +132,7 @@ impl Core {
         id
     }
 
-    fn crash(&self, node: u32, crash: Crash) {
+    pub(super) fn crash(&self, node: u32, crash: Crash) {
         let what = match crash {
             Crash::Kill => "crash.kill",
             Crash::PowerLoss => "crash.power_loss",
@@ -146,7 +146,7 @@ impl Core {
         self.with_disk(node, |disk| disk.crash(crash));
     }
 
-    fn is_over(&self) -> Result<(), RunError> {
+    fn count_step(&self) -> Result<(), RunError> {
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
         if steps > self.settings.steps_max {
@@ -163,6 +163,22 @@ impl Core {
     fn advance_to(&self, at: u64) {
         self.timers.borrow_mut().advance_to(at);
         self.trace.borrow_mut().now = at;
+    }
+}
+
+/// Marks a run under way.
+struct Running<'a>(&'a Core);
+
+impl<'a> Running<'a> {
+    fn begin(core: &'a Core) -> Self {
+        assert!(!core.is_running.replace(true), "a task of a simulation must not run it");
+        Self(core)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.is_running.set(false);
     }
 }
 
@@ -202,12 +218,6 @@ pub struct Simulation {
     control: Control,
 }
 
-/// Faults and observations of a running simulation; clones may be held by tasks.
-#[derive(Clone)]
-pub struct Control {
-    core: Rc<Core>,
-}
-
 impl Deref for Simulation {
     type Target = Control;
 
@@ -229,6 +239,7 @@ impl Simulation {
             jitter: RefCell::new(Random::new(seed, "jitter", 0)),
             trace,
             steps: Cell::new(0),
+            is_running: Cell::new(false),
             settings,
         };
         Self { control: Control { core: Rc::new(core) } }
@@ -241,10 +252,11 @@ impl Simulation {
     /// Runs the future as a task of shard 0 of `node`, and everything else meanwhile, until it ends.
     pub fn try_block_on<T>(&self, node: u32, future: impl Future<Output = T>) -> Result<T, RunError> {
         let core = &self.control.core;
+        let _running = Running::begin(core);
         let mut future = pin!(future);
         let id = core.executor.borrow_mut().add(node, 0, Urgency::Foreground, None);
         let result = loop {
-            if let Err(error) = core.is_over() {
+            if let Err(error) = core.count_step() {
                 break Err(error);
             }
             if !core.executor.borrow().contains(id) {
@@ -276,9 +288,10 @@ impl Simulation {
     /// Runs until the condition holds; it is asked after each step.
     pub fn run_until(&self, mut condition: impl FnMut(&Control) -> bool, virtual_max: Duration) -> Result<(), RunError> {
         let core = &self.control.core;
-        let end = core.now().saturating_add(virtual_max.as_nanos() as u64);
+        let _running = Running::begin(core);
+        let end = core.now().saturating_add(u64::try_from(virtual_max.as_nanos()).unwrap_or(u64::MAX));
         while !condition(&self.control) {
-            core.is_over()?;
+            core.count_step()?;
             match step(core) {
                 Step::Done | Step::Turn(_) => {}
                 Step::Idle(Some(at)) if at <= end => core.advance_to(at),
@@ -325,132 +338,14 @@ impl Drop for Simulation {
             }
             return;
         }
+        // What the tasks hold must find its node ended, or it would hand work over that keeps the simulation alive.
+        for node in core.nodes.borrow_mut().values_mut() {
+            node.life += 1;
+        }
         let tasks = core.executor.borrow_mut().take_all(None);
         drop(tasks);
         let actions = core.timers.borrow_mut().clear();
         drop(actions);
-    }
-}
-
-impl Control {
-    /// The world as a shard of a node sees it, until the node's next crash.
-    pub fn world(&self, node: u32, shard: u16) -> MemoryWorld {
-        MemoryWorld { life: self.core.life(node), core: self.core.clone(), node, shard }
-    }
-
-    pub fn spawn(&self, node: u32, shard: u16, task: impl Future<Output = ()> + 'static) {
-        self.core.spawn(node, shard, Urgency::Foreground, Box::pin(task));
-    }
-
-    pub fn seed(&self) -> u64 {
-        self.core.seed
-    }
-
-    /// Virtual time since the start.
-    pub fn now(&self) -> Duration {
-        Duration::from_nanos(self.core.now())
-    }
-
-    pub fn monotonic(&self) -> Monotonic {
-        Monotonic::from_nanos(self.core.now())
-    }
-
-    /// The address under which a node's listener on 0.0.0.0 is found.
-    pub fn address(&self, node: u32, port: u16) -> SocketAddr {
-        SocketAddr::new(self.ip(node), port)
-    }
-
-    pub fn ip(&self, node: u32) -> IpAddr {
-        node_ip(node)
-    }
-
-    /// Kills a node's process: its tasks end where they stand, its connections are reset, calls in flight are done, half done or not done.
-    pub fn crash(&self, node: u32) {
-        self.core.crash(node, Crash::Kill);
-    }
-
-    /// Cuts a node's power: as [`Control::crash`], and what was not synced is kept, lost or torn.
-    pub fn power_loss(&self, node: u32) {
-        self.core.crash(node, Crash::PowerLoss);
-    }
-
-    /// How often the node crashed: a test sees by it that an aimed crash has happened.
-    pub fn crashes(&self, node: u32) -> u64 {
-        self.core.life(node)
-    }
-
-    /// Aims a fault at the `nth` next call (1 is the next) of a kind on a path that contains the text.
-    pub fn aim(&self, node: u32, call: DiskCall, path_contains: &str, nth: u64, fault: DiskFault) {
-        self.core.with_disk(node, |disk| disk.aim(call, path_contains, nth, fault));
-    }
-
-    /// No call of the node's disk completes for a span.
-    pub fn hang_disk(&self, node: u32, span: Duration) {
-        let until = self.core.now().saturating_add(span.as_nanos() as u64);
-        self.core.with_disk(node, |disk| disk.hang_until(until));
-    }
-
-    /// Changes a node's disk from here on: capacity, latencies, rates of failure.
-    pub fn change_disk(&self, node: u32, change: impl FnOnce(&mut DiskSettings)) {
-        self.core.with_disk(node, |disk| change(disk.settings_mut()));
-    }
-
-    pub fn change_network(&self, change: impl FnOnce(&mut NetworkSettings)) {
-        self.core.with_network(|network| change(network.settings_mut()));
-    }
-
-    /// Nothing goes from one node to the other in either direction, or does again. What is sent meanwhile arrives afterwards.
-    pub fn partition(&self, a: u32, b: u32, on: bool) {
-        self.block(a, b, on);
-        self.block(b, a, on);
-    }
-
-    /// As [`Control::partition`], in one direction.
-    pub fn block(&self, from: u32, to: u32, on: bool) {
-        self.core.with_network(|network| network.block(from, to, on));
-    }
-
-    /// Resets all connections between two nodes.
-    pub fn cut(&self, a: u32, b: u32) {
-        self.core.with_network(|network| network.cut_between(a, b));
-    }
-
-    /// Adds a delay to what goes from one node to another.
-    pub fn slow_link(&self, from: u32, to: u32, extra: Duration) {
-        self.core.with_network(|network| network.slow_down(from, to, extra));
-    }
-
-    /// Sets how far a node's wall clock is from the others'.
-    pub fn set_wall_skew_ms(&self, node: u32, skew_ms: i64) {
-        self.core.with_node(node, |node| node.wall_skew_ms = skew_ms);
-    }
-
-    /// A file's content as a program on the node would read it now, without taking time.
-    pub fn peek(&self, node: u32, path: &Path) -> std::io::Result<Vec<u8>> {
-        self.core.with_disk(node, |disk| disk.read_file(path))
-    }
-
-    /// How often each kind of event and fault happened.
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.core.trace.borrow().counts()
-    }
-
-    pub fn count(&self, what: &str) -> u64 {
-        self.counts().get(what).copied().unwrap_or(0)
-    }
-
-    /// A hash of all that happened, in order: equal for two runs of one seed.
-    pub fn trace_hash(&self) -> u64 {
-        self.core.trace.borrow().hash()
-    }
-
-    /// The last few events as text.
-    pub fn recent_events(&self) -> Vec<String> {
-        self.core.trace.borrow().recent()
-    }
-
-    pub fn steps(&self) -> u64 {
-        self.core.steps.get()
     }
 }
 
@@ -461,17 +356,24 @@ pub fn run<T, F: Future<Output = T>>(seed: u64, test: impl FnOnce(MemoryWorld) -
     simulation.block_on(0, test(world))
 }
 
-/// Schedules the completion of a disk call, and the crash aimed at it.
-pub(super) fn schedule_disk_call(core: &Rc<Core>, node: u32, call_number: u64, delay: Duration, crash: Option<Crash>) {
-    let now = core.now();
-    let complete: timers::Action = Box::new(move |core| {
+/// Schedules what becomes of a disk call, and the crash aimed at it.
+pub(super) fn schedule_disk_call(core: &Rc<Core>, node: u32, begun: &Begun) {
+    let call_number = begun.call_number;
+    let complete: Action = Box::new(move |core| {
         let completed = core.with_disk(node, |disk| disk.complete(call_number));
         if let Some((reply, result)) = completed {
             reply.complete(result);
         }
     });
-    core.timers.borrow_mut().schedule(now + delay.as_nanos() as u64, complete);
-    if let Some(crash) = crash {
+    let mut timers = core.timers.borrow_mut();
+    let now = timers.now();
+    if let Some(part_after) = begun.part_after {
+        let part: Action = Box::new(move |core| core.with_disk(node, |disk| disk.complete_part(call_number)));
+        timers.schedule(now + part_after.as_nanos() as u64, part);
+    }
+    timers.schedule(now + begun.delay.as_nanos() as u64, complete);
+    drop(timers);
+    if let Some(crash) = begun.crash {
         schedule_crash(core, node, crash);
     }
 }

@@ -110,14 +110,15 @@ impl<T> Future for Completion<T> {
 /// Resolves at a moment of virtual time; dropped before, it leaves nothing behind.
 pub(super) struct Sleep {
     core: Rc<Core>,
-    timer: TimerId,
+    /// `None` for the end of time: nobody waits for it, so that it does not hide a stall.
+    timer: Option<TimerId>,
     fired: Completion<()>,
 }
 
 impl Sleep {
     pub(super) fn until(core: &Rc<Core>, at: u64) -> Self {
         let (completer, fired) = completion();
-        let timer = core.timers.borrow_mut().schedule(at, Box::new(move |_| completer.complete(())));
+        let timer = (at < u64::MAX).then(|| core.timers.borrow_mut().schedule(at, Box::new(move |_| completer.complete(()))));
         Self { core: core.clone(), timer, fired }
     }
 }
@@ -132,7 +133,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        let cancelled = self.core.timers.borrow_mut().cancel(self.timer);
+        let cancelled = self.timer.and_then(|timer| self.core.timers.borrow_mut().cancel(timer));
         drop(cancelled);
     }
 }

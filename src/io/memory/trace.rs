@@ -32,8 +32,11 @@ impl Trace {
     /// Records that `what` happened on `node`; `first` and `second` are whatever tells this event from others of its kind.
     pub(super) fn record(&mut self, what: &'static str, node: u32, first: u64, second: u64) {
         let at = self.now;
-        for word in [at, what.len() as u64, u64::from(what.as_bytes()[what.len() - 1]), u64::from(node), first, second] {
-            self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        for byte in what.bytes() {
+            self.mix(u64::from(byte));
+        }
+        for word in [at, u64::from(node), first, second] {
+            self.mix(word);
         }
         *self.counts.entry(what).or_default() += 1;
         if self.recent.len() == RECENT_MAX {
@@ -46,8 +49,12 @@ impl Trace {
     pub(super) fn count(&mut self, what: &'static str, times: u64) {
         if times > 0 {
             *self.counts.entry(what).or_default() += times;
-            self.hash = (self.hash ^ times).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+            self.mix(times);
         }
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
     }
 
     pub(super) fn hash(&self) -> u64 {

@@ -1,179 +1,95 @@
-//! What a loss of power leaves of one file's unsynced changes (see the fault model in the header of `memory`).
-//!
-//! Called by `disk` at a loss of power, and for a sync that fails: the kernel then takes the pages for clean, and what reached the disk
-//! by then is all that ever will.
+//! What a crash does to a node's disk as a whole: calls in flight first, then, without power, everything that was not synced.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use super::content::Content;
+use super::survival::{Survival, Toll, surviving};
+use super::{Crash, Disk, Effect, InFlight, directory};
+use crate::io::memory::settings::EntryLoss;
 
-use super::content::{Change, Image, PAGE_BYTES, Page, overlap};
-use crate::io::memory::random::Random;
-
-/// The part of a page a disk writes whole.
-const SECTOR_BYTES: usize = 512;
-
-/// How much of what was not synced survives, drawn once per crash so that "nothing" and "everything" are as common as mixtures.
-#[derive(Clone, Copy)]
-pub(super) enum Survival {
-    Nothing,
-    Everything,
-    /// Of eight.
-    Share(u64),
-}
-
-impl Survival {
-    pub(super) fn draw(random: &mut Random) -> Self {
-        match random.below(8) {
-            0 => Survival::Nothing,
-            1 => Survival::Everything,
-            _ => Survival::Share(random.between(1, 7)),
+impl Disk {
+    /// The node has ended, and its tasks are gone: decides what became of calls in flight and, without power, of what was not synced.
+    pub(in crate::io::memory) fn crash(&mut self, crash: Crash) {
+        let mut interrupted: Vec<(u64, InFlight)> = std::mem::take(&mut self.in_flight).into_iter().collect();
+        while !interrupted.is_empty() {
+            let (_, call) = interrupted.swap_remove(self.random.below(interrupted.len() as u64) as usize);
+            self.interrupt(call);
+        }
+        self.aims.clear();
+        self.hangs_until = 0;
+        if crash == Crash::PowerLoss {
+            self.lose_power();
         }
     }
 
-    /// How many of `count` changes in a row survive.
-    pub(super) fn prefix(self, random: &mut Random, count: usize) -> usize {
-        match self {
-            Survival::Nothing => 0,
-            Survival::Everything => count,
-            Survival::Share(_) => random.below(count as u64 + 1) as usize,
+    fn interrupt(&mut self, call: InFlight) {
+        let fate = self.random.below(3);
+        if fate == 0 || call.errno.is_some() {
+            self.count("crash.call_not_done", 1);
+            return;
+        }
+        match call.effect {
+            Effect::Write { file, position, mut bytes } if fate == 1 => {
+                bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
+                self.record("crash.write_torn", call.covered, bytes.len() as u64);
+                let _full = self.write(&file.inode, position, bytes);
+            }
+            Effect::CreateDirectories { path } if fate == 1 => {
+                let most = self.random.below(path.components().count() as u64 + 1);
+                let _refused = self.namespace.create_directories(&path, most);
+                self.count("crash.call_half_done", 1);
+            }
+            Effect::RemoveTree { path } if fate == 1 => {
+                if let Ok(name) = self.namespace.name(&path) {
+                    let order = self.namespace.removal_order(&name);
+                    let most = self.random.below(order.len() as u64 + 1) as usize;
+                    for (name, entry) in order.into_iter().take(most) {
+                        self.unlink(name, entry);
+                    }
+                    self.count("crash.call_half_done", 1);
+                }
+            }
+            effect => {
+                let _refused = self.apply(effect, call.covered);
+                self.count("crash.call_done", 1);
+            }
         }
     }
 
-    pub(super) fn one(self, random: &mut Random) -> bool {
-        match self {
-            Survival::Nothing => false,
-            Survival::Everything => true,
-            Survival::Share(share) => random.below(8) < share,
-        }
-    }
-}
-
-/// What happened to unsynced pages and lengths, for the counters.
-#[derive(Default)]
-pub(super) struct Toll {
-    pub(super) pages_kept: u64,
-    pub(super) pages_lost: u64,
-    pub(super) pages_torn: u64,
-    pub(super) lengths_lost: u64,
-    /// Pages within the surviving length whose bytes did not survive: they read as zeros, or as what was there before.
-    pub(super) pages_stale: u64,
-}
-
-/// The image that survives when `changes` were made to `durable` and never synced.
-///
-/// The length is metadata: it is the one after some first `m` changes, and a truncation among those has freed its blocks for good. Each
-/// page is data: it holds the bytes of any number of its own writes, the earlier ones first, independent of other pages; a torn page
-/// decides so for each of its sectors. Writes made after a truncation that did not survive went to blocks nobody reaches.
-pub(super) fn surviving(durable: &Image, changes: &[Change], survival: Survival, random: &mut Random, toll: &mut Toll) -> Image {
-    let cut = survival.prefix(random, changes.len());
-    let mut lengths = Image { len: durable.len, ..Image::default() };
-    let mut lengths_final = durable.len;
-    for (index, change) in changes.iter().enumerate() {
-        lengths_final = match change {
-            Change::Write { bytes, .. } if bytes.is_empty() => lengths_final,
-            Change::Write { position, bytes } => lengths_final.max(position + bytes.len() as u64),
-            Change::Truncate { len } => *len,
+    fn lose_power(&mut self) {
+        let survival = Survival::draw(&mut self.random);
+        let in_order = match self.settings.entry_loss {
+            EntryLoss::Prefix => true,
+            EntryLoss::Subset => false,
+            EntryLoss::Either => self.random.one_in(2),
         };
-        if index < cut {
-            lengths.len = lengths_final;
-        }
-    }
-    toll.lengths_lost += u64::from(lengths.len != lengths_final);
-    let mut image = durable.clone();
-    for number in touched_pages(durable, changes) {
-        match surviving_page(durable, changes, number, cut, survival, random, toll, lengths.len) {
-            Some(page) => drop(image.pages.insert(number, page)),
-            None => drop(image.pages.remove(&number)),
-        }
-    }
-    // Shrinking and growing back by way of the longest possible length zeroes what lies past the end.
-    image.len = u64::MAX;
-    image.truncate(lengths.len);
-    image
-}
+        let count = self.namespace.changes_len();
+        let chosen: Vec<bool> = if in_order {
+            let kept = survival.prefix(&mut self.random, count);
+            (0..count).map(|index| index < kept).collect()
+        } else {
+            (0..count).map(|_| survival.one(&mut self.random)).collect()
+        };
+        let kept = self.namespace.lose(chosen);
+        self.count("crash.entry_kept", kept);
+        self.count("crash.entry_lost", count as u64 - kept);
 
-fn touched_pages(durable: &Image, changes: &[Change]) -> BTreeSet<u64> {
-    let mut pages = BTreeSet::new();
-    for change in changes {
-        match change {
-            Change::Write { bytes, .. } if bytes.is_empty() => {}
-            Change::Write { position, bytes } => {
-                pages.extend(position / PAGE_BYTES..=(position + bytes.len() as u64 - 1) / PAGE_BYTES);
-            }
-            Change::Truncate { len } => pages.extend(durable.pages.range(len / PAGE_BYTES..).map(|(&number, _)| number)),
+        let mut toll = Toll::default();
+        self.used = 0;
+        self.orphans.clear();
+        for inode in self.namespace.live.files(directory::ROOT).into_values() {
+            let mut content = inode.content();
+            let end = content.changes_end();
+            let changes = content.take_changes(end);
+            let survivor = surviving(&content.durable, &changes, survival, &mut self.random, &mut toll);
+            let allocated = if self.random.one_in(2) { content.allocated } else { 0 };
+            *content = Content::synced(survivor, allocated);
+            content.charged = content.footprint();
+            self.used += content.charged;
         }
+        self.count("crash.page_kept", toll.pages_kept);
+        self.count("crash.page_lost", toll.pages_lost);
+        self.count("crash.page_torn", toll.pages_torn);
+        self.count("crash.page_stale_within_length", toll.pages_stale);
+        self.count("crash.length_lost", toll.lengths_lost);
+        self.record("crash.power_lost", self.used, kept);
     }
-    pages
-}
-
-#[allow(clippy::too_many_arguments)] // one call site, and none of them stands apart from the others
-fn surviving_page(
-    durable: &Image,
-    changes: &[Change],
-    number: u64,
-    cut: usize,
-    survival: Survival,
-    random: &mut Random,
-    toll: &mut Toll,
-    len: u64,
-) -> Option<Arc<Page>> {
-    let page_start = number * PAGE_BYTES;
-    let page_end = page_start + PAGE_BYTES;
-    let mut versions: Vec<Option<Arc<Page>>> = vec![durable.pages.get(&number).cloned()];
-    for (index, change) in changes.iter().enumerate() {
-        let last = versions.last().cloned().flatten();
-        match change {
-            Change::Truncate { len } if *len < page_end => {
-                if index >= cut {
-                    break;
-                }
-                // The truncation survived, and with it the zeros it left: nothing older can come back.
-                versions.clear();
-                versions.push(if *len <= page_start {
-                    None
-                } else {
-                    last.map(|mut page| {
-                        Arc::make_mut(&mut page)[(*len - page_start) as usize..].fill(0);
-                        page
-                    })
-                });
-            }
-            Change::Write { position, bytes } => {
-                let (source, target) = overlap(*position, bytes.len() as u64, number);
-                if !source.is_empty() && *position < page_end {
-                    let mut page = last.unwrap_or_else(|| Arc::new([0; PAGE_BYTES as usize]));
-                    Arc::make_mut(&mut page)[target].copy_from_slice(&bytes[source]);
-                    versions.push(Some(page));
-                }
-            }
-            Change::Truncate { .. } => {}
-        }
-    }
-    let newest = versions.len() - 1;
-    if newest == 0 {
-        return versions.pop().flatten();
-    }
-    let torn = matches!(survival, Survival::Share(_)) && random.one_in(4);
-    if torn {
-        toll.pages_torn += 1;
-        let mut page: Page = [0; PAGE_BYTES as usize];
-        for sector in (0..PAGE_BYTES as usize).step_by(SECTOR_BYTES) {
-            let chosen = survival.prefix(random, newest);
-            if let Some(source) = &versions[chosen] {
-                page[sector..sector + SECTOR_BYTES].copy_from_slice(&source[sector..sector + SECTOR_BYTES]);
-            }
-        }
-        return Some(Arc::new(page));
-    }
-    let chosen = match survival {
-        Survival::Share(_) if survival.one(random) => newest,
-        _ => survival.prefix(random, newest),
-    };
-    if chosen == newest {
-        toll.pages_kept += 1;
-    } else {
-        toll.pages_lost += 1;
-        toll.pages_stale += u64::from(page_start < len);
-    }
-    versions.swap_remove(chosen)
 }

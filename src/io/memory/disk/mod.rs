@@ -10,6 +10,9 @@
 mod content;
 mod crash;
 mod directory;
+mod survival;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,12 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use content::Handle;
-use content::{Change, Content, Inode};
-use crash::{Survival, Toll};
+use content::{Change, Inode};
 use directory::{Entry, Name, Namespace};
+use survival::{Survival, Toll, surviving};
 
 use super::random::Random;
-use super::settings::{DiskSettings, EntryLoss};
+use super::settings::DiskSettings;
 use super::timers::{Completer, Completion, completion};
 use super::trace::Trace;
 use crate::io::{DirEntry, OpenMode, Space};
@@ -101,6 +104,8 @@ struct InFlight {
 pub(super) struct Begun {
     pub(super) call_number: u64,
     pub(super) delay: Duration,
+    /// When the first part of a write becomes visible, if that is before the rest.
+    pub(super) part_after: Option<Duration>,
     pub(super) crash: Option<Crash>,
     pub(super) done: Completion<io::Result<Done>>,
 }
@@ -229,8 +234,29 @@ impl Disk {
         let (reply, done) = completion();
         let call_number = self.begun;
         self.begun += 1;
+        let mut part_after = None;
+        if let Effect::Write { position, bytes, .. } = &effect {
+            self.record("disk.write_content", *position, u64::from(crc32c::crc32c(bytes)));
+            if self.random.one_in(4) {
+                part_after = Some(Duration::from_nanos(self.random.below(admitted.delay.as_nanos() as u64 + 1)));
+            }
+        }
         self.in_flight.insert(call_number, InFlight { effect, covered, errno: admitted.errno, reply });
-        Begun { call_number, delay: admitted.delay, crash: admitted.crash, done }
+        Begun { call_number, delay: admitted.delay, part_after, crash: admitted.crash, done }
+    }
+
+    /// Some of a write in flight takes effect ahead of the rest.
+    pub(super) fn complete_part(&mut self, call_number: u64) {
+        let Some(InFlight { effect: Effect::Write { file, position, bytes }, errno: None, .. }) = self.in_flight.get_mut(&call_number)
+        else {
+            return;
+        };
+        let rest = bytes.split_off(self.random.below(bytes.len() as u64 + 1) as usize);
+        let (file, part_position, part) = (file.clone(), *position, std::mem::replace(bytes, rest));
+        *position += part.len() as u64;
+        self.record("disk.write_part", call_number, part.len() as u64);
+        // Without space for it, the rest finds none either, unless some is freed in between: then a hole stays, as in a torn write.
+        let _full = self.write(&file.inode, part_position, part);
     }
 
     /// The time of a call has come: answers whom to tell what. `None` if a crash was faster.
@@ -303,7 +329,7 @@ impl Disk {
                 let mut content = file.inode.content();
                 let changes = content.take_changes(covered);
                 let mut toll = Toll::default();
-                content.durable = crash::surviving(&content.durable, &changes, survival, &mut self.random, &mut toll);
+                content.durable = surviving(&content.durable, &changes, survival, &mut self.random, &mut toll);
                 drop(content);
                 self.count("fault.page_never_written", toll.pages_lost);
             }
@@ -423,92 +449,5 @@ impl Disk {
             Some(Entry::Directory(_)) => Err(io::ErrorKind::IsADirectory.into()),
             None => Err(io::ErrorKind::NotFound.into()),
         }
-    }
-
-    /// The node has ended, and its tasks are gone: decides what became of calls in flight and, without power, of what was not synced.
-    pub(super) fn crash(&mut self, crash: Crash) {
-        let mut interrupted: Vec<(u64, InFlight)> = std::mem::take(&mut self.in_flight).into_iter().collect();
-        while !interrupted.is_empty() {
-            let (_, call) = interrupted.swap_remove(self.random.below(interrupted.len() as u64) as usize);
-            self.interrupt(call);
-        }
-        self.aims.clear();
-        self.hangs_until = 0;
-        if crash == Crash::PowerLoss {
-            self.lose_power();
-        }
-    }
-
-    fn interrupt(&mut self, call: InFlight) {
-        let fate = self.random.below(3);
-        if fate == 0 || call.errno.is_some() {
-            self.count("crash.call_not_done", 1);
-            return;
-        }
-        match call.effect {
-            Effect::Write { file, position, mut bytes } if fate == 1 => {
-                bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
-                self.record("crash.write_torn", call.covered, bytes.len() as u64);
-                let _full = self.write(&file.inode, position, bytes);
-            }
-            Effect::CreateDirectories { path } if fate == 1 => {
-                let most = self.random.below(path.components().count() as u64 + 1);
-                let _refused = self.namespace.create_directories(&path, most);
-                self.count("crash.call_half_done", 1);
-            }
-            Effect::RemoveTree { path } if fate == 1 => {
-                if let Ok(name) = self.namespace.name(&path) {
-                    let order = self.namespace.removal_order(&name);
-                    let most = self.random.below(order.len() as u64 + 1) as usize;
-                    for (name, entry) in order.into_iter().take(most) {
-                        self.unlink(name, entry);
-                    }
-                    self.count("crash.call_half_done", 1);
-                }
-            }
-            effect => {
-                let _refused = self.apply(effect, call.covered);
-                self.count("crash.call_done", 1);
-            }
-        }
-    }
-
-    fn lose_power(&mut self) {
-        let survival = Survival::draw(&mut self.random);
-        let in_order = match self.settings.entry_loss {
-            EntryLoss::Prefix => true,
-            EntryLoss::Subset => false,
-            EntryLoss::Either => self.random.one_in(2),
-        };
-        let count = self.namespace.changes_len();
-        let chosen: Vec<bool> = if in_order {
-            let kept = survival.prefix(&mut self.random, count);
-            (0..count).map(|index| index < kept).collect()
-        } else {
-            (0..count).map(|_| survival.one(&mut self.random)).collect()
-        };
-        let kept = self.namespace.lose(chosen);
-        self.count("crash.entry_kept", kept);
-        self.count("crash.entry_lost", count as u64 - kept);
-
-        let mut toll = Toll::default();
-        self.used = 0;
-        self.orphans.clear();
-        for inode in self.namespace.live.files(directory::ROOT).into_values() {
-            let mut content = inode.content();
-            let end = content.changes_end();
-            let changes = content.take_changes(end);
-            let survivor = crash::surviving(&content.durable, &changes, survival, &mut self.random, &mut toll);
-            let allocated = if self.random.one_in(2) { content.allocated } else { 0 };
-            *content = Content::synced(survivor, allocated);
-            content.charged = content.footprint();
-            self.used += content.charged;
-        }
-        self.count("crash.page_kept", toll.pages_kept);
-        self.count("crash.page_lost", toll.pages_lost);
-        self.count("crash.page_torn", toll.pages_torn);
-        self.count("crash.page_stale_within_length", toll.pages_stale);
-        self.count("crash.length_lost", toll.lengths_lost);
-        self.record("crash.power_lost", self.used, kept);
     }
 }

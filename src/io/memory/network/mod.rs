@@ -7,6 +7,8 @@
 //! 1. One direction of a connection is first in, first out: bytes, then its end or its reset.
 //! 2. A direction holds at most `window_bytes` that travel or wait to be read.
 
+mod connecting;
+mod faults;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -217,152 +219,6 @@ impl Network {
         *port
     }
 
-    // Listeners
-
-    /// Registers a listener; answers its number, the address it is found under, and the address it tells.
-    pub(super) fn listen(&mut self, node: u32, mut address: SocketAddr) -> io::Result<(u64, SocketAddr, SocketAddr)> {
-        if address.port() == 0 {
-            address.set_port(self.ephemeral_port(node));
-        }
-        let found_under = if address.ip().is_unspecified() { SocketAddr::new(node_ip(node), address.port()) } else { address };
-        let id = self.number();
-        let there = self.listeners.entry(found_under).or_default();
-        if there.iter().any(|listening| listening.node != node) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        there.push(Listening { id, node, waiting: VecDeque::new(), waker: None });
-        self.record("network.listen", node, u64::from(address.port()), id);
-        Ok((id, found_under, address))
-    }
-
-    fn listening(&mut self, found_under: SocketAddr, id: u64) -> Option<&mut Listening> {
-        self.listeners.get_mut(&found_under)?.iter_mut().find(|listening| listening.id == id)
-    }
-
-    pub(super) fn poll_accept(
-        &mut self,
-        cx: &Context<'_>,
-        found_under: SocketAddr,
-        id: u64,
-    ) -> Poll<io::Result<(ConnectionId, SocketAddr)>> {
-        let Some(listening) = self.listening(found_under, id) else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        match listening.waiting.pop_front() {
-            Some(connection) => {
-                let peer = self.connections.get(&connection).map_or(found_under, |c| c.sides[CLIENT].address);
-                Poll::Ready(Ok((connection, peer)))
-            }
-            None => {
-                listening.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-
-    pub(super) fn stop_listening(&mut self, found_under: SocketAddr, id: u64) {
-        let Some(there) = self.listeners.get_mut(&found_under) else { return };
-        let waiting: Vec<ConnectionId> = there.iter().filter(|l| l.id == id).flat_map(|l| l.waiting.iter().copied()).collect();
-        there.retain(|listening| listening.id != id);
-        if there.is_empty() {
-            self.listeners.remove(&found_under);
-        }
-        for connection in waiting {
-            self.reset_by(connection, SERVER);
-        }
-    }
-
-    // Connecting
-
-    pub(super) fn attempt(&mut self, node: u32, to: SocketAddr, answer: Completer<io::Result<ConnectionId>>) -> u64 {
-        let id = self.number();
-        let from = SocketAddr::new(node_ip(node), self.ephemeral_port(node));
-        let to = if to.ip().is_unspecified() { SocketAddr::new(node_ip(node), to.port()) } else { to };
-        self.attempts.insert(id, Attempt { node, from, to, answer: Some(answer), connection: None, held_up: false });
-        let now = self.now();
-        let delay = self.delay(node, self.node_at(to).unwrap_or(node));
-        self.outbox.due.push((now + delay, Due::AttemptArrives(id)));
-        self.outbox.due.push((now + self.settings.connect_timeout.as_nanos() as u64, Due::AttemptTimesOut(id)));
-        self.record("network.connect", node, id, u64::from(to.port()));
-        id
-    }
-
-    /// The node that is reached by an address, if any could be.
-    fn node_at(&self, address: SocketAddr) -> Option<u32> {
-        let listening = self.listeners.get(&address).and_then(|there| there.first()).map(|listening| listening.node);
-        listening.or_else(|| match address.ip() {
-            IpAddr::V4(ip) => ip.to_bits().checked_sub((10 << 24) + 1).filter(|&node| node < 1 << 24),
-            IpAddr::V6(_) => None,
-        })
-    }
-
-    fn attempt_arrives(&mut self, id: u64) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let (node, from, to) = (attempt.node, attempt.from, attempt.to);
-        let target = self.node_at(to).unwrap_or(node);
-        if self.is_blocked(node, target) || self.is_blocked(target, node) {
-            self.record("fault.connect_held_up", node, id, 0);
-            if let Some(attempt) = self.attempts.get_mut(&id) {
-                attempt.held_up = true;
-            }
-            return;
-        }
-        let now = self.now();
-        let back = now + self.delay(target, node);
-        let backlog_max = self.settings.backlog_max;
-        let choice = self.random.next();
-        let Some(there) = self.listeners.get_mut(&to) else {
-            self.outbox.due.push((back, Due::AttemptAnswered(id)));
-            return;
-        };
-        let chosen = (choice % there.len() as u64) as usize;
-        let listening = &mut there[chosen];
-        if listening.waiting.len() >= backlog_max {
-            // The packet is dropped, and sent again after a second.
-            self.outbox.due.push((now + 1_000_000_000, Due::AttemptArrives(id)));
-            return;
-        }
-        self.made += 1;
-        let connection = self.made;
-        listening.waiting.push_back(connection);
-        self.outbox.wakers.extend(listening.waker.take());
-        self.connections.insert(connection, Connection { sides: [Side::new(node, from), Side::new(target, to)] });
-        if let Some(attempt) = self.attempts.get_mut(&id) {
-            attempt.connection = Some(connection);
-        }
-        self.outbox.due.push((back, Due::AttemptAnswered(id)));
-        self.record("network.connected", node, connection, id);
-    }
-
-    fn attempt_answered(&mut self, id: u64) {
-        if let Some(attempt) = self.attempts.get_mut(&id)
-            && let Some(answer) = attempt.answer.take()
-        {
-            let result = attempt.connection.ok_or_else(|| io::ErrorKind::ConnectionRefused.into());
-            self.outbox.answers.push((answer, result));
-        }
-    }
-
-    fn attempt_times_out(&mut self, id: u64) {
-        if let Some(attempt) = self.attempts.get_mut(&id)
-            && attempt.connection.is_none()
-            && let Some(answer) = attempt.answer.take()
-        {
-            self.outbox.answers.push((answer, Err(io::ErrorKind::TimedOut.into())));
-        }
-    }
-
-    /// The one who connects has its answer, or waits no more: a connection nobody took is closed.
-    pub(super) fn end_attempt(&mut self, id: u64, taken: bool) {
-        if let Some(Attempt { connection: Some(connection), .. }) = self.attempts.remove(&id)
-            && !taken
-        {
-            self.close(connection, CLIENT);
-        }
-    }
-
-    // Streams
-
     /// How many bytes may be sent now; waits while the window is full.
     pub(super) fn poll_room(&mut self, cx: &Context<'_>, id: ConnectionId, side: usize) -> Poll<io::Result<usize>> {
         let window = self.settings.window_bytes;
@@ -402,10 +258,20 @@ impl Network {
         let target = &mut connection.sides[side];
         target.latest = target.latest.max(at);
         target.held += parcel.len();
-        let len = parcel.len() as u64;
+        let content = match &parcel {
+            Parcel::Bytes(bytes) => u64::from(crc32c::crc32c(bytes)),
+            Parcel::Pages { copy, .. } => u64::from(crc32c::crc32c(copy)),
+            Parcel::End | Parcel::Reset => 0,
+        };
+        let what = match &parcel {
+            Parcel::Bytes(_) => "network.send",
+            Parcel::Pages { .. } => "network.send_pages",
+            Parcel::End => "network.send_end",
+            Parcel::Reset => "network.send_reset",
+        };
         target.travelling.push_back((target.latest, parcel));
         self.outbox.due.push((target.latest, Due::Parcel { connection: id, side }));
-        self.record("network.send", from, id, len);
+        self.record(what, from, id, content);
     }
 
     fn arrive(&mut self, id: ConnectionId, side: usize) {
@@ -488,105 +354,6 @@ impl Network {
             self.post(id, 1 - side, Parcel::Reset);
         } else {
             self.post(id, 1 - side, Parcel::End);
-        }
-    }
-
-    // Faults
-
-    /// Ends a connection at one side without order: some of what travels is lost, then the peer learns of it.
-    fn reset_by(&mut self, id: ConnectionId, side: usize) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.sides[side].gone = true;
-        if connection.sides[1 - side].gone {
-            self.connections.remove(&id);
-        } else {
-            self.lose_tail(id, 1 - side);
-            self.post(id, 1 - side, Parcel::Reset);
-        }
-    }
-
-    /// Loses what travels to `side` from some parcel on.
-    fn lose_tail(&mut self, id: ConnectionId, side: usize) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let target = &mut connection.sides[side];
-        let kept = self.random.below(target.travelling.len() as u64 + 1) as usize;
-        target.held -= target.travelling.drain(kept..).map(|(_, parcel)| parcel.len()).sum::<usize>();
-    }
-
-    fn cut_connection(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        let node = connection.sides[CLIENT].node;
-        self.record("fault.connection_cut", node, id, 0);
-        for side in [CLIENT, SERVER] {
-            self.lose_tail(id, side);
-            self.post(id, side, Parcel::Reset);
-        }
-    }
-
-    pub(super) fn cut_between(&mut self, a: u32, b: u32) {
-        let is_between = |c: &Connection| {
-            let nodes = (c.sides[CLIENT].node, c.sides[SERVER].node);
-            nodes == (a, b) || nodes == (b, a)
-        };
-        let cut: Vec<ConnectionId> = self.connections.iter().filter(|(_, c)| is_between(c)).map(|(&id, _)| id).collect();
-        for id in cut {
-            self.cut_connection(id);
-        }
-    }
-
-    fn is_blocked(&self, from: u32, to: u32) -> bool {
-        self.blocked.contains(&(from, to))
-    }
-
-    /// Stops what goes from one node to another, or lets it go on: what was held up arrives then.
-    pub(super) fn block(&mut self, from: u32, to: u32, on: bool) {
-        if on {
-            self.blocked.insert((from, to));
-            self.record("fault.link_down", from, u64::from(to), 0);
-            return;
-        }
-        self.blocked.remove(&(from, to));
-        self.record("network.link_up", from, u64::from(to), 0);
-        let now = self.now();
-        let mut due = Vec::new();
-        for (&id, connection) in &self.connections {
-            for side in [CLIENT, SERVER] {
-                let target = &connection.sides[side];
-                if !target.travelling.is_empty() && target.node == to && connection.sides[1 - side].node == from {
-                    due.push(Due::Parcel { connection: id, side });
-                }
-            }
-        }
-        for (&id, attempt) in &mut self.attempts {
-            if std::mem::take(&mut attempt.held_up) {
-                due.push(Due::AttemptArrives(id));
-            }
-        }
-        for due in due {
-            let at = now + self.delay(from, to);
-            self.outbox.due.push((at, due));
-        }
-    }
-
-    pub(super) fn slow_down(&mut self, from: u32, to: u32, extra: Duration) {
-        self.slow.insert((from, to), extra);
-    }
-
-    pub(super) fn crash(&mut self, node: u32) {
-        self.listeners.retain(|_, there| {
-            there.retain(|listening| listening.node != node);
-            !there.is_empty()
-        });
-        self.attempts.retain(|_, attempt| attempt.node != node);
-        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        for id in ids {
-            for side in [CLIENT, SERVER] {
-                let is_hit = self.connections.get(&id).is_some_and(|c| c.sides[side].node == node && !c.sides[side].gone);
-                if is_hit {
-                    self.record("crash.connection_reset", node, id, side as u64);
-                    self.reset_by(id, side);
-                }
-            }
         }
     }
 
