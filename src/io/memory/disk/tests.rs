@@ -71,7 +71,7 @@ async fn append_for_ever(world: MemoryWorld, path: String, acknowledged: Rc<RefC
 #[test]
 fn synced_bytes_survive_and_every_loss_happens_to_the_others() {
     let mut all = BTreeMap::new();
-    for seed in 0..150 {
+    for seed in 0..90 {
         let sim = Simulation::new(seed, SimulationSettings::swarm(seed));
         let files: Vec<_> = (0..3).map(|number| (format!("/d/{number}"), Rc::new(RefCell::new((0, 0))))).collect();
         for (path, acknowledged) in &files {
