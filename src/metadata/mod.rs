@@ -20,6 +20,7 @@
 //! KIPs: 500 (metadata as a log), 516 (topic ids), 868 (batches between marks), 903 (broker epochs), 966 (eligible leader replicas).
 
 pub mod batch;
+pub mod controller;
 pub mod decision;
 pub mod file;
 pub mod home;

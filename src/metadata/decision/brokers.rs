@@ -1,9 +1,10 @@
 //! The cluster's first records, and brokers that register.
 
-use super::{Decision, Refused, code};
+use super::{Decision, Refused};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::{Broker, BrokerState, Endpoint, Record};
 use crate::types::{BrokerEpoch, NodeId, TopicId};
+use crate::wire::error::ErrorCode;
 
 /// A broker as it announces itself at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,13 +23,13 @@ pub fn found_cluster(image: &MetadataImage, id: &str, features: &[(&str, i16)]) 
     let mut records = vec![];
     match image.cluster_id() {
         Some(current) if **current != *id => {
-            return Err(Refused::new(code::INCONSISTENT_CLUSTER_ID, format!("Expected cluster ID {current}, but got cluster ID {id}")));
+            return Err(Refused::new(ErrorCode::InconsistentClusterId, format!("Expected cluster ID {current}, but got cluster ID {id}")));
         }
         Some(_) => {}
         None => records.push(Record::Cluster { id: id.to_owned() }),
     }
     let current = image.features();
-    let changed = features.iter().filter(|(name, level)| current.levels.get(*name).copied().unwrap_or(0) != *level);
+    let changed = features.iter().filter(|(name, level)| current.level(name) != *level);
     records.extend(changed.map(|&(name, level)| Record::Feature { name: name.to_owned(), level, epoch: current.epoch + 1 }));
     Ok(records)
 }

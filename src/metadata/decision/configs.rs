@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConfigRules, Decision, Refused, code};
+use super::{ConfigRules, Decision, Refused};
 use crate::metadata::image::{MetadataImage, Overrides};
 use crate::metadata::record::{Record, Resource};
+use crate::wire::error::ErrorCode;
 
 /// What to do with one key (KIP-339).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,7 +80,7 @@ fn decide<E>(
             continue;
         }
         let result = if duplicates.contains(resource) {
-            Err(Refused::new(code::INVALID_REQUEST, "Duplicate resource."))
+            Err(Refused::new(ErrorCode::InvalidRequest, "Duplicate resource."))
         } else {
             exists(image, resource).and_then(|()| plan(resource, edits)).map(|records| decision.records.extend(records))
         };
@@ -91,10 +92,10 @@ fn decide<E>(
 fn exists(image: &MetadataImage, resource: &Resource) -> Result<(), Refused> {
     match resource {
         Resource::Topic(name) if image.topic_by_name(name.as_str()).is_none() => {
-            Err(Refused::new(code::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{name}' does not exist.")))
+            Err(Refused::new(ErrorCode::UnknownTopicOrPartition, format!("The topic '{name}' does not exist.")))
         }
         Resource::Broker(Some(node)) if image.broker(*node).is_none() => {
-            Err(Refused::new(code::BROKER_ID_NOT_REGISTERED, format!("No broker with id {node} found.")))
+            Err(Refused::new(ErrorCode::BrokerIdNotRegistered, format!("No broker with id {node} found.")))
         }
         Resource::Topic(_) | Resource::Broker(_) | Resource::Group(_) | Resource::ClientMetrics(_) => Ok(()),
     }
@@ -106,7 +107,7 @@ fn edited(resource: &Resource, current: Option<&String>, edit: &ConfigEdit, rule
         Some(default) => Ok(entries(current.unwrap_or(&default)).map(str::to_owned).collect::<Vec<_>>()),
         None => {
             let text = format!("Can't {operation} to key {} because its type is not LIST.", edit.key);
-            Err(Refused::new(code::INVALID_CONFIG, text))
+            Err(Refused::new(ErrorCode::InvalidConfig, text))
         }
     };
     Ok(match &edit.change {
@@ -142,9 +143,9 @@ pub(super) fn check<'a>(
 ) -> Result<(), Refused> {
     if values.any(|value| value.encode_utf16().count() > VALUE_LEN_MAX) {
         let text = format!("The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LEN_MAX} bytes.");
-        return Err(Refused::new(code::INVALID_CONFIG, text));
+        return Err(Refused::new(ErrorCode::InvalidConfig, text));
     }
-    rules.validate(resource, overrides).map_err(|text| Refused::new(code::INVALID_CONFIG, text))
+    rules.validate(resource, overrides).map_err(|text| Refused::new(ErrorCode::InvalidConfig, text))
 }
 
 /// Records for those of the touched keys whose value changes. A broker's keys are written all the same: setting one again is how an

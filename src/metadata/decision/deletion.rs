@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Decision, Refused, code};
+use super::{Decision, Refused};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::Record;
 use crate::types::TopicId;
+use crate::wire::error::ErrorCode;
 
 /// `delete.topic.enable`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,14 +32,14 @@ pub struct DeleteAnswer {
 /// Decides all topics of a request. `Err` refuses the whole request.
 pub fn delete_topics(image: &MetadataImage, topics: &[DeleteTopic], deletion: Deletion) -> Result<Decision<Vec<DeleteAnswer>>, Refused> {
     if deletion == Deletion::Disabled {
-        return Err(Refused::new(code::TOPIC_DELETION_DISABLED, "Topic deletion is disabled."));
+        return Err(Refused::new(ErrorCode::TopicDeletionDisabled, "Topic deletion is disabled."));
     }
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ids: BTreeMap<TopicId, usize> = BTreeMap::new();
     for topic in topics {
         match (&topic.name, topic.id.is_zero()) {
-            (None, true) => return Err(Refused::new(code::INVALID_REQUEST, "Neither topic name nor id were specified.")),
-            (Some(_), false) => return Err(Refused::new(code::INVALID_REQUEST, "You may not specify both topic name and topic id.")),
+            (None, true) => return Err(Refused::new(ErrorCode::InvalidRequest, "Neither topic name nor id were specified.")),
+            (Some(_), false) => return Err(Refused::new(ErrorCode::InvalidRequest, "You may not specify both topic name and topic id.")),
             (Some(name), true) => *names.entry(name.as_str()).or_default() += 1,
             (None, false) => *ids.entry(topic.id).or_default() += 1,
         }
@@ -47,7 +48,7 @@ pub fn delete_topics(image: &MetadataImage, topics: &[DeleteTopic], deletion: De
     let mut chosen = BTreeSet::new();
     // A name whose topic is also given by id: neither is deleted, and the name alone is answered.
     let mut given_twice = BTreeSet::new();
-    let invalid = |text: &str| Err(Refused::new(code::INVALID_REQUEST, text));
+    let invalid = |text: &str| Err(Refused::new(ErrorCode::InvalidRequest, text));
     for (&name, &times) in &names {
         let (id, result) = match image.topic_by_name(name) {
             _ if times > 1 => (TopicId::ZERO, invalid("Duplicate topic name.")),
@@ -67,7 +68,7 @@ pub fn delete_topics(image: &MetadataImage, topics: &[DeleteTopic], deletion: De
         let (name, result) = match image.topic_by_id(id) {
             _ if times > 1 => (None, invalid("Duplicate topic id.")),
             _ if given_twice.contains(&id) => continue,
-            None => (None, Err(Refused::new(code::UNKNOWN_TOPIC_ID, "This server does not host this topic ID."))),
+            None => (None, Err(Refused::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID."))),
             Some(topic) => {
                 chosen.insert(id);
                 (Some(topic.name.to_string()), Ok(()))
@@ -80,5 +81,5 @@ pub fn delete_topics(image: &MetadataImage, topics: &[DeleteTopic], deletion: De
 }
 
 fn unknown_name() -> Refused {
-    Refused::new(code::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+    Refused::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
 }

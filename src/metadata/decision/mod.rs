@@ -11,6 +11,7 @@
 
 use super::image::Overrides;
 use super::record::{Record, Resource};
+use crate::wire::error::ErrorCode;
 
 mod brokers;
 mod configs;
@@ -41,16 +42,16 @@ pub struct Decision<T> {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}", .message.as_deref().unwrap_or("refused"))]
 pub struct Refused {
-    pub code: i16,
+    pub code: ErrorCode,
     pub message: Option<String>,
 }
 
 impl Refused {
-    fn new(code: i16, message: impl Into<String>) -> Self {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: Some(message.into()) }
     }
 
-    fn silent(code: i16) -> Self {
+    fn silent(code: ErrorCode) -> Self {
         Self { code, message: None }
     }
 }
@@ -64,23 +65,4 @@ pub trait ConfigRules {
     fn validate(&self, resource: &Resource, overrides: &Overrides) -> Result<(), String>;
     /// The default of a key that holds a list (empty text if it has none); `None` if the key is not a list.
     fn list_default(&self, resource: &Resource, key: &str) -> Option<String>;
-}
-
-/// Wire error codes that decisions give.
-pub mod code {
-    pub const UNKNOWN_SERVER_ERROR: i16 = -1;
-    pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-    pub const INVALID_TOPIC: i16 = 17;
-    pub const TOPIC_ALREADY_EXISTS: i16 = 36;
-    pub const INVALID_PARTITIONS: i16 = 37;
-    pub const INVALID_REPLICATION_FACTOR: i16 = 38;
-    pub const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
-    pub const INVALID_CONFIG: i16 = 40;
-    pub const INVALID_REQUEST: i16 = 42;
-    pub const POLICY_VIOLATION: i16 = 44;
-    pub const TOPIC_DELETION_DISABLED: i16 = 73;
-    pub const STALE_BROKER_EPOCH: i16 = 77;
-    pub const UNKNOWN_TOPIC_ID: i16 = 100;
-    pub const BROKER_ID_NOT_REGISTERED: i16 = 102;
-    pub const INCONSISTENT_CLUSTER_ID: i16 = 104;
 }

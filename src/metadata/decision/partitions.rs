@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::topics::within_cluster;
-use super::{Decision, Defaults, Named, Refused, code, placement};
+use super::{Decision, Defaults, Named, Refused, placement};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::Record;
 use crate::types::NodeId;
+use crate::wire::error::ErrorCode;
 
 /// A topic and how many partitions it shall have.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,13 +29,15 @@ pub fn create_partitions(
     let duplicates: BTreeSet<&str> = topics.iter().map(|topic| topic.name.as_str()).filter(|name| !seen.insert(*name)).collect();
     let mut answered = BTreeSet::new();
     let mut partition_count = image.partition_count();
+    let mut left = defaults.request_partitions_max;
     let mut decision = Decision { records: vec![], answer: vec![] };
     for topic in topics.iter().filter(|topic| answered.insert(topic.name.as_str())) {
         let result = if duplicates.contains(topic.name.as_str()) {
-            Err(Refused::new(code::INVALID_REQUEST, "Duplicate topic name."))
+            Err(Refused::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         } else {
-            added(image, topic, defaults, draw).and_then(|records| {
+            added(image, topic, left, draw).and_then(|records| {
                 partition_count = within_cluster(partition_count, records.len(), defaults)?;
+                left -= records.len();
                 decision.records.extend(records);
                 Ok(topic.count)
             })
@@ -44,15 +47,10 @@ pub fn create_partitions(
     decision
 }
 
-fn added(
-    image: &MetadataImage,
-    asked: &CreatePartitions,
-    defaults: &Defaults,
-    draw: &mut dyn FnMut() -> u64,
-) -> Result<Vec<Record>, Refused> {
-    let topic = image.topic_by_name(&asked.name).ok_or(Refused::silent(code::UNKNOWN_TOPIC_OR_PARTITION))?;
+fn added(image: &MetadataImage, asked: &CreatePartitions, most: usize, draw: &mut dyn FnMut() -> u64) -> Result<Vec<Record>, Refused> {
+    let topic = image.topic_by_name(&asked.name).ok_or(Refused::silent(ErrorCode::UnknownTopicOrPartition))?;
     let current = topic.partition_count();
-    let refuse = |text: String| Err(Refused::new(code::INVALID_PARTITIONS, text));
+    let refuse = |text: String| Err(Refused::new(ErrorCode::InvalidPartitions, text));
     if asked.count == current {
         return refuse(format!("Topic already has {current} partition(s)."));
     }
@@ -66,10 +64,10 @@ fn added(
     {
         let given = assignments.len();
         let text = format!("Attempted to add {additional} additional partition(s), but only {given} assignment(s) were specified.");
-        return Err(Refused::new(code::INVALID_REPLICA_ASSIGNMENT, text));
+        return Err(Refused::new(ErrorCode::InvalidReplicaAssignment, text));
     }
-    if additional > defaults.request_partitions_max {
-        return Err(Refused::new(code::POLICY_VIOLATION, "Excessively large number of partitions per request."));
+    if additional > most {
+        return Err(Refused::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."));
     }
     let first = topic.partitions.len();
     let factor = topic.partitions.first().map_or(0, |partition| partition.replicas.len());

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Refused, code};
+use super::Refused;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::{Broker, BrokerState};
 use crate::types::NodeId;
+use crate::wire::error::ErrorCode;
 
 /// Replicas in preference order, and those of them in sync at the start; the first in sync leads.
 pub(super) struct Placement {
@@ -16,7 +17,7 @@ pub(super) struct Placement {
 
 /// Places `count` partitions from index `first` on. `start` is any number: where on the ring partition 0 begins.
 pub(super) fn place(image: &MetadataImage, first: usize, count: usize, factor: i16, start: u64) -> Result<Vec<Placement>, Refused> {
-    let refuse = |text: String| Refused::new(code::INVALID_REPLICATION_FACTOR, text);
+    let refuse = |text: String| Refused::new(ErrorCode::InvalidReplicationFactor, text);
     let unable = |reason: String| refuse(format!("Unable to replicate the partition {factor} time(s): {reason}"));
     let wanted = match usize::try_from(factor) {
         Ok(wanted) if wanted > 0 => wanted,
@@ -87,7 +88,7 @@ fn take(ring: &[&Broker], start: usize, index: usize, wanted: usize) -> Vec<Node
 
 /// Checks replicas that somebody chose. `factor` is how many the partitions before had.
 pub(super) fn by_hand(image: &MetadataImage, partition: i32, replicas: &[NodeId], factor: Option<usize>) -> Result<Placement, Refused> {
-    let refuse = |text: String| Refused::new(code::INVALID_REPLICA_ASSIGNMENT, text);
+    let refuse = |text: String| Refused::new(ErrorCode::InvalidReplicaAssignment, text);
     if replicas.is_empty() {
         return Err(refuse("The manual partition assignment includes an empty replica list.".to_owned()));
     }

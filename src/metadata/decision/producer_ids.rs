@@ -1,9 +1,10 @@
 //! Blocks of producer ids (KIP-730).
 
-use super::{Decision, Refused, code};
+use super::{Decision, Refused};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::Record;
 use crate::types::{BrokerEpoch, NodeId, ProducerId};
+use crate::wire::error::ErrorCode;
 
 /// Ids in one block.
 pub const PRODUCER_ID_BLOCK_LEN: i32 = 1000;
@@ -23,16 +24,16 @@ pub fn allocate_producer_ids(
 ) -> Result<Decision<ProducerIdBlock>, Refused> {
     let Some(registered) = image.broker(broker) else {
         let text = format!("No broker registration found for broker id {broker}");
-        return Err(Refused::new(code::BROKER_ID_NOT_REGISTERED, text));
+        return Err(Refused::new(ErrorCode::BrokerIdNotRegistered, text));
     };
     if registered.broker_epoch != broker_epoch {
         let text = format!("Expected broker epoch {}, but got broker epoch {broker_epoch}", registered.broker_epoch);
-        return Err(Refused::new(code::STALE_BROKER_EPOCH, text));
+        return Err(Refused::new(ErrorCode::StaleBrokerEpoch, text));
     }
     let first = image.next_producer_id();
     let Some(next) = first.get().checked_add(i64::from(PRODUCER_ID_BLOCK_LEN)) else {
         let text = "Exhausted all producerIds as the next block's end producerId has exceeded the int64 type limit";
-        return Err(Refused::new(code::UNKNOWN_SERVER_ERROR, text));
+        return Err(Refused::new(ErrorCode::UnknownServerError, text));
     };
     Ok(Decision {
         records: vec![Record::ProducerIdBlock { broker, broker_epoch, next }],

@@ -23,6 +23,10 @@ impl ConfigRules for Rules {
 const DEFAULTS: Defaults =
     Defaults { num_partitions: 2, default_replication_factor: 1, request_partitions_max: 100, cluster_partitions_max: 150 };
 
+fn code(number: i16) -> ErrorCode {
+    ErrorCode::from_code(number).unwrap()
+}
+
 fn draws() -> impl FnMut() -> u64 {
     let mut seed = 1u64;
     move || {
@@ -60,8 +64,7 @@ fn topic(name: &str, partitions: i32, replication_factor: i16) -> CreateTopic {
 }
 
 fn by_hand(name: &str, assignments: &[(i32, &[i32])]) -> CreateTopic {
-    let assignment =
-        |&(partition, nodes): &(i32, &[i32])| Assignment { partition, replicas: nodes.iter().copied().map(NodeId).collect() };
+    let assignment = |&(partition, nodes): &(i32, &[i32])| Assignment { partition, replicas: nodes.iter().copied().map(NodeId).collect() };
     CreateTopic { assignments: assignments.iter().map(assignment).collect(), ..topic(name, -1, -1) }
 }
 
@@ -73,7 +76,7 @@ fn refusal(image: &MetadataImage, topic: CreateTopic) -> (i16, String) {
     let mut decision = create(image, &[topic]);
     assert!(decision.records.is_empty());
     let refused = decision.answer.remove(0).1.unwrap_err();
-    (refused.code, refused.message.unwrap())
+    (refused.code.code(), refused.message.unwrap())
 }
 
 #[test]
@@ -142,7 +145,9 @@ fn assignments_by_hand_are_checked() {
         (by_hand("a", &[(0, &[1, 1])]), format!("{prefix} the broker 1 more than once.")),
         (
             by_hand("a", &[(0, &[1]), (1, &[1, 2])]),
-            format!("{prefix} a partition with 2 replica(s), but this is not consistent with previous partitions, which have 1 replica(s)."),
+            format!(
+                "{prefix} a partition with 2 replica(s), but this is not consistent with previous partitions, which have 1 replica(s)."
+            ),
         ),
         (by_hand("a", &[(0, &[1]), (0, &[1])]), "Found multiple manual partition assignments for partition 0".to_owned()),
         (by_hand("a", &[(1, &[1])]), "partitions should be a consecutive 0-based integer sequence".to_owned()),
@@ -178,7 +183,8 @@ fn configs_of_a_new_topic_are_checked() {
 #[test]
 fn a_name_twice_in_a_request_is_answered_once_and_the_rest_goes_on() {
     let decision = create(&one_broker(), &[topic("a", 1, 1), topic("b", 1, 1), topic("a", 2, 1)]);
-    let outcomes: Vec<_> = decision.answer.iter().map(|(name, result)| (name.as_str(), result.as_ref().err().map(|e| e.code))).collect();
+    let outcomes: Vec<_> =
+        decision.answer.iter().map(|(name, result)| (name.as_str(), result.as_ref().err().map(|e| e.code.code()))).collect();
     assert_eq!(outcomes, [("a", Some(42)), ("b", None)]);
 }
 
@@ -186,9 +192,9 @@ fn a_name_twice_in_a_request_is_answered_once_and_the_rest_goes_on() {
 fn partitions_are_limited_per_request_and_per_cluster() {
     let image = one_broker();
     let refused = create_topics(&image, &[topic("a", 60, 1), topic("b", 60, 1)], &DEFAULTS, &Rules, &mut draws()).unwrap_err();
-    assert_eq!(refused, Refused::new(44, "Excessively large number of partitions per request."));
+    assert_eq!(refused, Refused::new(code(44), "Excessively large number of partitions per request."));
     let refused = create_topics(&image, &[topic("a", i32::MAX, 1), topic("b", i32::MAX, 1)], &DEFAULTS, &Rules, &mut draws());
-    assert_eq!(refused.unwrap_err().code, 44);
+    assert_eq!(refused.unwrap_err().code.code(), 44);
     let image = then(&image, &create(&image, &[topic("a", 100, 1)]).records);
     assert_eq!(refusal(&image, topic("b", 51, 1)).0, 44);
     assert!(create(&image, &[topic("b", 50, 1)]).answer[0].1.is_ok());
@@ -221,13 +227,12 @@ fn deletion_is_by_name_or_id_with_kafkas_texts() {
     let id = |name: &str| image.topic_by_name(name).unwrap().id;
     let name = |name: &str| DeleteTopic { name: Some(name.into()), id: TopicId::ZERO };
     let of_id = |id: TopicId| DeleteTopic { name: None, id };
-    let request =
-        [name("a"), of_id(id("b")), name("x"), of_id(TopicId::from_bits(9)), name("d"), name("d"), name("c"), of_id(id("c"))];
+    let request = [name("a"), of_id(id("b")), name("x"), of_id(TopicId::from_bits(9)), name("d"), name("d"), name("c"), of_id(id("c"))];
     let decision = delete_topics(&image, &request, Deletion::Enabled).unwrap();
     let texts: Vec<_> = decision
         .answer
         .iter()
-        .map(|answer| (answer.name.as_deref(), answer.result.as_ref().err().map(|e| (e.code, e.message.as_deref().unwrap()))))
+        .map(|answer| (answer.name.as_deref(), answer.result.as_ref().err().map(|e| (e.code.code(), e.message.as_deref().unwrap()))))
         .collect();
     assert_eq!(
         texts,
@@ -242,9 +247,9 @@ fn deletion_is_by_name_or_id_with_kafkas_texts() {
     );
     let after = then(&image, &decision.records);
     assert_eq!(after.topics().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["c"]);
-    assert_eq!(delete_topics(&image, &request, Deletion::Disabled).unwrap_err().code, 73);
+    assert_eq!(delete_topics(&image, &request, Deletion::Disabled).unwrap_err().code.code(), 73);
     let neither = DeleteTopic { name: None, id: TopicId::ZERO };
-    assert_eq!(delete_topics(&image, &[neither], Deletion::Enabled).unwrap_err().code, 42);
+    assert_eq!(delete_topics(&image, &[neither], Deletion::Enabled).unwrap_err().code.code(), 42);
 }
 
 #[test]
@@ -256,17 +261,17 @@ fn partitions_are_added_and_refused_with_kafkas_texts() {
         let assignments = assignments.map(|lists| lists.iter().map(nodes).collect());
         create_partitions(&image, &[CreatePartitions { name: "a".into(), count, assignments }], &DEFAULTS, &mut draws())
     };
-    for (decision, code, text) in [
+    for (decision, number, text) in [
         (ask(2, None), 37, "Topic already has 2 partition(s)."),
         (ask(1, None), 37, "The topic a currently has 2 partition(s); 1 would not be an increase."),
         (ask(5, Some(&[&[1]])), 39, "Attempted to add 3 additional partition(s), but only 1 assignment(s) were specified."),
         (ask(3, Some(&[&[7]])), 39, "The manual partition assignment includes broker 7, but no such broker is registered."),
     ] {
-        assert_eq!(decision.answer, [("a".to_owned(), Err(Refused::new(code, text)))]);
+        assert_eq!(decision.answer, [("a".to_owned(), Err(Refused::new(code(number), text)))]);
     }
     let unknown = CreatePartitions { name: "x".into(), count: 2, assignments: None };
     let decision = create_partitions(&image, &[unknown], &DEFAULTS, &mut draws());
-    assert_eq!(decision.answer[0].1, Err(Refused::silent(3)));
+    assert_eq!(decision.answer[0].1, Err(Refused::silent(code(3))));
     let after = then(&image, &ask(4, None).records);
     assert_eq!(after.topic_by_name("a").unwrap().partitions.len(), 4);
     assert_eq!(after.partition_count(), 4);
@@ -278,9 +283,8 @@ fn configs_are_edited_key_by_key_or_replaced_whole() {
     let image = then(&image, &create(&image, &[topic("a", 1, 1)]).records);
     let resource = Resource::Topic("a".into());
     let edit = |key: &str, change: ConfigChange| ConfigEdit { key: key.into(), change };
-    let alter = |image: &MetadataImage, edits: Vec<ConfigEdit>| {
-        alter_configs(image, &[Alteration { resource: resource.clone(), edits }], &Rules)
-    };
+    let alter =
+        |image: &MetadataImage, edits: Vec<ConfigEdit>| alter_configs(image, &[Alteration { resource: resource.clone(), edits }], &Rules);
     let append = edit("cleanup.policy", ConfigChange::Append("compact,delete".into()));
     let decision = alter(&image, vec![append, edit("retention.ms", ConfigChange::Set("7".into()))]);
     let image = then(&image, &decision.records);
@@ -288,7 +292,7 @@ fn configs_are_edited_key_by_key_or_replaced_whole() {
     assert_eq!(image.config(&resource)["retention.ms"], "7");
     assert!(alter(&image, vec![edit("retention.ms", ConfigChange::Set("7".into()))]).records.is_empty(), "nothing changes");
     let refused = alter(&image, vec![edit("retention.ms", ConfigChange::Append("7".into()))]).answer.remove(0).1.unwrap_err();
-    assert_eq!(refused, Refused::new(40, "Can't APPEND to key retention.ms because its type is not LIST."));
+    assert_eq!(refused, Refused::new(code(40), "Can't APPEND to key retention.ms because its type is not LIST."));
     let image = then(&image, &alter(&image, vec![edit("cleanup.policy", ConfigChange::Subtract("delete".into()))]).records);
     assert_eq!(image.config(&resource)["cleanup.policy"], "compact");
     let whole = Alteration { resource: resource.clone(), edits: vec![("retention.ms".to_owned(), "9".to_owned())] };
@@ -296,7 +300,7 @@ fn configs_are_edited_key_by_key_or_replaced_whole() {
     assert_eq!(image.config(&resource).iter().collect::<Vec<_>>(), [(&"retention.ms".to_owned(), &"9".to_owned())]);
     let unknown = Alteration { resource: Resource::Topic("x".into()), edits: vec![] };
     let refused = alter_configs(&image, &[unknown], &Rules).answer.remove(0).1.unwrap_err();
-    assert_eq!(refused, Refused::new(3, "The topic 'x' does not exist."));
+    assert_eq!(refused, Refused::new(code(3), "The topic 'x' does not exist."));
 }
 
 #[test]
@@ -310,9 +314,9 @@ fn a_broker_registers_once_per_start() {
     };
     let image = MetadataImage::default();
     let image = then(&image, &found_cluster(&image, "c", &[("group.version", 1)]).unwrap());
-    assert_eq!((image.features().epoch, image.features().levels["group.version"]), (1, 1));
+    assert_eq!((image.features().epoch, image.features().level("group.version")), (1, 1));
     assert!(found_cluster(&image, "c", &[("group.version", 1)]).unwrap().is_empty());
-    assert_eq!(found_cluster(&image, "d", &[]).unwrap_err().code, 104);
+    assert_eq!(found_cluster(&image, "d", &[]).unwrap_err().code.code(), 104);
     let first = register_broker(&image, &registration(7));
     assert_eq!(first.answer, BrokerEpoch(2));
     let image = then(&image, &first.records);
@@ -327,6 +331,6 @@ fn producer_ids_come_in_blocks_that_never_overlap() {
     assert_eq!(first.answer, ProducerIdBlock { first: ProducerId(0), len: 1000 });
     let image = then(&image, &first.records);
     assert_eq!(allocate_producer_ids(&image, NodeId(1), BrokerEpoch(0)).unwrap().answer.first, ProducerId(1000));
-    assert_eq!(allocate_producer_ids(&image, NodeId(1), BrokerEpoch(5)).unwrap_err().code, 77);
-    assert_eq!(allocate_producer_ids(&image, NodeId(2), BrokerEpoch(0)).unwrap_err().code, 102);
+    assert_eq!(allocate_producer_ids(&image, NodeId(1), BrokerEpoch(5)).unwrap_err().code.code(), 77);
+    assert_eq!(allocate_producer_ids(&image, NodeId(2), BrokerEpoch(0)).unwrap_err().code.code(), 102);
 }

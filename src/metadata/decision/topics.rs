@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::placement::{self, Placement};
-use super::{ConfigRules, Decision, Named, Refused, code, configs};
+use super::{ConfigRules, Decision, Named, Refused, configs};
 use crate::metadata::image::{MetadataImage, Overrides};
 use crate::metadata::record::{Internal, Partition, Record, Resource};
 use crate::types::{LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicId, TopicName};
+use crate::wire::error::ErrorCode;
 
 /// A topic as asked for. -1 stands for the default.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,7 +72,7 @@ pub fn create_topics(
             continue;
         }
         let result = if duplicates.contains(topic.name.as_str()) {
-            Err(Refused::new(code::INVALID_REQUEST, "Duplicate topic name."))
+            Err(Refused::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         } else {
             plan(image, topic, defaults, rules, draw).and_then(|plan| {
                 partition_count = within_cluster(partition_count, plan.partitions.len(), defaults)?;
@@ -98,7 +99,7 @@ fn check_partitions_of_request<'a>(topics: impl Iterator<Item = &'a CreateTopic>
         })
         .fold(0, usize::saturating_add);
     if asked > defaults.request_partitions_max {
-        return Err(Refused::new(code::POLICY_VIOLATION, "Excessively large number of partitions per request."));
+        return Err(Refused::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."));
     }
     Ok(())
 }
@@ -109,7 +110,7 @@ pub(super) fn within_cluster(count: usize, added: usize, defaults: &Defaults) ->
     if total > defaults.cluster_partitions_max {
         let max = defaults.cluster_partitions_max;
         let text = format!("The cluster would have {total} partitions, and {max} are allowed.");
-        return Err(Refused::new(code::POLICY_VIOLATION, text));
+        return Err(Refused::new(ErrorCode::PolicyViolation, text));
     }
     Ok(total)
 }
@@ -139,17 +140,17 @@ fn plan(
 ) -> Result<Plan, Refused> {
     if topic.name == CLUSTER_METADATA {
         let text = "Creation of internal topic __cluster_metadata is prohibited.";
-        return Err(Refused::new(code::INVALID_REQUEST, text));
+        return Err(Refused::new(ErrorCode::InvalidRequest, text));
     }
     validate_topic_name(&topic.name)?;
     if let Some(other) = image.topics_colliding_with(&topic.name).first()
         && other.as_str() != topic.name
     {
         let text = format!("Topic '{}' collides with existing topic: {other}", topic.name);
-        return Err(Refused::new(code::INVALID_TOPIC, text));
+        return Err(Refused::new(ErrorCode::InvalidTopicException, text));
     }
     if image.topic_by_name(&topic.name).is_some() {
-        return Err(Refused::new(code::TOPIC_ALREADY_EXISTS, format!("Topic '{}' already exists.", topic.name)));
+        return Err(Refused::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)));
     }
     let name = TopicName::new(&topic.name);
     let configs = creation_configs(&name, &topic.configs, rules)?;
@@ -194,7 +195,7 @@ fn creation_configs(name: &TopicName, given: &[(String, Option<String>)], rules:
     let without_value: Vec<&str> = given.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key.as_str()).collect();
     if !without_value.is_empty() {
         let text = format!("Null value not supported for topic configs: {}", without_value.join(","));
-        return Err(Refused::new(code::INVALID_CONFIG, text));
+        return Err(Refused::new(ErrorCode::InvalidConfig, text));
     }
     let overrides: Overrides = given.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
     configs::check(&Resource::Topic(name.clone()), &overrides, overrides.values().map(String::as_str), rules)?;
@@ -209,11 +210,11 @@ fn placed(
 ) -> Result<Vec<Placement>, Refused> {
     if topic.replication_factor < -1 || topic.replication_factor == 0 {
         let text = "Replication factor must be larger than 0, or -1 to use the default value.";
-        return Err(Refused::new(code::INVALID_REPLICATION_FACTOR, text));
+        return Err(Refused::new(ErrorCode::InvalidReplicationFactor, text));
     }
     if topic.partitions < -1 || topic.partitions == 0 {
         let text = "Number of partitions was set to an invalid non-positive value.";
-        return Err(Refused::new(code::INVALID_PARTITIONS, text));
+        return Err(Refused::new(ErrorCode::InvalidPartitions, text));
     }
     let count = if topic.partitions == -1 { defaults.num_partitions } else { topic.partitions };
     let factor = if topic.replication_factor == -1 { defaults.default_replication_factor } else { topic.replication_factor };
@@ -223,13 +224,13 @@ fn placed(
 fn assigned(image: &MetadataImage, topic: &CreateTopic) -> Result<Vec<Placement>, Refused> {
     if topic.replication_factor != -1 {
         let text = "A manual partition assignment was specified, but replication factor was not set to -1.";
-        return Err(Refused::new(code::INVALID_REQUEST, text));
+        return Err(Refused::new(ErrorCode::InvalidRequest, text));
     }
     if topic.partitions != -1 {
         let text = "A manual partition assignment was specified, but numPartitions was not set to -1.";
-        return Err(Refused::new(code::INVALID_REQUEST, text));
+        return Err(Refused::new(ErrorCode::InvalidRequest, text));
     }
-    let refuse = |text: String| Refused::new(code::INVALID_REPLICA_ASSIGNMENT, text);
+    let refuse = |text: String| Refused::new(ErrorCode::InvalidReplicaAssignment, text);
     let mut by_index = BTreeMap::new();
     let mut factor = None;
     for Assignment { partition, replicas } in &topic.assignments {
@@ -268,5 +269,5 @@ pub fn validate_topic_name(name: &str) -> Result<(), Refused> {
     } else {
         return Ok(());
     };
-    Err(Refused::new(code::INVALID_TOPIC, format!("Topic name is invalid: {fault}")))
+    Err(Refused::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {fault}")))
 }

@@ -56,6 +56,22 @@ pub enum FrameError {
     Checksum,
 }
 
+impl Head {
+    /// The head of the frame that `bytes` begin with, its CRC not checked: whoever goes by it checks the frame later.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FrameError> {
+        let (_, rest) = take::<PREFIX_LEN>(bytes)?;
+        Ok(Self::split(rest)?.0)
+    }
+
+    fn split(bytes: &[u8]) -> Result<(Self, &[u8]), FrameError> {
+        let (base, rest) = take::<8>(bytes)?;
+        let (epoch, rest) = take::<4>(rest)?;
+        let (count, rest) = take::<4>(rest)?;
+        let head = Self { base: i64::from_be_bytes(base), epoch: i32::from_be_bytes(epoch), count: u32::from_be_bytes(count) };
+        Ok((head, rest))
+    }
+}
+
 impl<'a> Frame<'a> {
     /// The frame that `bytes` begin with.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FrameError> {
@@ -69,10 +85,7 @@ impl<'a> Frame<'a> {
         if crc32c::crc32c(covered) != u32::from_be_bytes(crc) {
             return Err(FrameError::Checksum);
         }
-        let (base, rest) = take::<8>(covered)?;
-        let (epoch, rest) = take::<4>(rest)?;
-        let (count, records) = take::<4>(rest)?;
-        let head = Head { base: i64::from_be_bytes(base), epoch: i32::from_be_bytes(epoch), count: u32::from_be_bytes(count) };
+        let (head, records) = Head::split(covered)?;
         Ok(Self { head, records, len: PREFIX_LEN + length as usize })
     }
 

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use super::frame::{self, Frame, FrameError, Head, LOG_MAGIC, SNAPSHOT_MAGIC};
 use super::{Log, Shared, io_error, open_log};
-use crate::io::{File, World, replace_file};
+use crate::io::{File, OpenMode, World, replace_file};
 use crate::metadata::home::{HomeError, Snapshot};
 use crate::metadata::record::Record;
 
 /// What an operator can do about damage.
 const REMEDY: &str = "Nothing has been changed. Restore ottla-metadata.log and ottla-metadata.snapshot from a copy of the same time; \
                       if there is none, move both away: the topics are then found again from their directories, with default configs";
+
+const NOT_OURS: &str = "it does not begin as such a file does";
 
 fn damaged(path: &Path, position: usize, reason: impl ToString) -> HomeError {
     HomeError::Damaged {
@@ -24,12 +26,8 @@ fn damaged(path: &Path, position: usize, reason: impl ToString) -> HomeError {
 
 /// Opens the log, founds it if this is a new home, and cuts off what was never finished.
 pub(super) async fn open<W: World>(world: &W, log_path: &Path, snapshot_path: &Path) -> Result<Log<W::File>, HomeError> {
-    let (snapshot_offset, snapshot_bytes) = match read(world, snapshot_path).await? {
-        Some(bytes) => {
-            let len = bytes.len() as u64;
-            let frame = first_frame(&bytes, SNAPSHOT_MAGIC).map_err(|(position, reason)| damaged(snapshot_path, position, reason))?;
-            (Some(frame.base), len)
-        }
+    let (snapshot_offset, snapshot_bytes) = match snapshot_head(world, snapshot_path).await? {
+        Some((head, len)) => (Some(head.base), len),
         None => (None, 0),
     };
     let (bytes, fresh) = match read(world, log_path).await? {
@@ -74,6 +72,25 @@ pub(super) async fn found<W: World>(world: &W, path: &Path, base: i64, epoch: i3
     Ok((open_log(world, path).await?, len))
 }
 
+/// What the snapshot says it is, without reading all of it.
+async fn snapshot_head<W: World>(world: &W, path: &Path) -> Result<Option<(Head, u64)>, HomeError> {
+    let file = match world.open(path, OpenMode::Existing).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io_error(path, 0, source)),
+    };
+    let failed = |source| io_error(path, 0, source);
+    let len = file.len().await.map_err(failed)?;
+    let front = file.read_at(0, SNAPSHOT_MAGIC.len() + frame::OVERHEAD).await.map_err(failed)?;
+    match front.strip_prefix(SNAPSHOT_MAGIC) {
+        Some(frame) => {
+            let head = Head::parse(frame).map_err(|error| damaged(path, SNAPSHOT_MAGIC.len(), error))?;
+            Ok(Some((head, len)))
+        }
+        None => Err(damaged(path, 0, NOT_OURS)),
+    }
+}
+
 async fn read<W: World>(world: &W, path: &Path) -> Result<Option<Vec<u8>>, HomeError> {
     match world.read_file(path).await {
         Ok(bytes) => Ok(Some(bytes)),
@@ -84,7 +101,7 @@ async fn read<W: World>(world: &W, path: &Path) -> Result<Option<Vec<u8>>, HomeE
 
 fn first_frame(bytes: &[u8], magic: &[u8]) -> Result<Head, (usize, String)> {
     if !bytes.starts_with(magic) {
-        return Err((0, "it does not begin as such a file does".to_owned()));
+        return Err((0, NOT_OURS.to_owned()));
     }
     // Both files are put in place whole, so no crash cuts their first frame short.
     let frame = Frame::parse(&bytes[magic.len()..]).map_err(|error| (magic.len(), error.to_string()))?;

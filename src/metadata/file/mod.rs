@@ -107,11 +107,10 @@ enum AccessState {
 }
 
 impl<W: World> FileHome<W> {
-    /// Opens the home in this directory, or founds it. Cuts off what a crash left unfinished; refuses damage.
+    /// Opens the home in this directory (which exists, durably), or founds it. Cuts off what a crash left unfinished; refuses damage.
     pub async fn open(world: W, directory: &Path, limits: Limits) -> Result<Self, HomeError> {
         let log_path = directory.join("ottla-metadata.log");
         let snapshot_path = directory.join("ottla-metadata.snapshot");
-        world.create_dir_all(directory).await.map_err(|source| io_error(directory, 0, source))?;
         let log = load::open(&world, &log_path, &snapshot_path).await?;
         let shared = Shared {
             world,

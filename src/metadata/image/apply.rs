@@ -139,10 +139,7 @@ impl Change {
                 self.producer_ids(ids)
             }
             Record::Feature { name, level, epoch } => {
-                match level {
-                    0 => self.next.features.remove(name),
-                    level => self.next.features.insert(name.clone(), *level),
-                };
+                self.next.features.insert(name.clone(), *level);
                 self.next.features_epoch = *epoch;
                 Ok(())
             }

@@ -42,6 +42,7 @@ pub struct MetadataImage {
     /// Overrides of everything but topics, which carry their own.
     configs: OrdMap<Resource, Arc<Overrides>>,
     producer_ids: Option<ProducerIds>,
+    /// A feature that was taken away stays at level 0, so that a snapshot keeps the epoch.
     features: OrdMap<String, i16>,
     features_epoch: i64,
 }
@@ -87,7 +88,19 @@ struct ProducerIds {
 #[derive(Clone, Copy, Debug)]
 pub struct Features<'a> {
     pub epoch: i64,
-    pub levels: &'a OrdMap<String, i16>,
+    levels: &'a OrdMap<String, i16>,
+}
+
+impl<'a> Features<'a> {
+    /// 0 for one that is not finalized.
+    pub fn level(&self, name: &str) -> i16 {
+        self.levels.get(name).copied().unwrap_or(0)
+    }
+
+    /// Finalized features by name.
+    pub fn finalized(&self) -> impl Iterator<Item = (&'a str, i16)> + use<'a> {
+        self.levels.iter().map(|(name, &level)| (name.as_str(), level)).filter(|&(_, level)| level != 0)
+    }
 }
 
 impl TopicImage {

@@ -1,0 +1,187 @@
+//! The one writer: holds the home, the epoch it was elected for, and the image that its decisions are made on.
+//!
+//! Called by the shard that hosts the controller; calls `home`, `batch` and `image`. One per broker; its methods run one after another.
+//!
+//! Invariants:
+//! 1. The image is that of the log up to `image().version()`, and nothing uncommitted is in it.
+//! 2. A record that does not fit the image is never appended.
+//! 3. After [`CommitError::Deposed`] or a home's error the controller is dropped and a new one is elected: it is never repaired.
+
+use super::batch::{Assembler, MarkError, Whole};
+use super::home::{Appended, Home, HomeError, Snapshot};
+use super::image::{ApplyError, Delta, MetadataImage};
+use super::record::Record;
+use crate::types::NodeId;
+
+pub struct Controller<H> {
+    home: H,
+    epoch: i32,
+    image: MetadataImage,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error("the metadata log is damaged: {0}")]
+    Mark(#[from] MarkError),
+    #[error("the metadata log is damaged: {0}")]
+    Apply(#[from] ApplyError),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another node is the controller by now.
+    #[error("another controller has been elected since epoch {0}")]
+    Deposed(i32),
+    /// The connection broke, and the batch is known not to be in the log. It may be tried again.
+    #[error("the home's connection broke before the records reached it")]
+    NotCommitted,
+    /// A decision and the image disagree: a defect, found before anything was written.
+    #[error("a decision does not fit the image it was made on: {0}")]
+    Misfit(ApplyError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+/// An image that follows a home's log.
+#[derive(Clone, Debug, Default)]
+pub struct Follower {
+    image: MetadataImage,
+    assembler: Assembler,
+    /// The next offset to read: beyond the image's version while a batch is open.
+    next: i64,
+}
+
+impl Follower {
+    /// Starts from the home's snapshot.
+    pub async fn load(home: &impl Home) -> Result<Self, ReplayError> {
+        let Snapshot { offset, records } = home.load().await?;
+        let image = MetadataImage::from_snapshot(&records, offset)?;
+        Ok(Self { image, assembler: Assembler::default(), next: offset })
+    }
+
+    pub fn image(&self) -> &MetadataImage {
+        &self.image
+    }
+
+    /// Reads one page and applies what is whole. `None` at the end of the log.
+    pub async fn advance(&mut self, home: &impl Home) -> Result<Option<Delta>, ReplayError> {
+        let page = home.read_from(self.next).await?;
+        let Some(&(last, _)) = page.last() else { return Ok(None) };
+        let Whole { records, end } = self.assembler.push(page)?;
+        self.next = last + 1;
+        match end {
+            Some(end) => {
+                let (image, delta) = self.image.apply(&records, end)?;
+                self.image = image;
+                Ok(Some(delta))
+            }
+            None => Ok(Some(Delta::default())),
+        }
+    }
+
+    /// Reads to the end of the log.
+    pub async fn catch_up(&mut self, home: &impl Home) -> Result<(), ReplayError> {
+        while self.advance(home).await?.is_some() {}
+        Ok(())
+    }
+}
+
+impl<H: Home> Controller<H> {
+    /// Waits to be elected, reads the log to its end, ends what a predecessor left open, and says in the log who writes it now.
+    pub async fn elect(home: H, node: NodeId) -> Result<Self, CommitError> {
+        let epoch = home.election(node).await.map_err(ReplayError::from)?;
+        let mut follower = Follower::load(&home).await?;
+        follower.catch_up(&home).await?;
+        let mut controller = Self { home, epoch, image: follower.image };
+        if follower.assembler.is_open() {
+            controller.abort(follower.next).await?;
+        }
+        controller.commit(vec![Record::Controller { node, epoch }]).await?;
+        Ok(controller)
+    }
+
+    pub fn home(&self) -> &H {
+        &self.home
+    }
+
+    pub fn epoch(&self) -> i32 {
+        self.epoch
+    }
+
+    pub fn image(&self) -> &MetadataImage {
+        &self.image
+    }
+
+    /// Appends a decision's records as one batch, and gives what they changed once they are durable. Takes a snapshot when one is due.
+    pub async fn commit(&mut self, records: Vec<Record>) -> Result<Delta, CommitError> {
+        if records.is_empty() {
+            return Ok(Delta::default());
+        }
+        let start = self.image.version();
+        let expected = start.saturating_add(records.len() as i64);
+        let (image, delta) = self.image.apply(&records, expected).map_err(CommitError::Misfit)?;
+        let appended = self.home.append(self.epoch, start, records.clone()).await.map_err(ReplayError::from)?;
+        let end = match appended {
+            Appended::Committed(end) => end,
+            Appended::Fenced | Appended::Moved(_) => return Err(CommitError::Deposed(self.epoch)),
+            Appended::Unknown => self.settle(start, &records).await?,
+        };
+        // The marks of a split batch take offsets too.
+        self.image = if end == expected { image } else { self.image.apply(&records, end).map_err(CommitError::Misfit)?.0 };
+        self.snapshot_if_due().await;
+        Ok(delta)
+    }
+
+    /// Finds out what became of an append: its end, if it is in the log.
+    async fn settle(&mut self, start: i64, records: &[Record]) -> Result<i64, CommitError> {
+        let mut assembler = Assembler::default();
+        let mut found = vec![];
+        let mut next = start;
+        let mut end = start;
+        loop {
+            let page = self.home.read_from(next).await.map_err(ReplayError::from)?;
+            let Some(&(last, _)) = page.last() else { break };
+            let whole = assembler.push(page).map_err(ReplayError::from)?;
+            found.extend(whole.records);
+            (next, end) = (last + 1, whole.end.unwrap_or(end));
+        }
+        if found == records {
+            return Ok(end);
+        }
+        if !found.is_empty() {
+            // Somebody else wrote here.
+            return Err(CommitError::Deposed(self.epoch));
+        }
+        if assembler.is_open() {
+            self.abort(next).await?;
+        }
+        Err(CommitError::NotCommitted)
+    }
+
+    /// Ends an open batch as if it had never begun. The mark alone changes no more than the version.
+    async fn abort(&mut self, end: i64) -> Result<(), CommitError> {
+        match self.home.append(self.epoch, end, vec![Record::BatchAbort {}]).await.map_err(ReplayError::from)? {
+            Appended::Committed(end) => {
+                self.image = self.image.apply(&[], end).map_err(CommitError::Misfit)?.0;
+                Ok(())
+            }
+            Appended::Fenced | Appended::Moved(_) => Err(CommitError::Deposed(self.epoch)),
+            // The next election finds the batch open, or aborted.
+            Appended::Unknown => Err(CommitError::Deposed(self.epoch)),
+        }
+    }
+
+    /// A failure is no reason to refuse what has been committed: the log still holds everything, the next commit tries again, and a home
+    /// that is offline by now says so then.
+    async fn snapshot_if_due(&self) {
+        if !self.home.snapshot_is_due() {
+            return;
+        }
+        let snapshot = Snapshot { offset: self.image.version(), records: self.image.snapshot() };
+        if let Err(error) = self.home.snapshot(snapshot).await {
+            tracing::warn!(%error, "no snapshot of the metadata could be taken");
+        }
+    }
+}
