@@ -1,0 +1,49 @@
+//! Ottla's own keys; keys that are only ever set on a running broker; and keys that Kafka 4.3.1 has no row for but files have.
+
+use super::{Row, rows};
+use crate::config::value::Allowed::{Any, AtLeast, Between, OneOf};
+
+pub(super) const ROWS: &[Row] = rows! { Ottla;
+    "ottla.append.path", Text = "auto", OneOf(&["auto", "inline", "nowait", "ring"]), Medium, ReadOnly, Served,
+        "How appended bytes reach the file: inline, RWF_NOWAIT with the ring behind it, or the ring; auto probes the filesystem.";
+    "ottla.append.window.bytes", Int = "1048576", Between(4096, 67_108_864), Medium, ReadOnly, Served,
+        "Most bytes of one partition gathered into one append.";
+    "ottla.appends.in.flight.max", Int = "8", Between(1, 1024), Medium, ReadOnly, Served,
+        "Appends of one partition that may be under way at one time.";
+    "ottla.connection.in.flight.max", Int = "64", Between(1, 4096), Medium, ReadOnly, Served,
+        "Requests of one connection that may be under way at one time; more wait in the client's socket.";
+    "ottla.frame.progress.timeout.ms", Int = "30000", AtLeast(100), Medium, ReadOnly, Served,
+        "Milliseconds without a byte after which a half received request closes its connection.";
+    "ottla.mailbox.slots", Int = "1024", Between(16, 1_048_576), Low, ReadOnly, Served,
+        "Messages that may wait from one shard to another before the sender stops reading its connections.";
+    "ottla.memory.receive.bytes", Long = "134217728", AtLeast(1_048_576), High, ReadOnly, Served,
+        "Bytes of unfinished requests one shard holds; at the limit only the oldest of them is read on.";
+    "ottla.recovery.bytes.max", Long = "268435456", AtLeast(1_048_576), Medium, ReadOnly, Served,
+        "Bytes appended to a partition after which it is flushed in the background, so that a restart reads no more than that again.";
+    "ottla.shards", Int = null, Between(1, 1024), High, ReadOnly, Served,
+        "Shards, each with a thread and a core of its own; by default as many as there are usable cores.";
+    "ottla.spin.us", Int = "0", Between(0, 10_000), Low, ReadOnly, Served,
+        "Microseconds an idle shard polls before it sleeps.";
+    "ottla.tcp.congestion.control", Text = "", Any, Low, ReadOnly, Served,
+        "TCP congestion control of accepted connections; empty leaves it to the system.";
+    "ottla.validate.compressed", Boolean = "true", Any, Medium, ReadOnly, Served,
+        "Whether the records inside a compressed batch are checked as Kafka checks them.";
+};
+
+pub(super) const DYNAMIC_ONLY: &[Row] = rows! { DynamicOnly;
+    "follower.replication.throttled.rate", Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, SizesOnly,
+        "Most bytes per second a follower fetches of throttled replicas.";
+    "leader.replication.throttled.rate", Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, SizesOnly,
+        "Most bytes per second a leader sends of throttled replicas.";
+    "replica.alter.log.dirs.io.max.bytes.per.second", Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, SizesOnly,
+        "Most bytes per second that replicas moving between log directories take.";
+};
+
+pub(super) const FOREIGN: &[Row] = rows! { Foreign;
+    "allow.everyone.if.no.acl.found", Boolean = "false", Any, Medium, ReadOnly, SizesOnly,
+        "What Kafka's authorizer answers where no rule matches.";
+    "super.users", Text = "", Any, Medium, ReadOnly, SizesOnly,
+        "Principals that Kafka's authorizer lets do everything.";
+    "zookeeper.connect", Text = "", Any, High, ReadOnly, Refused,
+        "Addresses of the ZooKeeper ensemble that holds the cluster's metadata.";
+};
