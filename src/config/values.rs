@@ -25,6 +25,10 @@ impl Values {
         self.set.insert(row.name, value);
     }
 
+    pub(super) fn unset(&mut self, key: &str) {
+        self.set.remove(key);
+    }
+
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.set.contains_key(key)
     }

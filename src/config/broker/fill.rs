@@ -12,7 +12,7 @@ use super::super::table;
 use super::super::topic::{TopicSettings, default_value};
 use super::super::value::{self, Value};
 use super::super::values::Values;
-use super::{Environment, Given, Refusal, decapitalized};
+use super::{Given, Refusal, decapitalized};
 use crate::types::NodeId;
 
 /// Keys whose rows Kafka leaves without a range though a value below this makes no sense.
@@ -83,13 +83,13 @@ pub(super) fn check_across(given: &Given, values: &Values) -> Result<(), Refusal
     Ok(())
 }
 
-pub(super) fn fill(given: &Given, values: &Values, listeners: Listeners, environment: &Environment) -> Result<BrokerSettings, Refusal> {
+pub(super) fn fill(given: &Given, values: &Values, listeners: Listeners, shard_count: u16) -> Result<BrokerSettings, Refusal> {
     let topic_values = topic_values(given, values)?;
     let id = i32::try_from(values.number("node.id")).unwrap_or_else(|_| unreachable!("node.id is an int"));
     Ok(BrokerSettings {
         node: Node { id: NodeId(id), rack: values.text("broker.rack") },
         network: network(given, values, listeners)?,
-        shards: shards(values, environment),
+        shards: shards(values, shard_count),
         storage: storage(values),
         topics: Topics {
             partitions: values.u32("num.partitions"),
@@ -166,8 +166,7 @@ fn network(given: &Given, values: &Values, listeners: Listeners) -> Result<Netwo
     })
 }
 
-fn shards(values: &Values, environment: &Environment) -> Shards {
-    let count = if values.is_set("ottla.shards") { values.u16("ottla.shards") } else { environment.cores.clamp(1, 1024) };
+fn shards(values: &Values, count: u16) -> Shards {
     Shards {
         count,
         mailbox_slots: values.u32("ottla.mailbox.slots"),

@@ -6,7 +6,8 @@
 //! Invariants (tested over every row):
 //! 1. A name stands in one place only, and a row's default is a value its own type and range allow.
 //! 2. The rows are Kafka 4.3.1's, fact by fact, but for four defaults of our own: `listeners`, `log.dir`, `node.id` and
-//!    `process.roles`, so that the broker starts without a file, on the loopback address, with its data beside the caller.
+//!    `process.roles`, so that the broker starts without a file, on the loopback address, with its data in the working directory
+//!    rather than in one that a restart of the machine empties; and but for `internal.segment.bytes`, which here is at least 1.
 //! 3. A topic row's twin names the broker row that holds its default (KIP-226's synonyms).
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use super::settings::BrokerSettings;
-use super::table::{self, Dynamic, Row};
+use super::table::{self, Dynamic, Origin, Row};
 use super::topic::default_value;
 use super::value::{self, Kind};
 
@@ -102,7 +102,7 @@ impl<'a> Layers<'a> {
 
     /// The text in force for `name` itself, synonyms aside.
     fn effective(&self, name: &str) -> Option<&'a str> {
-        let synonyms = table::broker(name).map_or_else(|| vec![], table::synonyms);
+        let synonyms = table::broker(name).map(table::synonyms).unwrap_or_default();
         for (source, layer) in self.in_order() {
             if let Some(text) = Self::said(layer, name) {
                 return Some(text);
@@ -127,7 +127,9 @@ impl<'a> Layers<'a> {
             }
         }
         for &synonym in names {
-            if let Some(value) = table::broker(synonym).and_then(default_value) {
+            // A key that no file can hold has no default to show.
+            let row = table::broker(synonym).filter(|row| row.origin != Origin::DynamicOnly);
+            if let Some(value) = row.and_then(default_value) {
                 all.push(Synonym { name: synonym.to_owned(), value: shown(&value.to_string()), source: Source::Default });
             }
         }

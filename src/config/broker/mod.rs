@@ -18,6 +18,7 @@ use super::table::{self, Origin, Row, Served};
 use super::value::{self, Kind, Value};
 use super::values::Values;
 
+mod change;
 mod fill;
 mod quorum;
 
@@ -49,11 +50,20 @@ pub struct Refusal {
     sentence: String,
 }
 
+pub use change::{Target, validate_broker_configs};
+
 /// Where a value was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
-    File { file: String, line: usize },
+    File {
+        file: String,
+        line: usize,
+    },
     Override,
+    /// In one of the two, when this process started.
+    Start,
+    /// On the running cluster.
+    Running,
 }
 
 impl fmt::Display for Place {
@@ -61,6 +71,8 @@ impl fmt::Display for Place {
         match self {
             Place::File { file, line } => write!(f, "{file}:{line}: "),
             Place::Override => f.write_str("--override "),
+            Place::Start => f.write_str("set at the start, "),
+            Place::Running => f.write_str("set on the running cluster, "),
         }
     }
 }
@@ -70,6 +82,9 @@ struct Said {
     text: String,
     place: Place,
 }
+
+/// As the row of `ottla.shards` has it.
+const SHARDS_MAX: u16 = 1024;
 
 /// Everything said, by key.
 #[derive(Clone, Debug, Default)]
@@ -125,11 +140,12 @@ impl BrokerSettings {
         let listeners = resolve_listeners(&given, &values)?;
         quorum::check(&given, &values, &listeners, environment, &mut notes)?;
         fill::check_across(&given, &values)?;
-        let settings = fill::fill(&given, &values, listeners, environment)?;
-        if usize::from(settings.shards.count) > usize::from(environment.cores) {
-            let (count, cores) = (settings.shards.count, environment.cores);
-            warnings.push(format!("ottla.shards={count} is more than the {cores} usable cores: shards will wait for one another"));
+        let cores = environment.cores.clamp(1, SHARDS_MAX);
+        let shard_count = if values.is_set("ottla.shards") { values.u16("ottla.shards") } else { cores };
+        if shard_count > cores {
+            warnings.push(format!("ottla.shards={shard_count} is more than the {cores} usable cores: shards will wait for one another"));
         }
+        let settings = fill::fill(&given, &values, listeners, shard_count)?;
         Ok(Resolved { settings, warnings, notes })
     }
 }
@@ -200,8 +216,9 @@ fn refuse_safety(given: &Given, key: &str) -> Refusal {
     given.refuse(key, what)
 }
 
+/// A sentence of Kafka's as the end of one of ours.
 fn decapitalized(text: &str) -> String {
-    let mut chars = text.chars();
+    let mut chars = text.trim_end_matches('.').chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
