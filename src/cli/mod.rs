@@ -10,6 +10,7 @@
 //! 3. A reader that goes away (`| head`) ends the tool quietly.
 
 mod console;
+mod dump_log;
 mod failure;
 mod topics;
 mod usage;
@@ -41,12 +42,15 @@ struct Cli {
 enum Command {
     /// Create, delete, describe, or change a topic (kafka-topics).
     Topics(topics::Args),
+    /// Print and check the files of a partition's log (kafka-dump-log).
+    DumpLog(dump_log::Args),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   ottla topics --bootstrap-server localhost:9092 --list
   ottla topics --bootstrap-server localhost:9092 --create --topic orders --partitions 6
+  ottla dump-log --files /data/orders-0/00000000000000000000.log --print-data-log
 
 Each tool explains itself: ottla topics --help. They work against any Kafka-compatible cluster.";
 
@@ -55,6 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut console = Console::of_process();
     let ended = match parse(arguments) {
         Ok(Command::Topics(args)) => topics::run(&args, &mut console),
+        Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
         Err(error) => usage::report(&error, &mut console),
     };
     let ended = ended.and_then(|()| console.flush().map_err(Failure::Output));

@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
@@ -15,11 +14,12 @@ use kafka_protocol::messages::{
     ListPartitionReassignmentsRequest, MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use uuid::Uuid;
 
 use super::error::{ClientError, Refusal};
 use super::routing::{Client, Target};
 use crate::types::{NodeId, TopicId};
+use crate::wire::error::ErrorCode;
+use crate::wire::message::{topic_id_of, uuid_of};
 
 /// `DescribeConfigs`' number for "a topic".
 const RESOURCE_TOPIC: i8 = 2;
@@ -97,7 +97,7 @@ impl Client {
             .iter()
             .filter_map(|topic| {
                 let name = topic.name.as_ref()?.0.to_string();
-                Some(TopicListing { name, id: id_of(topic.topic_id), internal: topic.is_internal })
+                Some(TopicListing { name, id: topic_id_of(topic.topic_id), internal: topic.is_internal })
             })
             .collect();
         listings.sort_by(|a, b| a.name.cmp(&b.name));
@@ -120,7 +120,7 @@ impl Client {
     }
 
     pub fn describe_topic_of_id(&mut self, id: TopicId) -> Result<Vec<TopicDescription>, ClientError> {
-        let topic = MetadataRequestTopic::default().with_name(None).with_topic_id(Uuid::from_u128(id.bits()));
+        let topic = MetadataRequestTopic::default().with_name(None).with_topic_id(uuid_of(id));
         self.describe_by_metadata(vec![topic])
     }
 
@@ -221,7 +221,7 @@ impl Client {
         let response = match answered {
             Ok(response) => response,
             Err(ClientError::Unsupported { .. }) => return Ok(BTreeMap::new()),
-            Err(error) if error.refusal() == Some(ResponseError::ClusterAuthorizationFailed) => return Ok(BTreeMap::new()),
+            Err(error) if error.refusal() == Some(ErrorCode::ClusterAuthorizationFailed) => return Ok(BTreeMap::new()),
             Err(error) => return Err(error),
         };
         let mut moves = BTreeMap::new();
@@ -315,7 +315,7 @@ fn description_of_page(topic: &DescribeTopicPartitionsResponseTopic) -> TopicDes
         last_known_eligible: partition.last_known_elr.as_deref().map(nodes),
     });
     let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
-    TopicDescription { name, id: id_of(topic.topic_id), partitions: partitions.collect() }
+    TopicDescription { name, id: topic_id_of(topic.topic_id), partitions: partitions.collect() }
 }
 
 fn description_of_metadata(topic: &MetadataResponseTopic) -> TopicDescription {
@@ -333,7 +333,7 @@ fn description_of_metadata(topic: &MetadataResponseTopic) -> TopicDescription {
         .collect();
     partitions.sort_by_key(|partition| partition.index);
     let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
-    TopicDescription { name, id: id_of(topic.topic_id), partitions }
+    TopicDescription { name, id: topic_id_of(topic.topic_id), partitions }
 }
 
 fn leader(id: BrokerId) -> Option<NodeId> {
@@ -346,10 +346,6 @@ fn nodes(ids: &[BrokerId]) -> Vec<NodeId> {
 
 fn broker_ids(nodes: &[NodeId]) -> Vec<BrokerId> {
     nodes.iter().map(|node| BrokerId(node.get())).collect()
-}
-
-fn id_of(id: Uuid) -> TopicId {
-    TopicId::from_bits(id.as_u128())
 }
 
 fn topic_name(name: &str) -> TopicName {

@@ -2,12 +2,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange};
+use bytes::Bytes;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::{Decodable, Message, Request, StrBytes, VersionRange};
 
 use super::error::ClientError;
 use super::settings::{Address, Settings};
+use crate::wire::message::{decode_response, encode_request};
 
 /// The largest response read: metadata of a cluster with a million partitions stays well below.
 const RESPONSE_BYTES_MAX: usize = 256 << 20;
@@ -19,7 +20,7 @@ const UNSUPPORTED_VERSION: i16 = 35;
 pub struct Connection {
     address: Address,
     stream: TcpStream,
-    client_id: StrBytes,
+    client_id: String,
     request_timeout: Duration,
     next_correlation_id: i32,
     /// As the broker listed them: api key, lowest, highest.
@@ -35,7 +36,7 @@ impl Connection {
         let mut connection = Connection {
             address: address.clone(),
             stream,
-            client_id: StrBytes::from_string(settings.client_id.clone()),
+            client_id: settings.client_id.clone(),
             request_timeout: settings.request_timeout,
             next_correlation_id: 0,
             served: Vec::new(),
@@ -58,8 +59,8 @@ impl Connection {
     }
 
     pub fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, ClientError> {
-        let mut body = self.exchange(request, version)?;
-        self.decode::<R::Response>(&mut body, api_of::<R>(), version)
+        let (correlation_id, frame) = self.exchange(request, version)?;
+        self.decode(correlation_id, frame, api_of::<R>(), version)
     }
 
     /// ApiVersions, highest first. A broker that does not know the version answers error 35 in a body of version 0 that lists, among
@@ -73,10 +74,11 @@ impl Connection {
                     .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION"))),
                 _ => ApiVersionsRequest::default(),
             };
-            let mut body = self.exchange(&request, version)?;
-            let refused = body.len() >= 2 && (&body[..2]).get_i16() == UNSUPPORTED_VERSION;
+            let (correlation_id, frame) = self.exchange(&request, version)?;
+            // The error code follows the correlation id in every version.
+            let refused = frame.get(4..6) == Some(&UNSUPPORTED_VERSION.to_be_bytes());
             let answered = if refused { 0 } else { version };
-            let response: ApiVersionsResponse = self.decode(&mut body, ApiKey::ApiVersions, answered)?;
+            let response: ApiVersionsResponse = self.decode(correlation_id, frame, ApiKey::ApiVersions, answered)?;
             if let Some(refusal) = super::error::Refusal::from_code(response.error_code, None).filter(|_| !refused) {
                 return Err(ClientError::Refused(refusal));
             }
@@ -101,40 +103,24 @@ impl Connection {
         })
     }
 
-    /// Sends one request and returns the response's body, its header checked and removed.
-    fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, ClientError> {
+    /// Sends one request and reads the frame that answers it; also the correlation id the answer must carry.
+    fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<(i32, Bytes), ClientError> {
         let api = api_of::<R>();
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
-        let frame = self.encode(request, version, correlation_id)?;
+        let frame = encode_request(R::KEY, version, correlation_id, Some(&self.client_id), request)
+            .map_err(|error| ClientError::Encode { api, detail: error.to_string() })?;
         let deadline = Instant::now() + self.request_timeout;
         self.write(&frame, api, deadline)?;
-        let mut response = self.read(api, deadline)?;
-        let header: ResponseHeader = self.decode(&mut response, api, R::Response::header_version(version))?;
-        if header.correlation_id != correlation_id {
-            return Err(self.malformed(api, format!("correlation id {} answers request {correlation_id}", header.correlation_id)));
+        Ok((correlation_id, self.read(api, deadline)?))
+    }
+
+    fn decode<T: Decodable>(&self, correlation_id: i32, frame: Bytes, api: ApiKey, version: i16) -> Result<T, ClientError> {
+        let (answered, response) = decode_response(api as i16, version, frame).map_err(|error| self.malformed(api, error.to_string()))?;
+        if answered != correlation_id {
+            return Err(self.malformed(api, format!("correlation id {answered} answers request {correlation_id}")));
         }
         Ok(response)
-    }
-
-    fn encode<R: Request>(&self, request: &R, version: i16, correlation_id: i32) -> Result<BytesMut, ClientError> {
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(correlation_id)
-            .with_client_id(Some(self.client_id.clone()));
-        let mut frame = BytesMut::zeroed(4);
-        header
-            .encode(&mut frame, R::header_version(version))
-            .and_then(|()| request.encode(&mut frame, version))
-            .map_err(|error| ClientError::Encode { api: api_of::<R>(), version, detail: error.to_string() })?;
-        let length = (frame.len() - 4) as u32;
-        frame[..4].copy_from_slice(&length.to_be_bytes());
-        Ok(frame)
-    }
-
-    fn decode<T: Decodable>(&self, bytes: &mut Bytes, api: ApiKey, version: i16) -> Result<T, ClientError> {
-        T::decode(bytes, version).map_err(|error| self.malformed(api, error.to_string().trim_end().to_owned()))
     }
 
     fn malformed(&self, api: ApiKey, detail: String) -> ClientError {

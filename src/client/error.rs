@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 
 use super::settings::SettingsError;
+use crate::wire::error::ErrorCode;
 
 /// Why a call failed. Each displays as one sentence that a user can act on.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +25,8 @@ pub enum ClientError {
     Malformed { address: String, api: ApiKey, detail: String },
     #[error("{address} does not serve {api:?} at a version this tool speaks ({spoken}); it offers {offered}")]
     Unsupported { address: String, api: ApiKey, spoken: String, offered: String },
-    #[error("{api:?} cannot be written as version {version}: {detail}")]
-    Encode { api: ApiKey, version: i16, detail: String },
+    #[error("{api:?} cannot be written: {detail}")]
+    Encode { api: ApiKey, detail: String },
     #[error("the cluster lists no broker {node} at present")]
     UnknownNode { node: i32 },
     #[error("topic '{topic}' has no partition {partition} with a leader")]
@@ -37,9 +37,9 @@ pub enum ClientError {
 
 impl ClientError {
     /// The broker's error, where it answered with one.
-    pub fn refusal(&self) -> Option<ResponseError> {
+    pub fn refusal(&self) -> Option<ErrorCode> {
         match self {
-            ClientError::Refused(refusal) => Some(refusal.error),
+            ClientError::Refused(refusal) => refusal.error(),
             _ => None,
         }
     }
@@ -54,35 +54,61 @@ impl ClientError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    pub error: ResponseError,
+    pub code: i16,
     pub message: String,
 }
 
 impl Refusal {
     /// None for code 0.
     pub fn from_code(code: i16, message: Option<&StrBytes>) -> Option<Self> {
-        let error = ResponseError::try_from_code(code)?;
-        let message = message.map(ToString::to_string).filter(|text| !text.is_empty()).unwrap_or_else(|| error.to_string());
-        Some(Refusal { error, message })
+        if code == 0 {
+            return None;
+        }
+        let message = message.map(ToString::to_string).filter(|text| !text.is_empty()).unwrap_or_else(|| sentence(code));
+        Some(Refusal { code, message })
     }
 
     pub fn check(code: i16, message: Option<&StrBytes>) -> Result<(), Self> {
         Self::from_code(code, message).map_or(Ok(()), Err)
     }
 
+    /// None for a code that Kafka's protocol does not know yet.
+    pub fn error(&self) -> Option<ErrorCode> {
+        ErrorCode::from_code(self.code)
+    }
+
     /// The same question, asked again after a pause and with fresh metadata, may be answered: the cluster is between two leaders, two
     /// controllers or two coordinators. A topic that is not there is not among these: a user wants to hear of it at once.
     pub fn is_retriable(&self) -> bool {
         matches!(
-            self.error,
-            ResponseError::LeaderNotAvailable
-                | ResponseError::NotLeaderOrFollower
-                | ResponseError::FencedLeaderEpoch
-                | ResponseError::UnknownLeaderEpoch
-                | ResponseError::NotController
-                | ResponseError::CoordinatorLoadInProgress
-                | ResponseError::CoordinatorNotAvailable
-                | ResponseError::NotCoordinator
+            self.error(),
+            Some(
+                ErrorCode::LeaderNotAvailable
+                    | ErrorCode::NotLeaderOrFollower
+                    | ErrorCode::FencedLeaderEpoch
+                    | ErrorCode::UnknownLeaderEpoch
+                    | ErrorCode::NotController
+                    | ErrorCode::CoordinatorLoadInProgress
+                    | ErrorCode::CoordinatorNotAvailable
+                    | ErrorCode::NotCoordinator
+            )
         )
     }
+}
+
+/// Kafka's own sentence where admin answers come without one; else the error's name.
+fn sentence(code: i16) -> String {
+    let known = match ErrorCode::from_code(code) {
+        Some(ErrorCode::UnknownTopicOrPartition) => "This server does not host this topic-partition.",
+        Some(ErrorCode::UnknownTopicId) => "This server does not host this topic ID.",
+        Some(ErrorCode::TopicAlreadyExists) => "Topic with this name already exists.",
+        Some(ErrorCode::TopicAuthorizationFailed) => "Topic authorization failed.",
+        Some(ErrorCode::ClusterAuthorizationFailed) => "Cluster authorization failed.",
+        Some(ErrorCode::TopicDeletionDisabled) => "Topic deletion is disabled.",
+        Some(ErrorCode::NotController) => "This is not the correct controller for this cluster.",
+        Some(ErrorCode::RequestTimedOut) => "The request timed out.",
+        Some(other) => return format!("the broker answers {}", other.name()),
+        None => return format!("the broker answers with error {code}, which this tool does not know"),
+    };
+    known.to_owned()
 }

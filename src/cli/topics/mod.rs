@@ -16,6 +16,7 @@ use super::console::Console;
 use super::failure::Failure;
 use crate::client::{Client, ClientError, NewTopic, Placement, Settings, TopicListing};
 use crate::types::NodeId;
+use crate::wire::error::ErrorCode;
 
 const TOOL: &str = "topics";
 
@@ -218,7 +219,7 @@ fn create(args: &Args, settings: Settings, console: &mut Console) -> Result<(), 
     }
     match Client::connect(settings)?.create_topic(&topic) {
         Ok(()) => writeln!(console.out(), "Created topic {}.", topic.name)?,
-        Err(error) if args.if_not_exists && error.refusal() == Some(kafka_protocol::error::ResponseError::TopicAlreadyExists) => {}
+        Err(error) if args.if_not_exists && error.refusal() == Some(ErrorCode::TopicAlreadyExists) => {}
         Err(error) => return Err(error.into()),
     }
     Ok(())

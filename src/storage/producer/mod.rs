@@ -212,12 +212,7 @@ impl Producers {
             last => sequence_plus(last, 1),
         };
         if batch.base_sequence != expected {
-            return Err(ProducerRefusal::OutOfOrderSequence {
-                producer_id,
-                epoch: batch.epoch,
-                expected,
-                found: batch.base_sequence,
-            });
+            return Err(ProducerRefusal::OutOfOrderSequence { producer_id, epoch: batch.epoch, expected, found: batch.base_sequence });
         }
         if producer.open_transaction.is_some() && !batch.transactional {
             return Err(ProducerRefusal::NotInTransaction { producer_id });

@@ -54,7 +54,8 @@ fn a_repeated_batch_is_told_from_a_new_one() {
         log.append(data(1, 0, n * 10, 10));
     }
     for n in 2..7 {
-        let expected = ProducerCheck::Duplicate { base_offset: Offset(i64::from(n) * 10), timestamp: TimestampMs(1000 + i64::from(n) * 10) };
+        let expected =
+            ProducerCheck::Duplicate { base_offset: Offset(i64::from(n) * 10), timestamp: TimestampMs(1000 + i64::from(n) * 10) };
         assert_eq!(log.check(data(1, 0, n * 10, 10)), Ok(expected));
     }
     assert!(matches!(log.check(data(1, 0, 10, 10)), Err(ProducerRefusal::OutOfOrderSequence { expected: 70, found: 10, .. })));
@@ -156,7 +157,10 @@ fn snapshots_read_back_what_they_keep() {
     let mut read = Producers::decode(&file).unwrap();
     assert_eq!(read.encode(), file);
     assert_eq!(read.last_stable(Offset(21)), Offset(15));
-    assert!(matches!(read.check(&data(1, 2, 10, 5), UnknownProducer::Accept), Ok(ProducerCheck::Duplicate { base_offset: Offset(10), .. })));
+    assert!(matches!(
+        read.check(&data(1, 2, 10, 5), UnknownProducer::Accept),
+        Ok(ProducerCheck::Duplicate { base_offset: Offset(10), .. })
+    ));
     assert!(matches!(read.check(&data(1, 2, 0, 10), UnknownProducer::Accept), Err(ProducerRefusal::OutOfOrderSequence { .. })));
     assert_eq!(read.check(&data(8, 1, 0, 1), UnknownProducer::Accept), Ok(ProducerCheck::New), "known by its marker only");
     assert_eq!(Producers::decode(&Producers::default().encode()), Ok(Producers::default()));
