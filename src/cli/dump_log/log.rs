@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use super::segment::{Batch, Segment, Span};
-use super::{Args, DumpError, Dumped, Findings, of_file};
+use super::{Args, DumpError, Dumped, Findings, of_file, text};
 use crate::cli::console::Console;
 use crate::wire::record::Record;
 
@@ -128,11 +128,11 @@ fn print_metadata(batch: &Batch<'_>, record: &Record<'_>, offset: i64, out: &mut
         batch.timestamp(record),
         size(record.key),
         size(record.value),
-        batch.sequence(record.offset_delta),
+        batch.sequence(record),
     )?;
     for (index, header) in record.headers().enumerate() {
         let comma = if index == 0 { "" } else { "," };
-        write!(out, "{comma}{}", String::from_utf8_lossy(header.key))?;
+        write!(out, "{comma}{}", text::of(header.key))?;
     }
     write!(out, "]")?;
     if batch.is_control() {
@@ -143,11 +143,11 @@ fn print_metadata(batch: &Batch<'_>, record: &Record<'_>, offset: i64, out: &mut
 
 fn print_content(record: &Record<'_>, mut before: &str, out: &mut impl Write) -> Result<(), DumpError> {
     if let Some(key) = record.key {
-        write!(out, "{before}key: {}", String::from_utf8_lossy(key))?;
+        write!(out, "{before}key: {}", text::of(key))?;
         before = " ";
     }
     if let Some(value) = record.value {
-        write!(out, "{before}payload: {}", String::from_utf8_lossy(value))?;
+        write!(out, "{before}payload: {}", text::of(value))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod index;
 mod log;
 mod segment;
 mod state;
+mod text;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -114,8 +115,6 @@ enum DumpError {
     TimeIndexOffset { file: String, last: i64, base: i64 },
     #[error("Time index file {file} is corrupt, found {len} bytes which is neither positive nor a multiple of 12")]
     TimeIndexLength { file: String, len: usize },
-    #[error("{file}: entry {entry} has version {version}; this tool knows version 0")]
-    TransactionVersion { file: String, entry: usize, version: i16 },
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
 }

@@ -191,16 +191,19 @@ impl Batch<'_> {
         i32::from_be_bytes(array(&self.header, BASE_SEQUENCE_AT))
     }
 
-    /// The sequence of the record `delta` after the first; they wrap from the largest to zero.
-    pub fn sequence(&self, delta: i32) -> i32 {
+    /// The sequence of a record; -1 where the batch has none.
+    pub fn sequence(&self, record: &Record<'_>) -> i32 {
         match self.base_sequence() {
-            -1 => -1,
-            base => crate::wire::batch::sequence_plus(base, delta),
+            base @ 0.. => sequence_plus(base, record.offset_delta),
+            _ => -1,
         }
     }
 
     pub fn last_sequence(&self) -> i32 {
-        self.sequence(i32::from_be_bytes(array(&self.header, LAST_OFFSET_DELTA_AT)))
+        match self.base_sequence() {
+            -1 => -1,
+            base => sequence_plus(base, i32::from_be_bytes(array(&self.header, LAST_OFFSET_DELTA_AT))),
+        }
     }
 
     pub fn producer_id(&self) -> i64 {
@@ -309,6 +312,12 @@ impl Batch<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// The sequence `delta` later; the largest is followed by zero. What Kafka prints of a damaged header is printed here too.
+fn sequence_plus(sequence: i32, delta: i32) -> i32 {
+    let left = i32::MAX.wrapping_sub(delta);
+    if sequence > left { delta.wrapping_sub(i32::MAX.wrapping_sub(sequence)).wrapping_sub(1) } else { sequence.wrapping_add(delta) }
 }
 
 /// `N` bytes at a place that the caller knows to be inside.

@@ -38,12 +38,9 @@ impl Fields<'_> {
 /// Aborted transactions. An entry cut short at the end was never finished, and is left out as Kafka leaves it out.
 pub(super) fn dump_transactions(file: &Dumped<'_>, console: &mut Console) -> Result<(), DumpError> {
     file.base_offset()?;
-    for (entry, bytes) in file.read()?.chunks_exact(ABORTED_LEN).enumerate() {
-        let mut fields = Fields(bytes);
+    for entry in file.read()?.chunks_exact(ABORTED_LEN) {
+        let mut fields = Fields(entry);
         let version = fields.short();
-        if version != 0 {
-            return Err(DumpError::TransactionVersion { file: file.shown.to_owned(), entry, version });
-        }
         let (producer, first, last, stable) = (fields.long(), fields.long(), fields.long(), fields.long());
         writeln!(
             console.out(),
