@@ -144,10 +144,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill_group();
         if std::thread::panicking() {
-            let output = self.output();
-            let tail: Vec<&str> = output.lines().rev().take(60).collect();
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            eprintln!("{}", tail.join("\n"));
+            eprintln!("{}", ending(&self.output()));
         }
     }
 }
@@ -170,11 +167,19 @@ impl Output {
             self.name,
             self.status,
             self.status.signal(),
-            self.stdout,
-            self.stderr
+            ending(&self.stdout),
+            ending(&self.stderr)
         );
         self.stdout
     }
+}
+
+/// The last lines of a long output: where the cause of a failure stands.
+pub fn ending(text: &str) -> String {
+    const LINES: usize = 60;
+    let skipped = text.lines().count().saturating_sub(LINES);
+    let kept: Vec<&str> = text.lines().skip(skipped).collect();
+    if skipped > 0 { format!("({skipped} lines before)\n{}", kept.join("\n")) } else { kept.join("\n") }
 }
 
 /// Runs a tool to its end with `input` on its stdin. Never hangs: past the deadline the tool is killed and the test fails.

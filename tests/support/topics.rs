@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
@@ -57,6 +58,15 @@ pub fn wait_for_leaders(connection: &mut Connection, topic: &str, partitions: i3
         let topic = &answer.topics[0];
         let led = topic.partitions.iter().filter(|partition| partition.error_code == 0 && partition.leader_id.0 >= 0).count();
         (topic.error_code == 0 && led == partitions as usize).then_some(())
+    });
+    // Kafka names a leader a moment before that leader has opened the log; what arrives in between is refused, or lost with acks=0.
+    let parts = (0..partitions).map(|partition| ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(-1)).collect();
+    let ask = ListOffsetsRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_topics(vec![ListOffsetsTopic::default().with_name(name(topic)).with_partitions(parts)]);
+    eventually("every leader serves its partition", LEADERS, || {
+        let answer = connection.call(1, &ask);
+        answer.topics[0].partitions.iter().all(|partition| partition.error_code == 0).then_some(())
     })
 }
 
