@@ -19,6 +19,7 @@
 
 pub mod api;
 pub mod batch;
+pub mod compression;
 mod cursor;
 mod endpoint;
 pub mod error;
@@ -30,6 +31,7 @@ pub mod produce;
 mod put;
 pub mod record;
 mod schema;
+pub mod validation;
 
 pub use kafka_protocol::protocol::StrBytes;
 

@@ -141,15 +141,24 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
-struct Reader<'a> {
+/// Reads a record's parts off the front of a slice.
+pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     /// Of the record, for errors.
     start: usize,
 }
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8], start: usize) -> Self {
+        Self { bytes, start }
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len()
+    }
+
     #[inline]
-    fn varint(&mut self) -> Result<i32, RecordError> {
+    pub(super) fn varint(&mut self) -> Result<i32, RecordError> {
         // Nearly every number in a record takes one byte.
         if let Some((&first, rest)) = self.bytes.split_first()
             && first < 0x80
@@ -172,7 +181,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn varlong(&mut self) -> Result<i64, RecordError> {
+    pub(super) fn varlong(&mut self) -> Result<i64, RecordError> {
         let mut value = 0u64;
         for (index, &byte) in self.bytes.iter().take(10).enumerate() {
             if index == 9 && byte > 0x01 {
@@ -193,7 +202,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
         let (taken, rest) = self.bytes.split_at_checked(len).ok_or(RecordError::Truncated { at: self.start })?;
         self.bytes = rest;
         Ok(taken)

@@ -1,10 +1,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, DELETE_HORIZON_BIT, LENGTH_EXCLUDES, LOG_APPEND_TIME_BIT, MAGIC, RECORDS_AT, TRANSACTIONAL_BIT,
-    TimestampType,
+    ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, Codec, DELETE_HORIZON_BIT, LENGTH_EXCLUDES, LOG_APPEND_TIME_BIT, MAGIC, RECORDS_AT,
+    TRANSACTIONAL_BIT, TimestampType,
 };
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
+use crate::wire::compression::{self, CompressionError, Level};
 use crate::wire::record::{self, RecordHeader};
 
 /// What a control batch says.
@@ -151,16 +152,25 @@ impl BatchBuilder {
         self.records.len()
     }
 
-    /// The whole batch, its CRC set.
+    /// The whole batch, its records compressed.
+    pub fn build_with(self, codec: Codec, level: Level) -> Result<Bytes, CompressionError> {
+        let records = compression::compress(codec, level, &self.records)?;
+        Ok(self.assemble(codec, &records))
+    }
+
+    /// The whole batch without compression.
     pub fn build(self) -> Bytes {
-        let records = self.records.freeze();
+        self.assemble(Codec::None, &self.records)
+    }
+
+    fn assemble(&self, codec: Codec, records: &[u8]) -> Bytes {
         let mut batch = BytesMut::with_capacity(RECORDS_AT + records.len());
         batch.put_i64(self.base_offset.get());
         batch.put_i32((RECORDS_AT - LENGTH_EXCLUDES + records.len()) as i32);
         batch.put_i32(self.leader_epoch.get());
         batch.put_i8(MAGIC);
         batch.put_u32(0);
-        batch.put_i16(self.attributes);
+        batch.put_i16(self.attributes | codec.bits());
         batch.put_i32(self.last_offset_delta);
         batch.put_i64(self.base_timestamp.unwrap_or(TimestampMs::NONE).get());
         batch.put_i64(self.max_timestamp.get());
@@ -168,7 +178,7 @@ impl BatchBuilder {
         batch.put_i16(self.producer_epoch.get());
         batch.put_i32(self.base_sequence);
         batch.put_i32(self.count);
-        batch.put_slice(&records);
+        batch.put_slice(records);
         let crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
         batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
         batch.freeze()

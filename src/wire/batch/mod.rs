@@ -266,6 +266,24 @@ pub fn patch_prefix(base_offset: Offset, batch_length: i32, leader_epoch: Leader
     prefix
 }
 
+/// The bytes from the magic to the records, with another timestamp type and maximum, and the CRC they ask for.
+pub fn restamp(batch: &[u8], kind: TimestampType, max_timestamp: TimestampMs) -> Result<[u8; RECORDS_AT - PREFIX_LEN], BatchError> {
+    let Some((head, records)) = batch.split_first_chunk::<RECORDS_AT>() else {
+        return Err(BatchError::Truncated { at: 0, wanted: RECORDS_AT, left: batch.len() });
+    };
+    let mut head = *head;
+    let attributes = i16::from_be_bytes(field(&head, ATTRIBUTES_AT)) & !LOG_APPEND_TIME_BIT;
+    let attributes = match kind {
+        TimestampType::CreateTime => attributes,
+        TimestampType::LogAppendTime => attributes | LOG_APPEND_TIME_BIT,
+    };
+    head[ATTRIBUTES_AT..LAST_OFFSET_DELTA_AT].copy_from_slice(&attributes.to_be_bytes());
+    head[MAX_TIMESTAMP_AT..PRODUCER_ID_AT].copy_from_slice(&max_timestamp.get().to_be_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&head[ATTRIBUTES_AT..]), records);
+    head[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    Ok(field(&head, PREFIX_LEN))
+}
+
 /// One whole batch: its header and all its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
@@ -278,7 +296,7 @@ impl Batch {
         verify_crc(&self.bytes)
     }
 
-    /// The records, compressed as the header says.
+    /// The records, compressed as the header says; see [`decompress`](super::compression::decompress).
     pub fn records(&self) -> Bytes {
         self.bytes.slice(RECORDS_AT..)
     }

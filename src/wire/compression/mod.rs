@@ -1,0 +1,163 @@
+//! The four codecs of record batches, within a limit: gzip, snappy in the framing of Kafka's Java library, lz4 frames, zstd.
+//!
+//! Called by validation, the cleaner, coordinators and tools; calls the codec crates. A batch's records are one compressed block.
+//!
+//! Invariants:
+//! 1. No input makes a decompressor yield more than its limit, nor hold more memory than the limit and one block (at most 8 MiB for
+//!    lz4, 22 times the input for snappy, 128 MiB of window for zstd, of which only what was yielded is ever touched).
+//! 2. What is compressed here, Kafka's Java client reads, and the other way round (tested with bytes it wrote).
+//!
+//! Snappy comes in blocks behind a header, or bare, as some clients send it:
+//!
+//! ```text
+//!   0x82 "SNAPPY" 0x00 | int32 version | int32 oldest compatible version | per block: int32 length, snappy block
+//! ```
+
+use std::io::{self, BufRead, Read, Write};
+
+use bytes::Bytes;
+
+use super::batch::Codec;
+
+mod snappy;
+
+/// What a batch may decompress to, unless its caller says otherwise.
+pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes that gzip and zstd are asked for at a time.
+const CHUNK_BYTES: usize = 16 << 10;
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CompressionError {
+    #[error("decompresses to more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("no sound {} data: {reason}", codec.name())]
+    Corrupt { codec: Codec, reason: String },
+    #[error("{} could not compress: {reason}", codec.name())]
+    Failed { codec: Codec, reason: String },
+}
+
+/// How hard to compress: `None` is the codec's default. Gzip takes 0-9, zstd -131072 to 22; snappy and lz4 have one level here.
+pub type Level = Option<i32>;
+
+/// Compresses a batch's records.
+pub fn compress(codec: Codec, level: Level, input: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let failed = |error: io::Error| CompressionError::Failed { codec, reason: error.to_string() };
+    match codec {
+        Codec::None => Ok(input.to_vec()),
+        Codec::Gzip => {
+            let level = level.map_or(flate2::Compression::default(), |level| flate2::Compression::new(level.clamp(0, 9) as u32));
+            let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(input.len() / 2), level);
+            encoder.write_all(input).and_then(|()| encoder.finish()).map_err(failed)
+        }
+        Codec::Snappy => snappy::compress(input).map_err(|error| failed(io::Error::other(error))),
+        Codec::Lz4 => {
+            // Kafka's reader wants independent blocks, and its writer makes them of 64 KiB.
+            let frame = lz4_flex::frame::FrameInfo::new()
+                .block_size(lz4_flex::frame::BlockSize::Max64KB)
+                .block_mode(lz4_flex::frame::BlockMode::Independent);
+            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, Vec::with_capacity(input.len() / 2));
+            encoder.write_all(input).map_err(failed)?;
+            encoder.finish().map_err(|error| failed(io::Error::other(error)))
+        }
+        Codec::Zstd => {
+            let range = zstd::compression_level_range();
+            let level = level.map_or(zstd::DEFAULT_COMPRESSION_LEVEL, |level| level.clamp(*range.start(), *range.end()));
+            zstd::bulk::compress(input, level).map_err(failed)
+        }
+    }
+}
+
+/// Decompresses a batch's records whole. Without a codec, these are the same bytes.
+pub fn decompress(codec: Codec, input: &Bytes, limit: usize) -> Result<Bytes, CompressionError> {
+    if codec == Codec::None {
+        return Ok(input.clone());
+    }
+    let mut from = Decompressor::new(codec, input, limit)?;
+    let mut output = Vec::with_capacity(input.len().saturating_mul(2).min(limit));
+    loop {
+        let chunk = from.fill()?;
+        if chunk.is_empty() {
+            return Ok(Bytes::from(output));
+        }
+        let len = chunk.len();
+        output.extend_from_slice(chunk);
+        from.consume(len);
+    }
+}
+
+/// Decompresses a batch's records piece by piece.
+pub struct Decompressor<'a> {
+    codec: Codec,
+    limit: usize,
+    consumed: usize,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    Plain(&'a [u8]),
+    Gzip(io::BufReader<flate2::bufread::MultiGzDecoder<&'a [u8]>>),
+    Snappy(snappy::Blocks<'a>),
+    Lz4(Box<lz4_flex::frame::FrameDecoder<&'a [u8]>>),
+    Zstd(io::BufReader<zstd::Decoder<'a, &'a [u8]>>),
+}
+
+impl<'a> Decompressor<'a> {
+    pub fn new(codec: Codec, input: &'a [u8], limit: usize) -> Result<Self, CompressionError> {
+        let source = match codec {
+            Codec::None => Source::Plain(input),
+            Codec::Gzip => Source::Gzip(io::BufReader::with_capacity(CHUNK_BYTES, flate2::bufread::MultiGzDecoder::new(input))),
+            Codec::Snappy => Source::Snappy(snappy::Blocks::new(input)),
+            Codec::Lz4 => Source::Lz4(Box::new(lz4_flex::frame::FrameDecoder::new(input))),
+            Codec::Zstd => {
+                let decoder = zstd::Decoder::with_buffer(input).map_err(|error| corrupt(codec, &error))?;
+                Source::Zstd(io::BufReader::with_capacity(CHUNK_BYTES, decoder))
+            }
+        };
+        Ok(Self { codec, limit, consumed: 0, source })
+    }
+
+    /// The next decompressed bytes, not yet taken; empty at the end. A frame that is cut short may end as if it were whole: the
+    /// records inside tell.
+    pub fn fill(&mut self) -> Result<&[u8], CompressionError> {
+        let (codec, limit) = (self.codec, self.limit);
+        let left = limit - self.consumed;
+        let chunk = match &mut self.source {
+            Source::Plain(bytes) => bytes,
+            Source::Gzip(reader) => reader.fill_buf().map_err(|error| corrupt(codec, &error))?,
+            Source::Snappy(blocks) => blocks.fill(left).map_err(|error| error.at_limit(limit))?,
+            Source::Lz4(decoder) => decoder.fill_buf().map_err(|error| corrupt(codec, &error))?,
+            Source::Zstd(reader) => reader.fill_buf().map_err(|error| corrupt(codec, &error))?,
+        };
+        if chunk.len() > left { Err(CompressionError::TooLarge { limit }) } else { Ok(chunk) }
+    }
+
+    /// Takes `len` of the bytes that [`Decompressor::fill`] showed.
+    pub fn consume(&mut self, len: usize) {
+        self.consumed += len;
+        match &mut self.source {
+            Source::Plain(bytes) => bytes.consume(len),
+            Source::Gzip(reader) => reader.consume(len),
+            Source::Snappy(blocks) => blocks.consume(len),
+            Source::Lz4(decoder) => decoder.consume(len),
+            Source::Zstd(reader) => reader.consume(len),
+        }
+    }
+}
+
+impl Read for Decompressor<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let chunk = self.fill().map_err(io::Error::other)?;
+        let len = chunk.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&chunk[..len]);
+        self.consume(len);
+        Ok(len)
+    }
+}
+
+fn corrupt(codec: Codec, error: &dyn std::fmt::Display) -> CompressionError {
+    CompressionError::Corrupt { codec, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;
