@@ -85,6 +85,15 @@ pub struct NewTopic {
     pub configs: Vec<(String, String)>,
 }
 
+/// How many partitions a topic is to have, and where the added ones go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Growth {
+    pub topic: String,
+    pub count: i32,
+    /// The replicas of each added partition; None leaves them to the controller.
+    pub added: Option<Vec<Vec<NodeId>>>,
+}
+
 /// A topic and one of its partitions, by name: what admin calls about partitions are keyed by.
 pub type NamedPartition = (String, i32);
 
@@ -263,13 +272,13 @@ impl Client {
         Ok(())
     }
 
-    /// Grows topics to `count` partitions; the first refusal is the answer.
-    pub fn create_partitions(&mut self, topics: &[(String, i32, Option<Vec<Vec<NodeId>>>)]) -> Result<(), ClientError> {
-        let grown = topics.iter().map(|(name, count, assignments)| {
-            let spelled = assignments.as_ref().map(|assignments| {
-                assignments.iter().map(|replicas| CreatePartitionsAssignment::default().with_broker_ids(broker_ids(replicas))).collect()
+    /// Grows topics; the first refusal is the answer.
+    pub fn create_partitions(&mut self, topics: &[Growth]) -> Result<(), ClientError> {
+        let grown = topics.iter().map(|growth| {
+            let spelled = growth.added.as_ref().map(|added| {
+                added.iter().map(|replicas| CreatePartitionsAssignment::default().with_broker_ids(broker_ids(replicas))).collect()
             });
-            CreatePartitionsTopic::default().with_name(topic_name(name)).with_count(*count).with_assignments(spelled)
+            CreatePartitionsTopic::default().with_name(topic_name(&growth.topic)).with_count(growth.count).with_assignments(spelled)
         });
         let request = CreatePartitionsRequest::default().with_topics(grown.collect()).with_timeout_ms(self.request_timeout_ms());
         self.call(&Target::Controller, &request, |response| {

@@ -18,7 +18,10 @@ mod properties;
 mod routing;
 mod settings;
 
-pub use admin::{ConfigEntry, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
+#[cfg(test)]
+mod tests;
+
+pub use admin::{ConfigEntry, Growth, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
 pub use error::{ClientError, Refusal};
 pub use routing::{Broker, Client, ClusterMetadata, Target};
 pub use settings::{Address, Settings, SettingsError, parse_bootstrap};

@@ -78,15 +78,12 @@ impl Client {
     }
 
     /// One request whose shape does not depend on the version; `judge` finds the error code that decides whether it is asked again.
-    pub fn call<R: Request>(
+    pub fn call<R: Request + Clone>(
         &mut self,
         target: &Target,
         request: &R,
         judge: impl Fn(&R::Response) -> Result<(), Refusal>,
-    ) -> Result<R::Response, ClientError>
-    where
-        R: Clone,
-    {
+    ) -> Result<R::Response, ClientError> {
         self.call_as(target, |_| request.clone(), judge)
     }
 

@@ -14,7 +14,7 @@ use regex::Regex;
 
 use super::console::Console;
 use super::failure::Failure;
-use crate::client::{Client, ClientError, NewTopic, Placement, Settings, TopicListing};
+use crate::client::{Client, ClientError, Growth, NewTopic, Placement, Settings, TopicListing};
 use crate::types::NodeId;
 use crate::wire::error::ErrorCode;
 
@@ -246,11 +246,11 @@ fn alter(topics: &[String], count: i32, assignment: Option<Vec<Vec<NodeId>>>, cl
     }
     let mut grown = Vec::with_capacity(topics.len());
     match assignment {
-        None => grown.extend(topics.iter().map(|topic| (topic.clone(), count, None))),
+        None => grown.extend(topics.iter().map(|topic| Growth { topic: topic.clone(), count, added: None })),
         Some(assignment) => {
             for topic in client.describe_topics(topics, describe::PARTITIONS_PER_PAGE)? {
                 let added = assignment.iter().skip(topic.partitions.len()).cloned().collect();
-                grown.push((topic.name, count, Some(added)));
+                grown.push(Growth { topic: topic.name, count, added: Some(added) });
             }
         }
     }

@@ -49,10 +49,11 @@ pub fn check(args: &Args) -> Result<(), String> {
         if let Some(action) = ACTIONS.iter().find(|action| given(action) && !actions.contains(action)) {
             return Err(conflict(option, action));
         }
-        if *option == "replica-assignment" && args.create {
-            if let Some(other) = ["partitions", "replication-factor"].iter().find(|other| given(other)) {
-                return Err(conflict(option, other));
-            }
+        if *option == "replica-assignment"
+            && args.create
+            && let Some(other) = ["partitions", "replication-factor"].iter().find(|other| given(other))
+        {
+            return Err(conflict(option, other));
         }
         if REPORTS.contains(option) && args.topics_with_overrides {
             return Err(conflict(option, "topics-with-overrides"));
