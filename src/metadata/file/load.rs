@@ -13,6 +13,9 @@ use crate::metadata::record::Record;
 const REMEDY: &str = "Nothing has been changed. Restore ottla-metadata.log and ottla-metadata.snapshot from a copy of the same time; \
                       if there is none, move both away: the topics are then found again from their directories, with default configs";
 
+/// What is wrong, and at which byte.
+type Fault = (usize, String);
+
 const NOT_OURS: &str = "it does not begin as such a file does";
 
 fn damaged(path: &Path, position: usize, reason: impl ToString) -> HomeError {
@@ -99,7 +102,7 @@ async fn read<W: World>(world: &W, path: &Path) -> Result<Option<Vec<u8>>, HomeE
     }
 }
 
-fn first_frame(bytes: &[u8], magic: &[u8]) -> Result<Head, (usize, String)> {
+fn first_frame(bytes: &[u8], magic: &[u8]) -> Result<Head, Fault> {
     if !bytes.starts_with(magic) {
         return Err((0, NOT_OURS.to_owned()));
     }
@@ -119,7 +122,7 @@ struct Scan {
     frames: Vec<(i64, usize)>,
 }
 
-fn scan(bytes: &[u8]) -> Result<Scan, (usize, String)> {
+fn scan(bytes: &[u8]) -> Result<Scan, Fault> {
     let first = first_frame(bytes, LOG_MAGIC)?;
     let mut position = LOG_MAGIC.len();
     let mut scan = Scan { base: first.base, end: first.base, epoch: first.epoch, len: position, frames: vec![] };
@@ -152,7 +155,7 @@ fn scan(bytes: &[u8]) -> Result<Scan, (usize, String)> {
     Ok(scan)
 }
 
-fn refuse_if_frames_follow(bytes: &[u8], position: usize, end: i64, error: FrameError) -> Result<(), (usize, String)> {
+fn refuse_if_frames_follow(bytes: &[u8], position: usize, end: i64, error: FrameError) -> Result<(), Fault> {
     match frame::find_after(bytes, position, end) {
         Some(later) => Err((position, format!("{error}, though later records stand whole from position {later} on"))),
         None => Ok(()),
@@ -203,7 +206,7 @@ pub(super) async fn page<W: World>(shared: &Shared<W>, offset: i64) -> Result<Ve
 }
 
 /// The records of the whole frames in `bytes`, without those before `offset`, and the bytes of those frames.
-fn records_from(bytes: &[u8], offset: i64) -> Result<(Vec<(i64, Record)>, usize), (usize, String)> {
+fn records_from(bytes: &[u8], offset: i64) -> Result<(Vec<(i64, Record)>, usize), Fault> {
     let mut records = vec![];
     let mut used = 0;
     while used < bytes.len() {
@@ -232,7 +235,7 @@ pub(super) async fn snapshot<W: World>(world: &W, path: &Path) -> Result<(Snapsh
     Ok((snapshot, len))
 }
 
-fn parse_snapshot(bytes: &[u8]) -> Result<Snapshot, (usize, String)> {
+fn parse_snapshot(bytes: &[u8]) -> Result<Snapshot, Fault> {
     let offset = first_frame(bytes, SNAPSHOT_MAGIC)?.base;
     let mut records = vec![];
     let mut position = SNAPSHOT_MAGIC.len();

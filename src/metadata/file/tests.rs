@@ -351,11 +351,9 @@ fn ten_thousand_topics_are_read_back() {
         let records: Vec<_> = topics.collect();
         home.append(epoch, 0, records).await.unwrap();
         drop(home);
-        let started = std::time::Instant::now();
         let home = FileHome::open(world, &path, Limits::default()).await.unwrap();
         let mut follower = Follower::load(&home).await.unwrap();
         follower.catch_up(&home).await.unwrap();
-        eprintln!("SPEED {:?}", started.elapsed());
         assert_eq!(follower.image().topic_count(), 10_000);
     });
 }

@@ -13,6 +13,9 @@ use super::image::{ApplyError, Delta, MetadataImage};
 use super::record::Record;
 use crate::types::NodeId;
 
+#[cfg(test)]
+mod tests;
+
 pub struct Controller<H> {
     home: H,
     epoch: i32,
