@@ -98,8 +98,7 @@ fn what_waits_for_ever_is_reported() {
     let never = async { world.sleep(Duration::MAX).await };
     assert!(matches!(sim.try_block_on(0, never), Err(RunError::Stalled { .. })));
 
-    let mut settings = SimulationSettings::default();
-    settings.steps_max = 1000;
+    let settings = SimulationSettings { steps_max: 1000, ..SimulationSettings::default() };
     let sim = Simulation::new(2, settings);
     let spin = poll_fn::<(), _>(|cx| {
         cx.waker().wake_by_ref();
