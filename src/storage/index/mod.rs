@@ -66,6 +66,11 @@ impl<E: Entry> Entries<E> {
         Self { skipped: count, held: Vec::new(), written: count }
     }
 
+    /// Of a file from which the entries were read.
+    pub fn read(entries: Vec<E>) -> Self {
+        Self { skipped: 0, written: entries.len() as u32, held: entries }
+    }
+
     pub fn len(&self) -> usize {
         self.skipped as usize + self.held.len()
     }

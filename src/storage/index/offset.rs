@@ -72,8 +72,9 @@ pub struct OffsetIndex {
 }
 
 impl OffsetIndex {
-    pub fn in_file(count: u32, bytes_since_entry: u64) -> Self {
-        Self { entries: Entries::in_file(count), first: None, bytes_since_entry }
+    /// Of the entries of a file; the log is known up to where the last entry's batch begins.
+    pub fn of(entries: Entries<OffsetEntry>) -> Self {
+        Self { entries, first: None, bytes_since_entry: 0 }
     }
 
     /// Notes an appended batch; answers whether it got an entry. Kafka's rule: a batch gets one when more than `interval` bytes came

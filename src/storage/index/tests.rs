@@ -51,7 +51,9 @@ fn an_offset_is_located_from_memory() {
 fn an_index_of_a_file_is_loaded_and_learns() {
     let full = offset_index(10, 30);
     let file = full.entries.unwritten(|_| true).bytes;
-    let mut index = OffsetIndex::in_file(2, 60);
+    let mut index = OffsetIndex::of(Entries::in_file(2));
+    assert!(!index.on_batch(80, 89, 240, 30, INTERVAL), "the walk that follows begins with the last entry's batch");
+    assert!(!index.on_batch(90, 99, 270, 30, INTERVAL));
     assert_eq!(index.locate(45), Located::NotLoaded);
     index.entries.fill(&file).unwrap();
     assert_eq!(index.locate(45), Located::Probe { guess: 120, from: 0 });

@@ -57,10 +57,15 @@ impl Default for TimeIndex {
 }
 
 impl TimeIndex {
-    /// Of a file with `count` entries, whose last is read later, if at all.
-    pub fn in_file(count: u32) -> Self {
-        let largest = if count == 0 { LargestTimestamp::None } else { LargestTimestamp::NotLoaded };
-        Self { entries: Entries::in_file(count), largest, last_entry: None }
+    /// Of the entries of a file; the last may be read later.
+    pub fn of(entries: Entries<TimeEntry>) -> Self {
+        let last = entries.held().last().copied();
+        let largest = match last {
+            Some(entry) => LargestTimestamp::Of(entry),
+            None if entries.is_empty() => LargestTimestamp::None,
+            None => LargestTimestamp::NotLoaded,
+        };
+        Self { entries, largest, last_entry: last.map(|entry| entry.timestamp) }
     }
 
     /// The file's last entry was read.

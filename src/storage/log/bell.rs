@@ -1,0 +1,60 @@
+//! Waiting, within one shard, for the log's state to change, and taking turns at procedures that must not overlap.
+//!
+//! Called by the procedures of `log`. Lives on one shard: no locks, no atomics.
+//!
+//! Invariants:
+//! 1. A waiter looks at the state again after every ring, so that no change is missed between looking and waiting.
+//! 2. A turn ends when its guard is dropped, also when the procedure is.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Poll, Waker};
+
+use futures_lite::future::poll_fn;
+
+/// Wakes everyone who waits for something about a log.
+#[derive(Default)]
+pub struct Bell {
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Bell {
+    pub fn ring(&self) {
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits until `look` finds what it looks for.
+    pub async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        poll_fn(|context| match look() {
+            Some(found) => Poll::Ready(found),
+            None => {
+                self.waiting.borrow_mut().push(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// One procedure at a time.
+#[derive(Default)]
+pub struct Turn {
+    taken: Cell<bool>,
+    bell: Bell,
+}
+
+pub struct TurnGuard<'a>(&'a Turn);
+
+impl Turn {
+    pub async fn take(&self) -> TurnGuard<'_> {
+        self.bell.until(|| (!self.taken.replace(true)).then_some(TurnGuard(self))).await
+    }
+}
+
+impl Drop for TurnGuard<'_> {
+    fn drop(&mut self) {
+        self.0.taken.set(false);
+        self.0.bell.ring();
+    }
+}

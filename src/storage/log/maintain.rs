@@ -1,0 +1,277 @@
+//! Housekeeping: retention, the log's start, and what an idle log gives back.
+//!
+//! Called by `shard`'s timers; calls `flush`, `io::World`.
+//!
+//! Invariants:
+//! 1. Segments leave from the front, one at a time, each with a synced directory, so that no crash leaves a gap between two that stay.
+//! 2. Nothing at or above the high watermark is deleted.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::flush::Upto;
+use super::{Life, Log, LogError, State};
+use crate::io::World;
+use crate::storage::index::LargestTimestamp;
+use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
+use crate::storage::segment::{Seal, Stored};
+use crate::types::{Offset, TimestampMs};
+
+/// What retention deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Retained {
+    pub segments: usize,
+    pub bytes: u64,
+}
+
+impl<W: World> Log<W> {
+    /// Deletes segments that are too old, too many, or wholly below the log's start, and lie below the high watermark.
+    pub async fn retain(&self, now: TimestampMs, high_watermark: Offset) -> Result<Retained, LogError> {
+        let _turn = self.shared.turn.take().await;
+        self.check_alive()?;
+        let mut retained = Retained::default();
+        loop {
+            self.load_oldest_timestamp().await;
+            let oldest = self.state().is_oldest_due(now, high_watermark);
+            match oldest {
+                Due::No => return Ok(retained),
+                Due::Yes => {}
+                Due::AfterRoll => {
+                    let base = {
+                        let mut state = self.state_mut();
+                        if state.life != Life::Open {
+                            return Ok(retained);
+                        }
+                        let base = state.reserved_end;
+                        state.roll(base, now, self.draw_jitter());
+                        base
+                    };
+                    self.begin_opening(base);
+                }
+            }
+            retained.bytes += self.delete_oldest(now).await?;
+            retained.segments += 1;
+        }
+    }
+
+    /// The oldest segment's largest timestamp, which a clean start does not read.
+    async fn load_oldest_timestamp(&self) {
+        let oldest = {
+            let state = self.state();
+            let due_by_time = state.settings.delete_enabled && state.settings.retention_ms.is_some();
+            let front = &state.segments[0];
+            (due_by_time && front.times.largest() == LargestTimestamp::NotLoaded).then_some(front.base)
+        };
+        if let Some(base) = oldest {
+            // Unreadable, it is taken for unknown; whoever reads the segment will say why.
+            let _largest = self.largest_timestamp(base).await;
+        }
+    }
+
+    async fn delete_oldest(&self, now: TimestampMs) -> Result<u64, LogError> {
+        let (base, bytes) = {
+            let mut state = self.state_mut();
+            let state = &mut *state;
+            assert!(state.segments.len() > 1, "the last segment is never deleted");
+            let oldest = state.segments.pop_front().expect("there are two");
+            let next = state.segments[0].base;
+            state.size -= oldest.len;
+            state.log_start = state.log_start.max(next);
+            // Below the log's start nothing needs to be recovered.
+            state.durable_end = state.durable_end.max(next.min(state.end.offset));
+            state.recovery_point = state.recovery_point.max(next.min(state.end.offset));
+            if state.epochs.truncate_start(state.log_start) {
+                state.epochs_stored = Stored::No;
+            }
+            state.check_order();
+            (oldest.base, oldest.len)
+        };
+        tracing::debug!(topic = %self.topic(), partition = %self.partition(), %base, %now, "deleting segment");
+        self.set_aside(base).await?;
+        Ok(bytes)
+    }
+
+    /// Renames a segment's files, durably; they are unlinked after `file.delete.delay.ms`.
+    pub(super) async fn set_aside(&self, base: Offset) -> Result<(), LogError> {
+        let dir = self.dir();
+        for part in SegmentPart::ALL {
+            let from = SegmentFile::live(base, part).path(&dir);
+            let to = SegmentFile { base, part, phase: SegmentPhase::Deleted }.path(&dir);
+            match self.shared.world.rename(&from, &to).await {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(self.fail(LogError::Io { during: "rename", path: from, source }));
+                }
+                Err(_) => {}
+                Ok(()) => {
+                    let mut state = self.state_mut();
+                    let delay = Duration::from_millis(state.settings.file_delete_delay_ms);
+                    state.deleted.push_back((self.shared.world.monotonic().plus(delay), to));
+                    state.directory = Stored::No;
+                    if part == SegmentPart::ProducerSnapshot {
+                        state.snapshots.on_disk.retain(|offset| *offset != base);
+                    }
+                }
+            }
+        }
+        self.sync_directory().await
+    }
+
+    /// Moves the log's start up to `offset`, or to the end if that is less; answers with where it is now. Segments below go with the next
+    /// retention.
+    pub fn advance_start(&self, offset: Offset) -> Offset {
+        let mut state = self.state_mut();
+        let start = offset.min(state.end.offset);
+        if start > state.log_start {
+            state.log_start = start;
+            if state.epochs.truncate_start(start) {
+                state.epochs_stored = Stored::No;
+            }
+            state.check_order();
+        }
+        state.log_start
+    }
+
+    /// Regular upkeep: unlinks files whose delay has passed, forgets silent producers, flushes where a restart would have too much to read,
+    /// and lets an idle log give back memory, space and file handles.
+    pub async fn maintain(&self, now: TimestampMs) -> Result<(), LogError> {
+        let _turn = self.shared.turn.take().await;
+        self.check_alive()?;
+        self.unlink_due().await?;
+        let (idle, unflushed) = {
+            let mut state = self.state_mut();
+            let state = &mut *state;
+            state.producers.expire(now, state.settings.producer_id_expiration_ms);
+            let idle = state.is_idle();
+            state.seen_end = state.reserved_end;
+            (idle, state.unflushed_bytes())
+        };
+        let behind = self.state().recovery_point < self.end();
+        if unflushed > self.state().settings.recovery_bytes_max || (idle && behind) {
+            self.flush_with_snapshot().await?;
+        }
+        // The flush took its time: an append may have come.
+        let idle = self.state_mut().hold_if_idle();
+        let given = if idle { self.give_back_space().await } else { Ok(()) };
+        if idle {
+            self.state_mut().writer.hold(false);
+            self.start_lanes();
+        }
+        self.state_mut().shed(idle);
+        given
+    }
+
+    /// A flush from which recovery needs nothing older.
+    async fn flush_with_snapshot(&self) -> Result<(), LogError> {
+        let upto = {
+            let mut state = self.state_mut();
+            let upto = state.reserved_end;
+            if state.snapshots.newest().is_none_or(|newest| newest < upto) {
+                let snapshot = state.producers.encode();
+                state.snapshots.waiting.push((upto, snapshot));
+            }
+            upto
+        };
+        let written = self.shared.bell.until(|| {
+            let state = self.state();
+            (state.life == Life::Failed || state.end.offset >= upto).then_some(state.life != Life::Failed)
+        });
+        if !written.await {
+            return Err(LogError::Offline);
+        }
+        self.flush_in_turn(Upto::End).await.map(drop)
+    }
+
+    async fn unlink_due(&self) -> Result<(), LogError> {
+        let now = self.shared.world.monotonic();
+        loop {
+            let due: Option<PathBuf> = {
+                let mut state = self.state_mut();
+                state.deleted.pop_front_if(|(due, _)| *due <= now).map(|(_, path)| path)
+            };
+            match due {
+                Some(path) => self.remove_file(&path).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Whether the oldest segment is to be deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    No,
+    Yes,
+    /// It is the active one: another takes its place first.
+    AfterRoll,
+}
+
+impl<W: World> State<W> {
+    fn is_oldest_due(&self, now: TimestampMs, high_watermark: Offset) -> Due {
+        let oldest = &self.segments[0];
+        let next = self.segments.get(1).map(|segment| segment.base);
+        let end = next.unwrap_or(self.reserved_end);
+        if end > high_watermark || end > self.end.offset || (next.is_none() && oldest.len == 0) {
+            return Due::No;
+        }
+        let settings = &self.settings;
+        let below_start = end <= self.log_start;
+        let too_old = settings.delete_enabled
+            && settings.retention_ms.is_some_and(|retention_ms| {
+                let newest_record = match oldest.times.largest() {
+                    LargestTimestamp::Of(entry) => entry.timestamp,
+                    // Without timestamps the file's own age counts; it is not known to be older than this run.
+                    LargestTimestamp::None | LargestTimestamp::NotLoaded => oldest.created,
+                };
+                now.get().saturating_sub(newest_record.get()) > i64::try_from(retention_ms).unwrap_or(i64::MAX)
+            });
+        let too_many =
+            settings.delete_enabled && settings.retention_bytes.is_some_and(|most| self.size.saturating_sub(oldest.len) >= most);
+        match (below_start && next.is_some() || too_old || too_many, next) {
+            (false, _) => Due::No,
+            (true, Some(_)) => Due::Yes,
+            (true, None) => Due::AfterRoll,
+        }
+    }
+
+    /// Nothing was appended since `maintain` last looked, and nothing is under way.
+    fn is_idle(&self) -> bool {
+        self.life == Life::Open && self.seen_end == self.reserved_end && self.writer.is_idle() && !self.writer.is_allocating()
+    }
+
+    fn hold_if_idle(&mut self) -> bool {
+        let idle = self.is_idle();
+        if idle {
+            self.writer.hold(true);
+        }
+        idle
+    }
+
+    /// Bytes that a restart after a crash would read again.
+    fn unflushed_bytes(&self) -> u64 {
+        let unsealed = self.segments.iter().enumerate().filter(|(_, segment)| segment.seal != Seal::Sealed);
+        unsealed.map(|(at, segment)| self.completed_len(at).saturating_sub(segment.synced)).sum()
+    }
+
+    /// Gives back the memory and the handles of segments nobody asked for since the last time.
+    fn shed(&mut self, idle: bool) {
+        let last = self.segments.len() - 1;
+        for (at, segment) in self.segments.iter_mut().enumerate() {
+            let untouched = !std::mem::replace(&mut segment.touched, false);
+            if !untouched || (at == last && !idle) || segment.seal == Seal::Rolled {
+                continue;
+            }
+            segment.index.entries.shed();
+            segment.times.entries.shed();
+            segment.aborted.shed();
+            if at < last {
+                segment.file = None;
+            }
+        }
+        if idle {
+            // A reader at the end goes on from here without the index.
+            let end = self.end;
+            self.boundaries.clear();
+            self.boundaries.note(end.offset, end.segment, end.position);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Opening a log: what its directory holds, what of it is believed, and the log made from that.
+//!
+//! Called by `shard` at start and when a partition comes to this broker; calls `recover`, `layout`, `io::World`.
+//!
+//! After a clean shutdown the lengths of the files and the last entries of the active segment's indexes are believed; a few hundred bytes
+//! are read. Whatever does not fit, and every log after an unclean one, goes through `recover`.
+//!
+//! What a crash leaves: opening only removes what no live log has, so that it can be cut short and begun again anywhere.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::bell::{Bell, Turn};
+use super::recover::{Believed, Recovery};
+use super::{EndMark, Life, Log, LogError, Shared, State, sync_dir, truncate};
+use crate::io::{EntryKind, OpenMode, World, replace_file};
+use crate::storage::identity;
+use crate::storage::layout::{NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart, SegmentPhase};
+use crate::storage::segment::{Segment, Stored};
+use crate::storage::settings::LogSettings;
+use crate::types::{Offset, PartitionIndex, TopicId, TopicName};
+
+/// What a log is opened with.
+pub struct OpenLog {
+    pub dir: PathBuf,
+    pub topic: TopicName,
+    pub partition: PartitionIndex,
+    pub topic_id: TopicId,
+    pub settings: LogSettings,
+    pub shutdown: Shutdown,
+    /// From the log directory's checkpoint; `None` if it has no line for the partition.
+    pub recovery_point: Option<Offset>,
+    pub log_start: Option<Offset>,
+}
+
+/// How the last run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shutdown {
+    /// Its marker was there: every log was closed.
+    Clean,
+    Unclean,
+}
+
+/// What opening found and did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Recovered {
+    pub log_start: Offset,
+    pub end: Offset,
+    /// Bytes of batches that were read again.
+    pub bytes_read: u64,
+    /// Bytes cut off behind the last whole batch.
+    pub bytes_cut: u64,
+    /// Segments removed because something before them is missing.
+    pub segments_removed: usize,
+    /// Segments whose index files were made anew.
+    pub indexes_rebuilt: usize,
+    pub created: bool,
+}
+
+/// A segment as the directory lists it: lengths of its files.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub base: Offset,
+    pub len: u64,
+    pub index: Option<u64>,
+    pub times: Option<u64>,
+    pub aborted: Option<u64>,
+}
+
+/// A partition's directory, tidied.
+struct Directory {
+    segments: Vec<Listed>,
+    /// Ascending.
+    snapshots: Vec<Offset>,
+    /// Segments that took the place of others just now.
+    swapped: Vec<Offset>,
+    created: bool,
+}
+
+impl<W: World> Log<W> {
+    /// Opens the log in `open.dir`, creating it if there is none.
+    pub async fn open(world: &W, open: OpenLog) -> Result<(Self, Recovered), LogError> {
+        let directory = Directory::open(world, &open).await?;
+        let created = directory.created;
+        let floor = truncate::read_floor(world, &open.dir).await;
+        let flushed = open.recovery_point.unwrap_or_default();
+        let flushed = Believed::Below(floor.map_or(flushed, |floor| flushed.min(floor.low)));
+        let believed = match open.shutdown {
+            Shutdown::Clean => Believed::All,
+            Shutdown::Unclean => flushed,
+        };
+        let mut recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, directory.swapped, believed);
+        if !recovery.run().await? {
+            // The marker of a clean shutdown has lied.
+            tracing::warn!(dir = %open.dir.display(), "log was not closed cleanly after all: recovering it");
+            let directory = Directory::open(world, &open).await?;
+            recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, directory.swapped, flushed);
+            assert!(recovery.run().await?, "only a log that was closed can be disbelieved");
+        }
+        let unclean = recovery.believed != Believed::All || recovery.has_changes();
+        let (log, mut recovered) = Self::from_recovery(world, open, recovery, floor).await?;
+        recovered.created = created;
+        if unclean {
+            log.flush().await?;
+        }
+        Ok((log, recovered))
+    }
+
+    async fn from_recovery(
+        world: &W,
+        open: OpenLog,
+        recovery: Recovery<'_, W>,
+        floor: Option<truncate::Floor>,
+    ) -> Result<(Self, Recovered), LogError> {
+        let OpenLog { dir, topic, partition, topic_id, settings, log_start, .. } = open;
+        let Recovery { segments, mut epochs, epochs_stored, producers, snapshots, end, durable, recovered, believed, .. } = recovery;
+        let mut segments: VecDeque<Segment<W::File>> = segments.into();
+        let mut end = end;
+        let mut directory = if believed == Believed::All { Stored::Yes } else { Stored::No };
+        if segments.is_empty() {
+            let base = log_start.unwrap_or_default();
+            end = base;
+            segments.push_back(create_segment(world, &dir, base).await?);
+            directory = Stored::No;
+        }
+        let first = segments[0].base;
+        let wanted_start = log_start.unwrap_or(first).max(first);
+        let log_start = wanted_start.min(end);
+        let trimmed = epochs.truncate_start(log_start) | epochs.truncate_end(end);
+        let epochs_stored = if trimmed { Stored::No } else { epochs_stored };
+        let last = segments.back().expect("a segment was created if there was none");
+        let mark = EndMark { offset: end, segment: last.base, position: last.len };
+        let durable = durable.min(end).max(log_start.min(end));
+        let mut state = State {
+            life: Life::Open,
+            log_start,
+            end: mark,
+            reserved_end: end,
+            durable_end: durable,
+            recovery_point: durable,
+            size: segments.iter().map(|segment| segment.len).sum(),
+            segments,
+            epochs,
+            epochs_stored,
+            producers,
+            snapshots,
+            writer: Default::default(),
+            boundaries: Default::default(),
+            directory,
+            deleted: VecDeque::new(),
+            jitter_ms: world.random() % (settings.segment_jitter_ms + 1),
+            seen_end: end,
+            floor,
+            dir,
+            settings,
+        };
+        state.boundaries.note(mark.offset, mark.segment, mark.position);
+        state.check_order();
+        let recovered = Recovered { log_start, end, ..recovered };
+        let shared = Shared {
+            world: world.clone(),
+            topic,
+            partition,
+            topic_id,
+            state: RefCell::new(state),
+            observer: RefCell::new(None),
+            bell: Bell::default(),
+            turn: Turn::default(),
+            sealing: Cell::new(false),
+            flushing: Cell::new(false),
+        };
+        let log = Self { shared: Rc::new(shared) };
+        if wanted_start > end {
+            // Everything that is left was deleted on request before the crash.
+            log.restart_at(wanted_start).await?;
+            return Ok((log, Recovered { log_start: wanted_start, end: wanted_start, ..recovered }));
+        }
+        Ok((log, recovered))
+    }
+}
+
+/// Creates an empty segment's file; its name is durable with the directory's next sync.
+pub(super) async fn create_segment<W: World>(world: &W, dir: &Path, base: Offset) -> Result<Segment<W::File>, LogError> {
+    let path = SegmentFile::live(base, SegmentPart::Log).path(dir);
+    let file = world.open(&path, OpenMode::CreateOrEmpty).await.map_err(LogError::io("create", &path))?;
+    let mut segment = Segment::empty(base, world.wall());
+    segment.file = Some(file);
+    Ok(segment)
+}
+
+impl Directory {
+    async fn open<W: World>(world: &W, open: &OpenLog) -> Result<Self, LogError> {
+        let dir = open.dir.as_path();
+        let (entries, created) = match world.list_dir(dir).await {
+            Ok(entries) => (entries, false),
+            Err(source) if source.kind() == ErrorKind::NotFound => {
+                world.create_dir_all(dir).await.map_err(LogError::io("create", dir))?;
+                (Vec::new(), true)
+            }
+            Err(source) => return Err(LogError::Io { during: "list", path: dir.to_owned(), source }),
+        };
+        let identified = check_identity(world, dir, open.topic_id).await?;
+        let mut directory = Self { segments: Vec::new(), snapshots: Vec::new(), swapped: Vec::new(), created };
+        let mut files: Vec<(SegmentFile, u64)> = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+            match SegmentFile::parse(&entry.name) {
+                Some(file) => files.push((file, entry.len)),
+                // Half-written replacements of checkpoints, and a segment that never came to be.
+                None if entry.name == NEXT_SEGMENT || entry.name.ends_with(".tmp") => remove(world, &dir.join(&entry.name)).await?,
+                None => {}
+            }
+        }
+        directory.complete_swaps(world, dir, &mut files).await?;
+        directory.sort(world, dir, &files).await?;
+        if created || !identified || open.shutdown == Shutdown::Unclean {
+            // The last run may have ended before it made the names durable.
+            sync_dir(world, dir).await?;
+            if let Some(parent) = dir.parent() {
+                sync_dir(world, parent).await?;
+            }
+        }
+        Ok(directory)
+    }
+
+    /// Lets whole copies take the place of what they were made from, and drops the rest of what was under way.
+    async fn complete_swaps<W: World>(&mut self, world: &W, dir: &Path, files: &mut Vec<(SegmentFile, u64)>) -> Result<(), LogError> {
+        let is_swap = |file: &SegmentFile, part| file.phase == SegmentPhase::Swap && file.part == part;
+        self.swapped = files.iter().filter(|(file, _)| is_swap(file, SegmentPart::Log)).map(|(file, _)| file.base).collect();
+        for base in &self.swapped {
+            // The indexes there may be are those of the segment that is replaced; they are made anew.
+            let stale: Vec<_> = files
+                .extract_if(.., |(file, _)| {
+                    file.base == *base && file.phase == SegmentPhase::Live && file.part != SegmentPart::ProducerSnapshot
+                })
+                .collect();
+            for (file, _) in stale.iter().filter(|(file, _)| file.part != SegmentPart::Log) {
+                remove(world, &file.path(dir)).await?;
+            }
+            // The log last: until then the next start does the same again.
+            for part in [SegmentPart::TransactionIndex, SegmentPart::Log] {
+                for (file, _) in files.iter_mut().filter(|(file, _)| file.base == *base && is_swap(file, part)) {
+                    let path = file.path(dir);
+                    file.phase = SegmentPhase::Live;
+                    world.rename(&path, &file.path(dir)).await.map_err(LogError::io("rename", &path))?;
+                }
+            }
+        }
+        for (file, _) in files.iter().filter(|(file, _)| file.phase != SegmentPhase::Live) {
+            remove(world, &file.path(dir)).await?;
+        }
+        files.retain(|(file, _)| file.phase == SegmentPhase::Live);
+        Ok(())
+    }
+
+    /// Groups live files by segment; index files without a log belong to nothing.
+    async fn sort<W: World>(&mut self, world: &W, dir: &Path, files: &[(SegmentFile, u64)]) -> Result<(), LogError> {
+        let part = |base: Offset, part: SegmentPart| files.iter().find(|(f, _)| f.base == base && f.part == part).map(|(_, len)| *len);
+        for (file, len) in files {
+            match file.part {
+                SegmentPart::Log => self.segments.push(Listed {
+                    base: file.base,
+                    len: *len,
+                    index: part(file.base, SegmentPart::Index),
+                    times: part(file.base, SegmentPart::TimeIndex),
+                    aborted: part(file.base, SegmentPart::TransactionIndex),
+                }),
+                SegmentPart::ProducerSnapshot => self.snapshots.push(file.base),
+                SegmentPart::Index | SegmentPart::TimeIndex | SegmentPart::TransactionIndex => {
+                    if part(file.base, SegmentPart::Log).is_none() {
+                        remove(world, &file.path(dir)).await?;
+                    }
+                }
+            }
+        }
+        self.segments.sort_by_key(|segment| segment.base);
+        self.snapshots.sort();
+        Ok(())
+    }
+}
+
+/// Compares the directory's topic id with the one expected, or writes it where there is none. Answers whether there was one.
+async fn check_identity<W: World>(world: &W, dir: &Path, expected: TopicId) -> Result<bool, LogError> {
+    let path = dir.join(PARTITION_METADATA);
+    match world.read_file(&path).await {
+        Ok(file) => match identity::decode_partition(&file) {
+            Ok(found) if found == expected || expected.is_zero() => Ok(true),
+            Ok(found) => Err(LogError::WrongTopic { path, expected, found }),
+            Err(source) => Err(LogError::BadIdentity { path, source }),
+        },
+        Err(source) if source.kind() == ErrorKind::NotFound => {
+            if !expected.is_zero() {
+                let content = identity::encode_partition(expected);
+                replace_file(world, &path, content).await.map_err(LogError::io("replace", &path))?;
+            }
+            Ok(false)
+        }
+        Err(source) => Err(LogError::Io { during: "read", path, source }),
+    }
+}
+
+pub(super) async fn remove<W: World>(world: &W, path: &Path) -> Result<(), LogError> {
+    match world.remove_file(path).await {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(LogError::Io { during: "remove", path: path.to_owned(), source }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the newest snapshot at or below `limit`; those that cannot be read are removed.
+pub(super) async fn read_newest_snapshot<W: World>(
+    world: &W,
+    dir: &Path,
+    offsets: &mut Vec<Offset>,
+    limit: Offset,
+) -> Result<Option<(Offset, crate::storage::producer::Producers)>, LogError> {
+    while let Some(newest) = offsets.iter().rev().find(|offset| **offset <= limit).copied() {
+        let path = SegmentFile::live(newest, SegmentPart::ProducerSnapshot).path(dir);
+        let file = world.read_file(&path).await.map_err(LogError::io("read", &path))?;
+        match crate::storage::producer::Producers::decode(&file) {
+            Ok(producers) => return Ok(Some((newest, producers))),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), "producer snapshot dropped: {error}");
+                remove(world, &path).await?;
+                offsets.retain(|offset| *offset != newest);
+            }
+        }
+    }
+    Ok(None)
+}
+

@@ -1,0 +1,557 @@
+//! What of a directory is believed, and the reading again of the rest.
+//!
+//! Called by `open`; calls `scan`, the bookkeeping, `io::World`.
+//!
+//! Below the recovery point everything was flushed with its index entries; so recovery begins at the last index entry below it, not at the
+//! segment's start. Index entries at or above it are dropped: a crash may have kept them and lost their batches. From there on every
+//! batch is read and its CRC checked; at the first that is not whole the file is cut, and the segments behind it are removed, as what they
+//! hold does not follow. A hole between two segments counts as such an end, except in a compacted log, where offsets may be missing.
+//!
+//! Producer state begins with the newest snapshot at or below the recovery point; batches from there on are replayed, and snapshots at
+//! segments' bases written again.
+//!
+//! Invariants:
+//! 1. A file is only cut at or above the recovery point. Damage below it is an error: it is no torn tail, and cutting there would lose
+//!    what was flushed.
+//! 2. What recovery leaves is flushed before the log is used, so that the next crash finds no less.
+//!
+//! What a crash leaves: later segments are removed newest first, each durably, then the file is cut: every state between can be recovered
+//! again.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::append::producer_action;
+use super::open::{Listed, OpenLog, Recovered, read_newest_snapshot, remove};
+use super::scan::{self, Met, Verify, Walked};
+use super::{LogError, Snapshots, sync_dir};
+use crate::io::{File, OpenMode, World};
+use crate::storage::checkpoint;
+use crate::storage::epochs::Epochs;
+use crate::storage::index::{AbortedTransaction, Entries, Entry, OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, decode_all};
+use crate::storage::layout::{LEADER_EPOCH_CHECKPOINT, SegmentFile, SegmentPart};
+use crate::storage::planted::{self, Bug};
+use crate::storage::producer::Producers;
+use crate::storage::segment::{FirstTimestamp, Seal, Segment, Stored};
+use crate::storage::settings::LogSettings;
+use crate::types::Offset;
+use crate::wire::batch::BatchError;
+
+/// What of the files is taken as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Believed {
+    /// Everything: the log was closed.
+    All,
+    /// Only what lies below the recovery point.
+    Below(Offset),
+}
+
+impl Believed {
+    fn limit(self) -> Offset {
+        match self {
+            Believed::All => Offset(i64::MAX),
+            Believed::Below(offset) => offset,
+        }
+    }
+}
+
+/// A recovery under way, and its outcome.
+pub struct Recovery<'a, W: World> {
+    world: &'a W,
+    dir: PathBuf,
+    settings: LogSettings,
+    listed: Vec<Listed>,
+    swapped: Vec<Offset>,
+    pub believed: Believed,
+    pub segments: Vec<Segment<W::File>>,
+    pub epochs: Epochs,
+    pub epochs_stored: Stored,
+    pub producers: Producers,
+    pub snapshots: Snapshots,
+    /// Batches from here on are told to the producers.
+    replay_from: Offset,
+    pub end: Offset,
+    /// Below this everything was durable before.
+    pub durable: Offset,
+    pub recovered: Recovered,
+}
+
+impl<'a, W: World> Recovery<'a, W> {
+    pub fn new(
+        world: &'a W,
+        open: &OpenLog,
+        listed: Vec<Listed>,
+        snapshots: Vec<Offset>,
+        swapped: Vec<Offset>,
+        believed: Believed,
+    ) -> Self {
+        Self {
+            world,
+            dir: open.dir.clone(),
+            settings: open.settings.clone(),
+            end: listed.first().map_or(Offset::ZERO, |segment| segment.base),
+            listed,
+            swapped,
+            believed,
+            segments: Vec::new(),
+            epochs: Epochs::default(),
+            epochs_stored: Stored::Yes,
+            producers: Producers::default(),
+            snapshots: Snapshots { on_disk: snapshots, waiting: Vec::new() },
+            replay_from: Offset::ZERO,
+            durable: Offset::ZERO,
+            recovered: Recovered::default(),
+        }
+    }
+
+    /// Whether opening the log has changed what is to be stored.
+    pub fn has_changes(&self) -> bool {
+        self.recovered.indexes_rebuilt > 0 || self.epochs_stored == Stored::No || !self.snapshots.waiting.is_empty()
+    }
+
+    /// Reads what must be read. `false`: a log that was to be believed cannot be.
+    pub async fn run(&mut self) -> Result<bool, LogError> {
+        self.load_epochs().await?;
+        self.load_producers().await?;
+        let mut at = 0;
+        while at < self.listed.len() {
+            match self.take_segment(at).await? {
+                Taken::Whole => at += 1,
+                Taken::Disbelieved => return Ok(false),
+                Taken::EndsHere { cut } => {
+                    // What lies behind goes before the file is cut, or a crash in between would leave a hole.
+                    self.remove_behind(at).await?;
+                    if let Some(position) = cut {
+                        self.cut_last(self.listed[at].len, position).await?;
+                    }
+                    break;
+                }
+                Taken::Covers { end } => {
+                    // What a copy was merged from lies within it.
+                    let covered = self.listed[at + 1..].iter().take_while(|listed| listed.base < end).count();
+                    for listed in self.listed.drain(at + 1..at + 1 + covered) {
+                        remove_segment(self.world, &self.dir, listed.base).await?;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        self.finish().await
+    }
+
+    async fn load_epochs(&mut self) -> Result<(), LogError> {
+        let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
+        match self.world.read_file(&path).await {
+            Ok(file) => {
+                self.epochs = checkpoint::decode_epochs(&file).map_err(|source| LogError::BadCheckpoint { path, source })?;
+            }
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(LogError::Io { during: "read", path, source }),
+        }
+        if self.epochs.truncate_end(self.believed.limit()) {
+            self.epochs_stored = Stored::No;
+        }
+        Ok(())
+    }
+
+    async fn load_producers(&mut self) -> Result<(), LogError> {
+        let limit = self.believed.limit();
+        let beyond: Vec<Offset> = self.snapshots.on_disk.extract_if(.., |offset| *offset > limit).collect();
+        for offset in beyond {
+            remove(self.world, &SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&self.dir)).await?;
+        }
+        let newest = read_newest_snapshot(self.world, &self.dir, &mut self.snapshots.on_disk, limit).await?;
+        self.replay_from = match newest {
+            Some((offset, producers)) => {
+                self.producers = producers;
+                offset
+            }
+            // A log that was closed and has no snapshot has no producers: nothing to replay.
+            None if self.believed == Believed::All => limit,
+            None => Offset::ZERO,
+        };
+        Ok(())
+    }
+
+    /// Takes one segment: believes it, or reads it.
+    async fn take_segment(&mut self, at: usize) -> Result<Taken, LogError> {
+        let listed = self.listed[at].clone();
+        let next = self.listed.get(at + 1).map(|next| next.base);
+        self.end = self.end.max(listed.base);
+        let replays = self.replay_from < Offset(i64::MAX) && next.is_none_or(|next| next > self.replay_from);
+        if replays && listed.base > self.replay_from && self.believed != Believed::All {
+            self.snapshots.waiting.push((listed.base, self.producers.encode()));
+        }
+        let mut segment = Segment::empty(listed.base, self.world.wall());
+        let believed = self.believe_indexes(&listed, next, &mut segment).await?;
+        if believed == Some(listed.len) && next.is_some() && !replays {
+            segment.len = listed.len;
+            segment.synced = listed.len;
+            segment.seal = Seal::Sealed;
+            segment.touched = false;
+            self.end = self.end.max(next.unwrap_or(listed.base));
+            self.segments.push(segment);
+            return Ok(Taken::Whole);
+        }
+        let before = (self.producers.clone(), self.epochs.clone(), self.end);
+        let outcome = self.read_segment(&listed, next, segment, believed).await?;
+        match outcome {
+            Some(taken) => Ok(taken),
+            None if self.believed == Believed::All => Ok(Taken::Disbelieved),
+            // The index has misled: without it.
+            None => {
+                (self.producers, self.epochs, self.end) = before;
+                let segment = self.without_indexes(&listed).await?;
+                let outcome = self.read_segment(&listed, next, segment, None).await?;
+                Ok(outcome.expect("no index, nothing to mislead"))
+            }
+        }
+    }
+
+    /// A segment of which no index is believed; files there may be are removed, so that none is believed later.
+    async fn without_indexes(&mut self, listed: &Listed) -> Result<Segment<W::File>, LogError> {
+        for part in [SegmentPart::Index, SegmentPart::TimeIndex] {
+            remove(self.world, &SegmentFile::live(listed.base, part).path(&self.dir)).await?;
+        }
+        if listed.len > 0 {
+            self.recovered.indexes_rebuilt += 1;
+        }
+        let mut segment = Segment::empty(listed.base, self.world.wall());
+        segment.aborted = self.believe_aborted(listed).await?;
+        Ok(segment)
+    }
+
+    /// Takes the index entries that can be believed; answers with the position from which batches must be looked at. `None`: there are no
+    /// indexes to believe.
+    async fn believe_indexes(
+        &mut self,
+        listed: &Listed,
+        next: Option<Offset>,
+        segment: &mut Segment<W::File>,
+    ) -> Result<Option<u64>, LogError> {
+        let swapped = self.swapped.contains(&listed.base);
+        let whole_below = next.is_some_and(|next| next <= self.believed.limit());
+        let mut believed = match (swapped, whole_below) {
+            (true, _) => None,
+            (false, true) => believe_whole(listed, segment),
+            (false, false) => self.believe_part(listed, segment).await?,
+        };
+        segment.aborted = self.believe_aborted(listed).await?;
+        if believed.is_none() {
+            *segment = self.without_indexes(listed).await?;
+        } else if whole_below {
+            believed = Some(listed.len);
+        }
+        Ok(believed)
+    }
+
+    /// Reads a segment of which the indexes are believed up to `believed`. `None`: they were wrong.
+    async fn read_segment(
+        &mut self,
+        listed: &Listed,
+        next: Option<Offset>,
+        mut segment: Segment<W::File>,
+        believed: Option<u64>,
+    ) -> Result<Option<Taken>, LogError> {
+        let from = believed.unwrap_or(0);
+        let replays = self.replay_from < Offset(i64::MAX) && next.is_none_or(|next| next > self.replay_from);
+        let start = if replays { self.replay_start(&segment, from).await? } else { from };
+        segment.len = from;
+        self.open_file(&mut segment).await?;
+        let verify = match (self.believed, believed) {
+            // The tail of a closed log is only measured; one whose indexes are gone is read like after a crash.
+            (Believed::All, Some(_)) => Verify::Headers,
+            _ => Verify::CrcFrom(from),
+        };
+        let walked = self.read_again(&mut segment, listed, start, from, verify).await?;
+        let torn = walked.bad.is_some() || walked.refused;
+        let limit = self.believed.limit();
+        if torn && (self.end < limit || walked.end < from) {
+            // Either the damage lies below what was flushed, or an index entry pointed to no batch.
+            if believed.is_some() || self.believed == Believed::All {
+                return Ok(None);
+            }
+            let path = SegmentFile::live(listed.base, SegmentPart::Log).path(&self.dir);
+            let source = walked.bad.unwrap_or(BatchError::BadLength { at: 0, length: 0 });
+            return Err(LogError::Corrupt { path, position: walked.end, source });
+        }
+        Ok(Some(self.place_segment(segment, listed, next, walked.end, torn, believed)))
+    }
+
+    /// Adds a segment that was read up to `end`.
+    fn place_segment(
+        &mut self,
+        mut segment: Segment<W::File>,
+        listed: &Listed,
+        next: Option<Offset>,
+        end: u64,
+        torn: bool,
+        believed: Option<u64>,
+    ) -> Taken {
+        let all_believed = self.believed == Believed::All && believed.is_some() || believed == Some(listed.len) && next.is_some();
+        segment.synced = if all_believed { segment.len } else { 0 };
+        let reached = self.end;
+        if next.is_some() && !torn {
+            segment.times.add_largest();
+            segment.seal = if all_believed { Seal::Sealed } else { Seal::Rolled };
+        }
+        let swapped = self.swapped.contains(&segment.base);
+        self.segments.push(segment);
+        match next {
+            _ if torn => Taken::EndsHere { cut: Some(end) },
+            Some(next) if reached > next && swapped => Taken::Covers { end: reached },
+            Some(next) if reached > next => Taken::EndsHere { cut: None },
+            Some(next) if reached < next && !self.settings.compact && next > self.believed.limit() => Taken::EndsHere { cut: None },
+            _ => Taken::Whole,
+        }
+    }
+
+    /// Where producers' replay must begin in a segment that is believed up to `from`.
+    async fn replay_start(&self, segment: &Segment<W::File>, from: u64) -> Result<u64, LogError> {
+        if self.replay_from <= segment.base {
+            return Ok(0);
+        }
+        let path = SegmentFile::live(segment.base, SegmentPart::Index).path(&self.dir);
+        let entries: Vec<OffsetEntry> = match self.world.read_file(&path).await {
+            Ok(file) => decode_all(&file).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let target = segment.relative_or_max(self.replay_from);
+        let floor = entries.iter().take_while(|entry| entry.last < target).last().map_or(0, |entry| u64::from(entry.position));
+        Ok(floor.min(from))
+    }
+
+    async fn open_file(&self, segment: &mut Segment<W::File>) -> Result<(), LogError> {
+        let path = SegmentFile::live(segment.base, SegmentPart::Log).path(&self.dir);
+        segment.file = Some(self.world.open(&path, OpenMode::Existing).await.map_err(LogError::io("open", &path))?);
+        Ok(())
+    }
+
+    /// Walks the segment's batches from `start`: those from `from` on are indexed, those from the snapshot on replayed.
+    async fn read_again(
+        &mut self,
+        segment: &mut Segment<W::File>,
+        listed: &Listed,
+        start: u64,
+        from: u64,
+        verify: Verify,
+    ) -> Result<Walked, LogError> {
+        let file = segment.file.clone().expect("opened before it is read");
+        let mut expected = listed.base;
+        let path = SegmentFile::live(listed.base, SegmentPart::Log).path(&self.dir);
+        let world = self.world;
+        let walked = scan::walk(world, &file, start..listed.len, verify, |met| self.meet(segment, met, from, &mut expected));
+        let walked = walked.await.map_err(LogError::io("read", &path))?;
+        self.recovered.bytes_read += walked.end - start;
+        self.end = self.end.max(expected);
+        Ok(walked)
+    }
+
+    /// One batch of a walk.
+    fn meet(&mut self, segment: &mut Segment<W::File>, met: &Met<'_>, from: u64, expected: &mut Offset) -> ControlFlow<()> {
+        let header = &met.header;
+        if header.base_offset < *expected || !segment.can_hold(header.last_offset()) {
+            return ControlFlow::Break(());
+        }
+        *expected = header.next_offset();
+        if met.position == 0 {
+            segment.first_timestamp = FirstTimestamp::Of(header.max_timestamp);
+        }
+        if met.position >= from {
+            segment.on_batch(
+                header.base_offset,
+                header.last_offset(),
+                header.max_timestamp,
+                header.total_len() as u32,
+                self.settings.index_interval_bytes,
+            );
+            if self.epochs.at(header.base_offset) != Some(header.leader_epoch) && self.epochs.assign(header.leader_epoch, header.base_offset) {
+                self.epochs_stored = Stored::No;
+            }
+        }
+        if header.last_offset() >= self.replay_from
+            && let Some(action) = producer_action(header, met.bytes)
+            && let Some(aborted) = self.producers.on_batch(&action, header.base_offset, header.max_timestamp)
+            && aborted.last >= self.believed.limit()
+        {
+            segment.aborted.push(aborted);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Cuts the file of the segment taken last.
+    async fn cut_last(&mut self, len: u64, position: u64) -> Result<(), LogError> {
+        let segment = self.segments.last_mut().expect("the segment that is cut was taken");
+        let path = SegmentFile::live(segment.base, SegmentPart::Log).path(&self.dir);
+        tracing::info!(path = %path.display(), from = len, to = position, "cutting what follows the last whole batch");
+        self.recovered.bytes_cut += len - position;
+        if planted::is(Bug::TornTailServed) {
+            segment.len = len;
+            return Ok(());
+        }
+        let file = segment.file.as_ref().expect("opened before it is read");
+        file.truncate(position).await.map_err(LogError::io("truncate", &path))?;
+        file.sync().await.map_err(LogError::io("sync", &path))
+    }
+
+    /// Removes the segments after the one at `at`, newest first.
+    async fn remove_behind(&mut self, at: usize) -> Result<(), LogError> {
+        while self.listed.len() > at + 1 {
+            let listed = self.listed.pop().expect("there are more");
+            tracing::warn!(dir = %self.dir.display(), base = %listed.base, "removing a segment that does not follow");
+            remove_segment(self.world, &self.dir, listed.base).await?;
+            self.recovered.segments_removed += 1;
+            self.recovered.bytes_cut += listed.len;
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<bool, LogError> {
+        let limit = self.believed.limit();
+        if self.believed == Believed::All && self.snapshots.newest().is_some_and(|newest| newest > self.end) {
+            return Ok(false);
+        }
+        self.durable = limit.min(self.end);
+        let end = self.end;
+        let beyond: Vec<Offset> = self.snapshots.on_disk.extract_if(.., |offset| *offset > end).collect();
+        for offset in beyond {
+            remove(self.world, &SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&self.dir)).await?;
+        }
+        if self.believed != Believed::All && self.snapshots.newest().is_none_or(|newest| newest < end) && end > Offset::ZERO {
+            self.snapshots.waiting.push((end, self.producers.encode()));
+        }
+        if let Some(last) = self.segments.last_mut() {
+            last.seal = Seal::Active;
+            last.touched = true;
+            if last.first_timestamp == FirstTimestamp::None && last.len > 0 {
+                last.first_timestamp = first_timestamp(last, &self.dir).await?;
+            }
+        }
+        self.producers.expire(self.world.wall(), self.settings.producer_id_expiration_ms);
+        Ok(true)
+    }
+
+    /// Believes the index entries below the limit; answers with the position from which batches must be looked at.
+    async fn believe_part(&mut self, listed: &Listed, segment: &mut Segment<W::File>) -> Result<Option<u64>, LogError> {
+        let (Some(index_len), Some(times_len)) = (listed.index, listed.times) else { return Ok(None) };
+        let path = |part| SegmentFile::live(listed.base, part).path(&self.dir);
+        let (index_path, times_path) = (path(SegmentPart::Index), path(SegmentPart::TimeIndex));
+        segment.index_files = Stored::Yes;
+        let Believed::Below(limit) = self.believed else {
+            let index = last_entry::<W, OffsetEntry>(self.world, &index_path, index_len).await?;
+            let times = last_entry::<W, TimeEntry>(self.world, &times_path, times_len).await?;
+            let (Some((count, last)), Some((time_count, last_time))) = (index, times) else { return Ok(None) };
+            let from = last.map_or(0, |entry| u64::from(entry.position));
+            if last.is_some_and(|entry| entry.position == 0) || from >= listed.len.max(1) {
+                return Ok(None);
+            }
+            segment.index = OffsetIndex::of(Entries::in_file(count));
+            segment.times = TimeIndex::of(Entries::in_file(time_count));
+            if let Some(entry) = last_time {
+                segment.times.on_last_entry(entry);
+            }
+            return Ok(Some(from));
+        };
+        let below = |last: u32| listed.base.plus(i64::from(last)) < limit;
+        let index = read_entries::<W, OffsetEntry>(self.world, &index_path, |entry| below(entry.last)).await?;
+        let times = read_entries::<W, TimeEntry>(self.world, &times_path, |entry| below(entry.last)).await?;
+        if OffsetIndex::check(&index, listed.len).is_err() || TimeIndex::check(&times).is_err() {
+            return Ok(None);
+        }
+        cut_file(self.world, &index_path, index_len, index.len() * OffsetEntry::SIZE).await?;
+        cut_file(self.world, &times_path, times_len, times.len() * TimeEntry::SIZE).await?;
+        let from = index.last().map_or(0, |entry| u64::from(entry.position));
+        segment.index = OffsetIndex::of(Entries::read(index));
+        segment.times = TimeIndex::of(Entries::read(times));
+        Ok(Some(from))
+    }
+
+    /// Takes the aborted transactions below the limit; those at or above it come out of the replay.
+    async fn believe_aborted(&mut self, listed: &Listed) -> Result<Entries<AbortedTransaction>, LogError> {
+        let Some(len) = listed.aborted else { return Ok(Entries::default()) };
+        let size = AbortedTransaction::SIZE as u64;
+        if self.believed == Believed::All && len.is_multiple_of(size) {
+            return Ok(Entries::in_file((len / size) as u32));
+        }
+        let path = SegmentFile::live(listed.base, SegmentPart::TransactionIndex).path(&self.dir);
+        let limit = self.believed.limit();
+        let entries = read_entries::<W, AbortedTransaction>(self.world, &path, |entry| entry.last < limit).await?;
+        cut_file(self.world, &path, len, entries.len() * AbortedTransaction::SIZE).await?;
+        Ok(Entries::read(entries))
+    }
+}
+
+/// How a segment was taken.
+enum Taken {
+    Whole,
+    /// Its last whole batch is the log's last; its file is cut there if more follows.
+    EndsHere {
+        cut: Option<u64>,
+    },
+    /// It holds what later segments hold too, up to `end`.
+    Covers {
+        end: Offset,
+    },
+    /// It was to be believed, but is not what a closed log leaves.
+    Disbelieved,
+}
+
+/// Takes a segment by the lengths of its files.
+fn believe_whole<F>(listed: &Listed, segment: &mut Segment<F>) -> Option<u64> {
+    let count = |len: Option<u64>, size: usize| len.filter(|len| len.is_multiple_of(size as u64)).map(|len| (len / size as u64) as u32);
+    let index = count(listed.index, OffsetEntry::SIZE)?;
+    let times = count(listed.times, TimeEntry::SIZE)?;
+    segment.index = OffsetIndex::of(Entries::in_file(index));
+    segment.times = TimeIndex::of(Entries::in_file(times));
+    segment.first_timestamp = FirstTimestamp::NotLoaded;
+    segment.index_files = Stored::Yes;
+    Some(listed.len)
+}
+
+/// The number of a file's entries, and the last. `None` if it is not a whole number of entries, or the last is not one.
+async fn last_entry<W: World, E: Entry>(world: &W, path: &Path, len: u64) -> Result<Option<(u32, Option<E>)>, LogError> {
+    let size = E::SIZE as u64;
+    if !len.is_multiple_of(size) {
+        return Ok(None);
+    }
+    if len == 0 {
+        return Ok(Some((0, None)));
+    }
+    let file = world.open(path, OpenMode::Existing).await.map_err(LogError::io("open", path))?;
+    let bytes = file.read_at(len - size, E::SIZE).await.map_err(LogError::io("read", path))?;
+    let last = (bytes.len() == E::SIZE).then(|| E::decode(&bytes)).flatten();
+    Ok(last.map(|last| ((len / size) as u32, Some(last))))
+}
+
+/// The entries at the front of a file that are `wanted`. What is no entry ends them.
+async fn read_entries<W: World, E: Entry>(world: &W, path: &Path, wanted: impl Fn(&E) -> bool) -> Result<Vec<E>, LogError> {
+    let file = world.read_file(path).await.map_err(LogError::io("read", path))?;
+    Ok(file.chunks_exact(E::SIZE).map_while(E::decode).take_while(wanted).collect())
+}
+
+async fn cut_file<W: World>(world: &W, path: &Path, len: u64, kept: usize) -> Result<(), LogError> {
+    if len == kept as u64 {
+        return Ok(());
+    }
+    let file = world.open(path, OpenMode::Existing).await.map_err(LogError::io("open", path))?;
+    file.truncate(kept as u64).await.map_err(LogError::io("truncate", path))?;
+    file.sync().await.map_err(LogError::io("sync", path))
+}
+
+/// Removes a segment's files, durably: the log goes first, as the rest means nothing without it.
+pub(super) async fn remove_segment<W: World>(world: &W, dir: &Path, base: Offset) -> Result<(), LogError> {
+    for part in SegmentPart::ALL {
+        remove(world, &SegmentFile::live(base, part).path(dir)).await?;
+    }
+    sync_dir(world, dir).await
+}
+
+async fn first_timestamp<F: File>(segment: &Segment<F>, dir: &Path) -> Result<FirstTimestamp, LogError> {
+    let path = SegmentFile::live(segment.base, SegmentPart::Log).path(dir);
+    let Some(file) = &segment.file else { return Ok(FirstTimestamp::NotLoaded) };
+    let bytes = file.read_at(0, crate::wire::batch::RECORDS_AT).await.map_err(LogError::io("read", &path))?;
+    match crate::wire::batch::BatchHeader::parse(&bytes) {
+        Ok(header) => Ok(FirstTimestamp::Of(header.max_timestamp)),
+        Err(source) => Err(LogError::Corrupt { path, position: 0, source }),
+    }
+}

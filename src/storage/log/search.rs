@@ -1,0 +1,208 @@
+//! Looking records up by time, and aborted transactions by offset.
+//!
+//! Called by `partition` (ListOffsets, fetches of committed records); calls `index`, `scan`, `wire::record`.
+//!
+//! Semantics as Kafka's: the answer to a timestamp is the first record, in the order of offsets, that is not older.
+
+use bytes::Bytes;
+
+use super::scan::{self, FoundBatch};
+use super::{Log, ReadError};
+use crate::io::{File, World};
+use crate::storage::index::{Entry, LargestTimestamp, Located, TimeEntry, decode_all};
+use crate::storage::layout::SegmentPart;
+use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
+use crate::wire::batch::{BatchHeader, Codec, RECORDS_AT, TimestampType};
+use crate::wire::record;
+
+/// A record found by its time.
+pub type FoundRecord = (TimestampMs, Offset, LeaderEpoch);
+
+impl<W: World> Log<W> {
+    /// The first record at or after `target`, unless it lies at or beyond `below`.
+    pub async fn offset_for_timestamp(&self, target: TimestampMs, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
+        for base in self.segment_bases() {
+            let old = match self.largest_timestamp(base).await? {
+                Some(largest) => largest.timestamp < target,
+                None => true,
+            };
+            if old {
+                continue;
+            }
+            let start = self.start();
+            let wanted = |at: TimestampMs, offset: Offset| at >= target && offset >= start;
+            if let Some(found) = self.search_segment(base, target, wanted).await? {
+                return Ok(Some(found).filter(|(_, offset, _)| *offset < below));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp of the log, the first if there are several, unless it lies at or beyond `below`.
+    pub async fn max_timestamp(&self, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
+        let mut largest: Option<(Offset, TimeEntry)> = None;
+        for base in self.segment_bases() {
+            if let Some(entry) = self.largest_timestamp(base).await?
+                && largest.is_none_or(|(_, before)| before.timestamp < entry.timestamp)
+            {
+                largest = Some((base, entry));
+            }
+        }
+        let Some((base, TimeEntry { timestamp, .. })) = largest else { return Ok(None) };
+        let found = self.search_segment(base, timestamp, |at, _| at == timestamp).await?;
+        Ok(found.filter(|(_, offset, _)| *offset < below))
+    }
+
+    fn segment_bases(&self) -> Vec<Offset> {
+        self.state().segments.iter().map(|segment| segment.base).collect()
+    }
+
+    /// The segment's largest timestamp, read from its time index's last entry if nobody has asked before.
+    pub(super) async fn largest_timestamp(&self, base: Offset) -> Result<Option<TimeEntry>, ReadError> {
+        let (path, position) = {
+            let mut state = self.state_mut();
+            let path = state.path(base, SegmentPart::TimeIndex);
+            let Some(segment) = state.segment_mut(base) else { return Ok(None) };
+            match segment.times.largest() {
+                LargestTimestamp::None => return Ok(None),
+                LargestTimestamp::Of(entry) => return Ok(Some(entry)),
+                LargestTimestamp::NotLoaded => (path, segment.times.entries.skipped_bytes().saturating_sub(TimeEntry::SIZE)),
+            }
+        };
+        let entry = match self.shared.world.open(&path, crate::io::OpenMode::Existing).await {
+            Ok(file) => {
+                let bytes = file.read_at(position as u64, TimeEntry::SIZE).await.map_err(ReadError::io("read", &path))?;
+                (bytes.len() == TimeEntry::SIZE).then(|| TimeEntry::decode(&bytes)).flatten()
+            }
+            Err(_) => None,
+        };
+        match entry {
+            Some(entry) => {
+                if let Some(segment) = self.state_mut().segment_mut(base) {
+                    segment.times.on_last_entry(entry);
+                }
+                Ok(Some(entry))
+            }
+            // Not what it should be: loading makes it anew.
+            None => {
+                self.load_indexes(base).await?;
+                let mut state = self.state_mut();
+                Ok(state.segment_mut(base).and_then(|segment| match segment.times.largest() {
+                    LargestTimestamp::Of(entry) => Some(entry),
+                    LargestTimestamp::None | LargestTimestamp::NotLoaded => None,
+                }))
+            }
+        }
+    }
+
+    /// The first record of a segment that is `wanted`; only batches whose largest timestamp reaches `target` are looked into.
+    async fn search_segment(
+        &self,
+        base: Offset,
+        target: TimestampMs,
+        wanted: impl Fn(TimestampMs, Offset) -> bool,
+    ) -> Result<Option<FoundRecord>, ReadError> {
+        if self.state_mut().segment_mut(base).is_some_and(|s| !s.times.entries.is_whole() || !s.index.entries.is_whole()) {
+            self.load_indexes(base).await?;
+        }
+        if self.state_mut().segment_mut(base).is_some_and(|s| s.file.is_none()) {
+            self.open_for_reading(base).await?;
+        }
+        let (file, path, mut position, upto) = {
+            let state = self.state();
+            let Some(at) = state.position_of(base) else { return Ok(None) };
+            let segment = &state.segments[at];
+            let Some(file) = segment.file.clone() else { return Ok(None) };
+            let position = match segment.times.floor(target).map(|last| segment.index.locate(last)) {
+                Some(Located::At(position) | Located::Walk(position) | Located::Probe { from: position, .. }) => u64::from(position),
+                Some(Located::NotLoaded) | None => 0,
+            };
+            (file, state.path(base, SegmentPart::Log), position, state.completed_len(at))
+        };
+        let start = self.start();
+        let reaches = |header: &BatchHeader| header.max_timestamp >= target && header.last_offset() >= start;
+        while let Some(batch) = scan::find_where(&file, &path, position, upto, reaches).await? {
+            let bad = |why: String| ReadError::BadRecords { path: path.clone(), position: batch.position, why };
+            let bytes = file.read_at(batch.position, batch.header.total_len()).await.map_err(ReadError::io("read", &path))?;
+            if bytes.len() < batch.header.total_len() {
+                return Err(bad("the file ends within the batch".to_owned()));
+            }
+            let body = self.uncompressed(&batch, Bytes::from(bytes)).await.map_err(bad)?;
+            if let Some((timestamp, offset)) = first_record(&batch.header, &body, &wanted).map_err(|why| bad(why.to_string()))? {
+                return Ok(Some((timestamp, offset, batch.header.leader_epoch)));
+            }
+            position = batch.position + batch.header.total_len() as u64;
+        }
+        Ok(None)
+    }
+
+    async fn uncompressed(&self, batch: &FoundBatch, bytes: Bytes) -> Result<Bytes, String> {
+        let body = bytes.slice(RECORDS_AT..);
+        match batch.header.codec {
+            Codec::None => Ok(body),
+            codec => Err(format!("cannot decompress {}", codec.name())),
+        }
+    }
+
+    /// Aborted transactions that a reader of committed records from `from` up to `to` must leave out: producer and first offset.
+    pub async fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<(ProducerId, Offset)>, ReadError> {
+        let mut aborted = Vec::new();
+        let bases = {
+            let state = self.state();
+            let first = state.segment_for(from).unwrap_or(0);
+            state.segments.iter().skip(first).map(|segment| segment.base).collect::<Vec<_>>()
+        };
+        for base in bases {
+            self.load_aborted(base).await?;
+            let mut state = self.state_mut();
+            let Some(segment) = state.segment_mut(base) else { continue };
+            for entry in segment.aborted.held() {
+                if entry.last >= from && entry.first < to {
+                    aborted.push((entry.producer_id, entry.first));
+                }
+                if entry.last_stable >= to {
+                    return Ok(aborted);
+                }
+            }
+        }
+        Ok(aborted)
+    }
+
+    pub(super) async fn load_aborted(&self, base: Offset) -> Result<(), ReadError> {
+        let path = {
+            let mut state = self.state_mut();
+            let path = state.path(base, SegmentPart::TransactionIndex);
+            match state.segment_mut(base) {
+                Some(segment) if !segment.aborted.is_whole() => path,
+                _ => return Ok(()),
+            }
+        };
+        let file = self.shared.world.read_file(&path).await.map_err(ReadError::io("read", &path))?;
+        let mut state = self.state_mut();
+        let Some(segment) = state.segment_mut(base).filter(|segment| !segment.aborted.is_whole()) else { return Ok(()) };
+        let bad = |why: String| ReadError::BadRecords { path: path.clone(), position: 0, why };
+        let kept = file.get(..segment.aborted.skipped_bytes()).unwrap_or(&file);
+        let entries = decode_all(kept).map_err(|why| bad(why.to_string()))?;
+        crate::storage::index::AbortedTransaction::check(&entries, base).map_err(|why| bad(why.to_string()))?;
+        segment.aborted.fill(kept).map_err(|why| bad(why.to_string()))
+    }
+}
+
+fn first_record(
+    header: &BatchHeader,
+    body: &[u8],
+    wanted: impl Fn(TimestampMs, Offset) -> bool,
+) -> Result<Option<(TimestampMs, Offset)>, record::RecordError> {
+    for record in record::records(body, header.count) {
+        let record = record?;
+        let offset = header.base_offset.plus(i64::from(record.offset_delta));
+        let timestamp = match header.timestamp_type() {
+            TimestampType::CreateTime => TimestampMs(header.base_timestamp.get().wrapping_add(record.timestamp_delta)),
+            TimestampType::LogAppendTime => header.max_timestamp,
+        };
+        if wanted(timestamp, offset) {
+            return Ok(Some((timestamp, offset)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,484 @@
+//! The writer: gathers queued batches into writes, keeps several under way, and moves the end over the contiguous completed prefix.
+//!
+//! Called by `append`; calls `io::World`. A *lane* is a task that takes one write after another from the queue and ends when there is
+//! none; another lane begins when more than a window of bytes waits. One idle append costs one task and one write.
+//!
+//! Invariants:
+//! 1. One write is one run of bytes in one segment.
+//! 2. Writes complete in any order; the end moves over completed ones only as far as none before is missing.
+//! 3. A failed write is the last thing that happens to a log.
+//!
+//! What a crash leaves: any part of the writes that were under way, in any order.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{EndMark, Life, Log, LogError, State};
+use crate::io::{File, OpenMode, Urgency, World};
+use crate::storage::layout::{NEXT_SEGMENT, SegmentPart};
+use crate::storage::planted::{self, Bug};
+use crate::storage::segment::Stored;
+use crate::types::Offset;
+use crate::wire::batch::PREFIX_LEN;
+
+/// First step in which space is allocated; each next one is twice as large.
+const ALLOCATE_STEP_FIRST: u64 = 1 << 20;
+/// Below this a segment gets no space ahead: most partitions are small and quiet.
+const ALLOCATE_FROM: u64 = 256 << 10;
+/// Longest gather of slices, twice over: a batch is a prefix and its bytes.
+const SLICES_MAX: usize = 1024;
+
+/// Bytes that wait for a write, of one batch or several.
+pub struct Pending {
+    /// Base offset of the segment they go to.
+    pub segment: Offset,
+    pub position: u64,
+    /// Where the log ends with them.
+    pub end: Offset,
+    /// What a leader assigns to a batch, in front of `bytes`.
+    pub prefix: Option<[u8; PREFIX_LEN]>,
+    pub bytes: Bytes,
+}
+
+impl Pending {
+    fn len(&self) -> usize {
+        self.bytes.len() + self.prefix.map_or(0, |prefix| prefix.len())
+    }
+}
+
+struct Write {
+    mark: EndMark,
+    bytes: u64,
+    completed: bool,
+}
+
+/// The file of the segment that comes next, made ahead.
+enum Next<F> {
+    None,
+    Preparing,
+    Ready { file: F, allocated: u64 },
+}
+
+pub struct Writer<F> {
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    /// Writes under way in the order of their positions, and completed ones behind one that is not.
+    under_way: VecDeque<Write>,
+    under_way_bytes: u64,
+    /// Number of the first of them.
+    first_number: u64,
+    /// Tasks that write, and how many of those have not begun.
+    lanes: usize,
+    starting: usize,
+    /// No write may begin: the file is being trimmed or cut.
+    held: bool,
+    prefixes: BytesMut,
+    next: Next<F>,
+    allocating: bool,
+    allocate_step: u64,
+    /// Whether a timer for `flush.ms` runs.
+    pub flush_timer: bool,
+}
+
+impl<F> Default for Writer<F> {
+    fn default() -> Self {
+        Self {
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            under_way: VecDeque::new(),
+            under_way_bytes: 0,
+            first_number: 0,
+            lanes: 0,
+            starting: 0,
+            held: false,
+            prefixes: BytesMut::new(),
+            next: Next::None,
+            allocating: false,
+            allocate_step: ALLOCATE_STEP_FIRST,
+            flush_timer: false,
+        }
+    }
+}
+
+impl<F> Writer<F> {
+    pub fn push(&mut self, pending: Pending) {
+        self.pending_bytes += pending.len();
+        self.pending.push_back(pending);
+    }
+
+    pub fn unwritten_bytes(&self) -> u64 {
+        self.pending_bytes as u64 + self.under_way_bytes
+    }
+
+    /// Nothing waits, and nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.under_way.is_empty()
+    }
+
+    pub fn is_allocating(&self) -> bool {
+        self.allocating
+    }
+
+    pub fn drop_pending(&mut self) {
+        self.pending.clear();
+        self.pending_bytes = 0;
+    }
+
+    /// Keeps writes from beginning, or lets them.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// An idle log begins small again.
+    pub fn rest(&mut self) {
+        self.allocate_step = ALLOCATE_STEP_FIRST;
+        self.pending.shrink_to(0);
+        self.under_way.shrink_to(0);
+        self.prefixes = BytesMut::new();
+    }
+
+    /// Gives up the file made ahead. Answers whether there was one.
+    pub fn drop_next(&mut self) -> bool {
+        let ready = matches!(self.next, Next::Ready { .. });
+        if ready {
+            self.next = Next::None;
+        }
+        ready
+    }
+
+    fn complete(&mut self, number: u64) -> Option<EndMark> {
+        let at = usize::try_from(number.checked_sub(self.first_number)?).ok()?;
+        let write = self.under_way.get_mut(at)?;
+        write.completed = true;
+        if planted::is(Bug::EndOverHole) {
+            return Some(write.mark);
+        }
+        let mut reached = None;
+        while let Some(front) = self.under_way.pop_front_if(|front| front.completed) {
+            self.first_number += 1;
+            self.under_way_bytes -= front.bytes;
+            reached = Some(front.mark);
+        }
+        reached
+    }
+}
+
+/// A write that is about to begin.
+struct Planned<F> {
+    number: u64,
+    file: F,
+    segment: Offset,
+    position: u64,
+    slices: Vec<Bytes>,
+}
+
+impl<W: World> State<W> {
+    /// Takes the next write from the queue. `None` if there is none, or its segment has no file yet.
+    fn plan_write(&mut self, mut slices: Vec<Bytes>) -> Option<Planned<W::File>> {
+        if self.writer.held || self.life == Life::Failed {
+            return None;
+        }
+        let segment = self.writer.pending.front()?.segment;
+        let file = self.segment_mut(segment)?.file.clone()?;
+        let window = self.settings.append_window_bytes;
+        let writer = &mut self.writer;
+        let first = writer.pending.front()?;
+        let position = first.position;
+        let mut mark = EndMark { offset: first.end, segment, position };
+        let mut bytes = 0;
+        let count = writer.pending.iter().take(SLICES_MAX).take_while(|next| {
+            let fits = next.segment == segment && (bytes == 0 || bytes + next.len() <= window);
+            if fits {
+                bytes += next.len();
+            }
+            fits
+        });
+        let count = count.count();
+        writer.prefixes.reserve(count * PREFIX_LEN);
+        for taken in writer.pending.drain(..count) {
+            if let Some(prefix) = taken.prefix {
+                writer.prefixes.extend_from_slice(&prefix);
+                slices.push(writer.prefixes.split().freeze());
+            }
+            slices.push(taken.bytes);
+            mark.offset = taken.end;
+        }
+        mark.position = position + bytes as u64;
+        writer.pending_bytes -= bytes;
+        writer.under_way_bytes += bytes as u64;
+        let number = writer.first_number + writer.under_way.len() as u64;
+        writer.under_way.push_back(Write { mark, bytes: bytes as u64, completed: false });
+        Some(Planned { number, file, segment, position, slices })
+    }
+
+    /// How many more lanes the queue asks for.
+    fn lanes_wanted(&self) -> usize {
+        let writer = &self.writer;
+        let Some(front) = writer.pending.front() else { return 0 };
+        let ready = self.position_of(front.segment).is_some_and(|at| self.segments[at].file.is_some());
+        if writer.held || !ready {
+            return 0;
+        }
+        let windows = writer.pending_bytes / self.settings.append_window_bytes.max(1);
+        let wanted = windows.max(usize::from(writer.lanes == 0));
+        wanted.saturating_sub(writer.starting).min(self.settings.appends_in_flight_max.max(1).saturating_sub(writer.lanes))
+    }
+
+    pub(super) fn move_end(&mut self, mark: EndMark) {
+        self.end = mark;
+        self.boundaries.note(mark.offset, mark.segment, mark.position);
+        self.check_order();
+    }
+}
+
+impl<W: World> Log<W> {
+    /// Begins as many lanes as the queue asks for.
+    pub(super) fn start_lanes(&self) {
+        let wanted = {
+            let mut state = self.state_mut();
+            let wanted = state.lanes_wanted();
+            state.writer.lanes += wanted;
+            state.writer.starting += wanted;
+            wanted
+        };
+        for _ in 0..wanted {
+            self.shared.world.spawn(Urgency::Foreground, self.clone().lane());
+        }
+    }
+
+    async fn lane(self) {
+        let mut slices = Vec::new();
+        let mut started = false;
+        loop {
+            let planned = {
+                let mut state = self.state_mut();
+                if !std::mem::replace(&mut started, true) {
+                    state.writer.starting -= 1;
+                }
+                let planned = state.plan_write(slices);
+                if planned.is_none() {
+                    state.writer.lanes -= 1;
+                }
+                planned
+            };
+            let Some(Planned { number, file, segment, position, slices: gathered }) = planned else { break };
+            let written = file.write_at(position, gathered).await;
+            self.on_write_done(number, segment, written.result);
+            slices = written.slices;
+            slices.clear();
+        }
+        // Another lane may have left because this one was busy, or a segment's file came in between.
+        self.start_lanes();
+    }
+
+    fn on_write_done(&self, number: u64, segment: Offset, result: io::Result<()>) {
+        if let Err(source) = result {
+            let path = self.state().path(segment, SegmentPart::Log);
+            self.fail(LogError::Io { during: "write", path, source });
+            return;
+        }
+        let reached = {
+            let mut state = self.state_mut();
+            if state.life == Life::Failed { None } else { state.writer.complete(number) }
+        };
+        if let Some(mark) = reached {
+            self.on_written_up_to(mark);
+        }
+    }
+
+    /// Moves the end, and does what follows from that.
+    pub(super) fn on_written_up_to(&self, mark: EndMark) {
+        {
+            let mut state = self.state_mut();
+            if mark.offset <= state.end.offset {
+                return;
+            }
+            state.move_end(mark);
+        }
+        self.shared.bell.ring();
+        self.prepare_ahead();
+        self.flush_if_due();
+        if let Some(observer) = self.observer() {
+            observer.on_end_moved(mark.offset);
+        }
+    }
+
+    /// Opens the file of a segment that was rolled to.
+    pub(super) fn begin_opening(&self, base: Offset) {
+        let log = self.clone();
+        self.shared.world.spawn(Urgency::Foreground, async move {
+            // A failure was told to the observer.
+            if log.open_segment(base).await.is_ok() {
+                log.shared.bell.ring();
+                log.start_lanes();
+            }
+        });
+    }
+
+    async fn open_segment(&self, base: Offset) -> Result<(), LogError> {
+        let (next, path, next_path) = {
+            let mut state = self.state_mut();
+            let next = match std::mem::replace(&mut state.writer.next, Next::None) {
+                Next::Ready { file, allocated } => Some((file, allocated)),
+                other => {
+                    state.writer.next = other;
+                    None
+                }
+            };
+            (next, state.path(base, SegmentPart::Log), state.dir.join(NEXT_SEGMENT))
+        };
+        let world = &self.shared.world;
+        let opened = match next {
+            // Under its own name before anything in it counts: the log's end moves over data in it only after that.
+            Some((file, allocated)) => world.rename(&next_path, &path).await.map(|()| (file, allocated)),
+            None => world.open(&path, OpenMode::CreateOrEmpty).await.map(|file| (file, 0)),
+        };
+        let (file, allocated) = opened.map_err(LogError::io("create", &path)).map_err(|why| self.fail(why))?;
+        let mut state = self.state_mut();
+        state.directory = Stored::No;
+        if let Some(segment) = state.segment_mut(base) {
+            segment.file = Some(file);
+            segment.allocated = allocated;
+        }
+        Ok(())
+    }
+
+    /// Allocates space for the writer, and makes the next segment's file, before they are needed.
+    fn prepare_ahead(&self) {
+        let (allocate, next) = {
+            let mut state = self.state_mut();
+            (state.plan_allocation(), state.plan_next())
+        };
+        if let Some((segment, file, to)) = allocate {
+            let log = self.clone();
+            self.shared.world.spawn(Urgency::Background, async move {
+                // Advice only: without it, space is taken as it is written.
+                let result = file.allocate(to).await;
+                let mut state = log.state_mut();
+                state.writer.allocating = false;
+                if let Some(segment) = state.segment_mut(segment) {
+                    segment.allocated = if result.is_ok() { to } else { u64::MAX };
+                }
+                drop(state);
+                log.shared.bell.ring();
+            });
+        }
+        if let Some((path, to)) = next {
+            let log = self.clone();
+            self.shared.world.spawn(Urgency::Background, async move {
+                let opened = log.shared.world.open(&path, OpenMode::CreateOrEmpty).await;
+                let next = match opened {
+                    Ok(file) => {
+                        let allocated = if to > 0 && file.allocate(to).await.is_ok() { to } else { 0 };
+                        Next::Ready { file, allocated }
+                    }
+                    // Nothing was promised; the roll will try again, and say so if it fails.
+                    Err(_) => Next::None,
+                };
+                log.state_mut().writer.next = next;
+                log.shared.bell.ring();
+            });
+        }
+    }
+
+    /// Waits until every queued batch is written, and nothing else is being done to the active file.
+    pub(super) async fn drain(&self) -> Result<(), LogError> {
+        let failed = self
+            .shared
+            .bell
+            .until(|| {
+                let state = self.state();
+                if state.life == Life::Failed {
+                    return Some(true);
+                }
+                let opening = state.active().file.is_none();
+                let preparing = matches!(state.writer.next, Next::Preparing);
+                let busy = !state.writer.is_idle() || state.writer.allocating || opening || preparing;
+                (!busy).then_some(false)
+            })
+            .await;
+        if failed { Err(LogError::Offline) } else { Ok(()) }
+    }
+
+    /// Flushes soon if `flush.messages` or `flush.ms` says so.
+    fn flush_if_due(&self) {
+        let (now_due, after) = {
+            let mut state = self.state_mut();
+            let waiting = state.end.offset.since(state.durable_end);
+            if waiting <= 0 || !state.settings.flushes_appends() || state.life == Life::Failed {
+                return;
+            }
+            let now_due = waiting as u64 >= state.settings.flush_messages;
+            let timer_due = !now_due && !state.writer.flush_timer;
+            let after = if timer_due { state.settings.flush_ms } else { None };
+            state.writer.flush_timer |= after.is_some();
+            (now_due, after)
+        };
+        if now_due {
+            self.begin_flushing();
+        }
+        if let Some(ms) = after {
+            let log = self.clone();
+            self.shared.world.spawn(Urgency::Background, async move {
+                log.shared.world.sleep(Duration::from_millis(ms)).await;
+                log.state_mut().writer.flush_timer = false;
+                log.begin_flushing();
+            });
+        }
+    }
+
+    /// Group commit: one flush at a time, the next for all that was written meanwhile.
+    fn begin_flushing(&self) {
+        if self.shared.flushing.replace(true) {
+            return;
+        }
+        let log = self.clone();
+        self.shared.world.spawn(Urgency::Foreground, async move {
+            loop {
+                // A failure was told to the observer.
+                let flushed = log.sync_written().await.is_ok();
+                let state = log.state();
+                let more = state.end.offset.since(state.durable_end) as u64 >= state.settings.flush_messages;
+                if !flushed || !more {
+                    break;
+                }
+            }
+            log.shared.flushing.set(false);
+            log.flush_if_due();
+        });
+    }
+}
+
+impl<W: World> State<W> {
+    fn plan_allocation(&mut self) -> Option<(Offset, W::File, u64)> {
+        let most = self.settings.allocate_step_bytes;
+        let segment_bytes = u64::from(self.settings.segment_bytes);
+        let step = self.writer.allocate_step.min(most);
+        let active = self.segments.back()?;
+        let wanted = self.life == Life::Open && !self.writer.allocating && !self.writer.held && step > 0;
+        if !wanted || active.len < ALLOCATE_FROM || active.allocated >= active.len + step / 2 || active.allocated >= segment_bytes {
+            return None;
+        }
+        let to = (active.len.max(active.allocated) + step).min(segment_bytes);
+        let plan = (active.base, active.file.clone()?, to);
+        self.writer.allocating = true;
+        self.writer.allocate_step = (step * 2).min(most);
+        Some(plan)
+    }
+
+    /// The file for the next segment, once the active one is three quarters full.
+    fn plan_next(&mut self) -> Option<(PathBuf, u64)> {
+        let full = u64::from(self.settings.segment_bytes);
+        let close = self.active().len >= full - full / 4;
+        if self.life != Life::Open || !close || !matches!(self.writer.next, Next::None) {
+            return None;
+        }
+        self.writer.next = Next::Preparing;
+        let to = self.writer.allocate_step.min(self.settings.allocate_step_bytes).min(full);
+        Some((self.dir.join(NEXT_SEGMENT), to))
+    }
+}

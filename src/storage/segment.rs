@@ -1,0 +1,121 @@
+//! One segment as the log knows it: its file, its indexes, and how far each has come.
+//!
+//! Called by the procedures of `log`; calls `index`, `layout`. Bookkeeping only; the file is a handle that procedures use.
+//!
+//! Invariants:
+//! 1. `synced <= len`; `served_to <= len`.
+//! 2. A sealed segment is not appended to, and its file and indexes are durable and exactly as long as what they hold.
+//!
+//! What a crash leaves: a file as long as the kernel cared to make it; `log::recover` finds what of it is whole.
+
+use super::index::{AbortedTransaction, Entries, OffsetIndex, TimeIndex};
+use crate::types::{Offset, TimestampMs};
+
+/// Largest offset relative to its segment that the indexes can hold.
+pub const RELATIVE_MAX: i64 = i32::MAX as i64;
+
+pub struct Segment<F> {
+    pub base: Offset,
+    /// `None` until someone needs it.
+    pub file: Option<F>,
+    /// Bytes, with those that wait to be written.
+    pub len: u64,
+    /// Largest timestamp of the first batch, from which the segment's age counts.
+    pub first_timestamp: FirstTimestamp,
+    /// When the segment was begun, for the age of one without timestamps.
+    pub created: TimestampMs,
+    pub index: OffsetIndex,
+    pub times: TimeIndex,
+    pub aborted: Entries<AbortedTransaction>,
+    /// Bytes of the file known to be durable.
+    pub synced: u64,
+    /// Bytes the file has space for.
+    pub allocated: u64,
+    /// End of the last range handed to a reader: bytes before it may still be on their way to a socket.
+    pub served_to: u64,
+    pub seal: Seal,
+    /// Whether the offset and time index have files.
+    pub index_files: Stored,
+    /// Read or written since `maintain` last looked.
+    pub touched: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstTimestamp {
+    /// Nobody looked into the file yet.
+    NotLoaded,
+    /// The segment is empty.
+    None,
+    Of(TimestampMs),
+}
+
+/// Whether the disk has what memory has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stored {
+    Yes,
+    No,
+}
+
+/// How far a segment is on its way from active to history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seal {
+    /// Appended to.
+    Active,
+    /// No longer appended to; its last writes, its flush and its index files may be outstanding.
+    Rolled,
+    Sealed,
+}
+
+impl<F> Segment<F> {
+    /// A segment that begins now.
+    pub fn empty(base: Offset, created: TimestampMs) -> Self {
+        Self {
+            base,
+            file: None,
+            len: 0,
+            first_timestamp: FirstTimestamp::None,
+            created,
+            index: OffsetIndex::default(),
+            times: TimeIndex::default(),
+            aborted: Entries::default(),
+            synced: 0,
+            allocated: 0,
+            served_to: 0,
+            seal: Seal::Active,
+            index_files: Stored::No,
+            touched: true,
+        }
+    }
+
+    /// `offset` relative to this segment's base, as the indexes hold it.
+    pub fn relative(&self, offset: Offset) -> u32 {
+        let relative = offset.since(self.base);
+        assert!((0..=RELATIVE_MAX).contains(&relative), "offset {offset} outside the segment that begins with {}", self.base);
+        relative as u32
+    }
+
+    /// Like [`Segment::relative`], for offsets a caller asks for: those beyond what a segment can hold become the largest.
+    pub fn relative_or_max(&self, offset: Offset) -> u32 {
+        offset.since(self.base).clamp(0, RELATIVE_MAX) as u32
+    }
+
+    pub fn offset_of(&self, relative: u32) -> Offset {
+        self.base.plus(i64::from(relative))
+    }
+
+    pub fn can_hold(&self, last: Offset) -> bool {
+        last.since(self.base) <= RELATIVE_MAX
+    }
+
+    /// Notes a batch that begins at `len`, and its place in the indexes.
+    pub fn on_batch(&mut self, base: Offset, last: Offset, max_timestamp: TimestampMs, bytes: u32, index_interval: u32) {
+        let (base, last) = (self.relative(base), self.relative(last));
+        let indexed = self.index.on_batch(base, last, self.len as u32, bytes, index_interval);
+        self.times.on_batch(max_timestamp, last, indexed);
+        if self.len == 0 {
+            self.first_timestamp = FirstTimestamp::Of(max_timestamp);
+        }
+        self.len += u64::from(bytes);
+        self.touched = true;
+    }
+}
