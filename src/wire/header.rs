@@ -99,4 +99,12 @@ mod tests {
         assert!(matches!(RequestHeader::decode(&Bytes::from_static(b"\0\x03\0")), Err(HeaderError::Malformed(_))));
         assert!(matches!(RequestHeader::decode(&frame(3, 1, b"\x7f\xffx")), Err(HeaderError::Malformed(_))));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..60), key in 0i16..80, version in 0i16..14) {
+            let _ = RequestHeader::decode(&Bytes::from(bytes.clone()));
+            let _ = RequestHeader::decode(&frame(key, version, &bytes));
+        }
+    }
 }

@@ -107,3 +107,12 @@ fn the_crate_reads_what_the_builder_wrote() {
     assert_eq!((read[1].timestamp, read[1].key.is_none(), read[1].value.as_deref()), (900, true, Some(&b""[..])));
     assert_eq!((read[2].offset, read[2].value.is_none()), (102, true));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200)) {
+        let run = Bytes::from(bytes);
+        let walked = batches(&run).count();
+        proptest::prop_assert!(walked <= 1 + run.len() / RECORDS_AT);
+    }
+}

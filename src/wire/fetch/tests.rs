@@ -191,3 +191,10 @@ fn response_without_records_is_one_piece() {
     };
     assert!(matches!(&response.encode(18, 1)[..], [FetchPiece::Bytes(_)]));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200), version in 4i16..=18) {
+        let _ = FetchRequest::decode(version, Bytes::from(bytes));
+    }
+}

@@ -113,6 +113,39 @@ where
     }
 }
 
+/// Damaged bodies: whatever the guard lets pass, the crate must decode without a panic, and to the same byte if at all.
+fn damage_is_survived<M>(key: i16, direction: Direction)
+where
+    M: Message + Encodable + Decodable,
+{
+    let api = ApiKey::from_code(key).unwrap();
+    for version in M::VERSIONS.min..=M::VERSIONS.max {
+        for seed in 0..60 {
+            let mut draw = Draw(seed * 104_729 + version as u64);
+            let mut body = drawn(api, direction, version, &mut draw).to_vec();
+            for _ in 0..=draw.below(3) {
+                if body.is_empty() {
+                    break;
+                }
+                let at = draw.below(body.len() as u64);
+                match draw.below(4) {
+                    0 => body[at] = draw.next() as u8,
+                    1 => body[at] ^= 1 << draw.below(8),
+                    2 => body[at] = 0xff,
+                    _ => body.truncate(at),
+                }
+            }
+            let body = Bytes::from(body);
+            if let Ok(walked) = guard::check(schema::of(api, direction), version, api.flexible_from(), &body) {
+                let mut left = body.clone();
+                if M::decode(&mut left, version).is_ok() {
+                    assert_eq!(walked, body.len() - left.len(), "{} {direction:?} v{version} seed {seed}", api.name());
+                }
+            }
+        }
+    }
+}
+
 fn api_agrees<R>()
 where
     R: Request + PartialEq + std::fmt::Debug,
@@ -120,6 +153,8 @@ where
 {
     schema_agrees::<R>(R::KEY, Direction::Request);
     schema_agrees::<R::Response>(R::KEY, Direction::Response);
+    damage_is_survived::<R>(R::KEY, Direction::Request);
+    damage_is_survived::<R::Response>(R::KEY, Direction::Response);
     let api = ApiKey::from_code(R::KEY).unwrap();
     assert_eq!(R::VERSIONS.max, api.crate_max(), "{}", api.name());
     for version in R::VERSIONS.min..=R::VERSIONS.max {
@@ -155,4 +190,107 @@ agree! {
     schemas_of_transactions_agree_with_the_crate:
         AddPartitionsToTxnRequest AddOffsetsToTxnRequest EndTxnRequest WriteTxnMarkersRequest TxnOffsetCommitRequest
         DescribeTransactionsRequest ListTransactionsRequest;
+}
+
+fn hostile(key: i16, version: i16, body: &[u8]) -> DecodeError {
+    let api = ApiKey::from_code(key).unwrap();
+    guard::check(schema::of(api, Direction::Request), version, api.flexible_from(), body).unwrap_err()
+}
+
+fn innermost(error: DecodeError) -> DecodeError {
+    match error {
+        DecodeError::InField { fault, .. } => *fault,
+        other => other,
+    }
+}
+
+#[test]
+fn lying_counts_are_refused_before_anything_is_reserved() {
+    // Topics of Metadata 4: two thousand million of them, in four bytes.
+    let error = decode_request::<MetadataRequest>(3, 4, Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0])).unwrap_err();
+    assert!(matches!(&error, DecodeError::InField { field: "topics", .. }), "{error}");
+    assert!(matches!(innermost(error), DecodeError::TooManyElements { announced: 0x7fff_ffff, .. }));
+    // One topic of CreateTopics 2 whose assignments lie.
+    let mut nested = BytesMut::new();
+    nested.put_i32(1);
+    nested.put_slice(b"\0\x01t");
+    nested.put_i32(1);
+    nested.put_i16(1);
+    nested.put_i32(1 << 30);
+    nested.put_bytes(0, 8);
+    assert!(matches!(innermost(hostile(19, 2, &nested)), DecodeError::TooManyElements { announced, .. } if announced == 1 << 30));
+    assert!(matches!(hostile(3, 4, &[0xff, 0xff, 0xff, 0xfe]), DecodeError::InField { .. }));
+}
+
+#[test]
+fn tagged_fields_are_bounded_and_known_ones_must_fit() {
+    let mut many = vec![0, 0, 0];
+    many.extend([0xff, 0xff, 0x03]);
+    many.extend([0; 100]);
+    assert!(matches!(hostile(60, 2, &many), DecodeError::TooManyTags { announced: 0xffff, .. }));
+    let response = |body: &[u8]| guard::check(schema::of(ApiKey::ApiVersions, Direction::Response), 3, 3, body);
+    // No error, no APIs, no throttling, one tagged field: the features' epoch in eight bytes, then in nine.
+    assert_eq!(response(&[0, 0, 1, 0, 0, 0, 0, 1, 1, 8, 0, 0, 0, 0, 0, 0, 0, 5]), Ok(18));
+    assert!(matches!(response(&[0, 0, 1, 0, 0, 0, 0, 1, 1, 9, 0, 0, 0, 0, 0, 0, 0, 5, 5]), Err(DecodeError::BadTag { tag: 1, .. })));
+}
+
+#[test]
+fn a_presence_byte_is_present_or_absent() {
+    let cursor = |presence: u8| [1, 0, 0, 0, 9, presence, 0, 0, 0, 0, 0, 0];
+    assert!(matches!(innermost(hostile(75, 0, &cursor(0))), DecodeError::BadPresence { value: 0, .. }));
+    assert!(decode_request::<DescribeTopicPartitionsRequest>(75, 0, Bytes::copy_from_slice(&cursor(0xff))).is_ok());
+}
+
+#[test]
+fn many_small_elements_are_bounded_in_memory() {
+    let topics = |count: usize| {
+        let mut body = BytesMut::new();
+        put_len(&mut body, Lengths::Compact, Some(count));
+        body.put_bytes(1, 2 * count);
+        body.put_bytes(0, 4);
+        body.freeze()
+    };
+    assert!(matches!(innermost(hostile(3, 9, &topics(999_999))), DecodeError::TooLarge { .. }));
+    assert!(matches!(innermost(hostile(3, 9, &topics(1_000_001))), DecodeError::TooManyElements { max: ARRAY_ELEMENTS_MAX, .. }));
+}
+
+#[test]
+fn bytes_after_a_body_are_tolerated() {
+    let body = Bytes::from_static(&[0, 1, b't', 9, 9, 9]);
+    assert_eq!(decode_request::<SaslHandshakeRequest>(17, 1, body).unwrap().mechanism.as_str(), "t");
+}
+
+#[test]
+fn a_request_goes_there_and_a_response_comes_back() {
+    for version in 0..=13 {
+        let request = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let frame = encode_request(3, version, 77, Some("tool"), &request).unwrap();
+        let size = i32::from_be_bytes(frame[..4].try_into().unwrap());
+        assert_eq!(size as usize, frame.len() - 4);
+        let (header, body) = crate::wire::header::RequestHeader::decode(&frame.slice(4..)).unwrap();
+        assert_eq!((header.key, header.version, header.correlation_id, header.client_id.as_deref()), (3, version, 77, Some("tool")));
+        assert_eq!(decode_request::<MetadataRequest>(3, version, body).unwrap(), request);
+        let response = MetadataResponse::default();
+        let frame = encode_response(3, version, 77, &response).unwrap();
+        assert_eq!(decode_response::<MetadataResponse>(3, version, frame.slice(4..)).unwrap(), (77, response));
+    }
+}
+
+#[test]
+fn list_offsets_11_is_read_as_10() {
+    let request = ListOffsetsRequest::default().with_timeout_ms(5);
+    let frame = encode_request(2, 11, 1, None, &request).unwrap();
+    let (header, body) = crate::wire::header::RequestHeader::decode(&frame.slice(4..)).unwrap();
+    assert_eq!((header.version, header.client_id), (11, None));
+    assert_eq!(decode_request::<ListOffsetsRequest>(2, 11, body).unwrap(), request);
+    assert!(encode_response(2, 11, 1, &ListOffsetsResponse::default()).is_ok());
+    assert_eq!(encode_response(2, 12, 1, &ListOffsetsResponse::default()), Err(EncodeError::NoEncoder { key: 2, version: 12 }));
+    assert_eq!(decode_request::<ListOffsetsRequest>(99, 1, Bytes::new()), Err(DecodeError::NoDecoder { key: 99, version: 1 }));
+}
+
+#[test]
+fn api_versions_answers_without_tagged_fields_in_its_header() {
+    let frame = encode_response(18, 3, 9, &ApiVersionsResponse::default()).unwrap();
+    // Size, correlation id, error 0, no API, throttle 0, no tagged field.
+    assert_eq!(&frame[..], [0, 0, 0, 12, 0, 0, 0, 9, 0, 0, 1, 0, 0, 0, 0, 0]);
 }

@@ -112,3 +112,10 @@ fn response_reads_back_by_the_crate_in_every_version() {
         }
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200), version in 3i16..=13) {
+        let _ = ProduceRequest::decode(version, Bytes::from(bytes));
+    }
+}

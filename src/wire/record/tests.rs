@@ -55,3 +55,12 @@ fn a_record_must_end_where_its_length_says() {
     let headers = [12, 0, 0, 0, 1, 1, 20];
     assert!(matches!(records(&headers, 1).last(), Some(Err(RecordError::BadHeaderCount { count: 10, .. }))));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200), count in -1i32..30) {
+        for record in records(&bytes, count).flatten() {
+            proptest::prop_assert_eq!(record.headers().count(), record.header_count as usize);
+        }
+    }
+}

@@ -16,9 +16,9 @@ use super::answer;
 use super::capture::look_up;
 use super::fixture::{self, Exchange, Reply, Topic};
 use crate::support::broker::{Broker, Settings};
-use crate::support::{eventually, noisy};
 use crate::support::raw::{Connection, NoAnswer, response_body};
 use crate::support::topics::wait_for_leaders;
+use crate::support::{eventually, noisy};
 
 /// What one exchange came to: nothing to say, or how it differs.
 struct Outcome {
@@ -84,7 +84,9 @@ impl Replay<'_> {
     fn compare(&self, exchange: &Exchange, got: &Reply) -> Option<String> {
         match (&exchange.reply, got) {
             // A broker that serves no groups yet has no coordinator to name; Kafka's own word for that is the right answer.
-            (_, Reply::Frame(frame)) if exchange.api == ApiKey::FindCoordinator as i16 && exchange.case == "group" && !self.has_groups() => {
+            (_, Reply::Frame(frame))
+                if exchange.api == ApiKey::FindCoordinator as i16 && exchange.case == "group" && !self.has_groups() =>
+            {
                 (!answer::says_no_coordinator(exchange.version, frame.clone())).then(|| {
                     let got = answer::lines(exchange.api, exchange.version, frame.clone());
                     format!("wanted error 15 and no node, for JoinGroup is not advertised; here\n{got}\n")
