@@ -12,6 +12,7 @@
 mod console;
 mod dump_log;
 mod failure;
+mod serve;
 mod topics;
 mod usage;
 
@@ -40,6 +41,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the broker (kafka-server-start).
+    Serve(serve::Args),
     /// Create, delete, describe, or change a topic (kafka-topics).
     Topics(topics::Args),
     /// Print and check the files of a partition's log (kafka-dump-log).
@@ -48,6 +51,8 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
+  ottla serve
+  ottla serve --config server.properties --override log.dirs=/var/lib/ottla
   ottla topics --bootstrap-server localhost:9092 --list
   ottla topics --bootstrap-server localhost:9092 --create --topic orders --partitions 6
   ottla dump-log --files /data/orders-0/00000000000000000000.log --print-data-log
@@ -58,6 +63,7 @@ Each tool explains itself: ottla topics --help. They work against any Kafka-comp
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut console = Console::of_process();
     let ended = match parse(arguments) {
+        Ok(Command::Serve(args)) => serve::run(&args, &mut console),
         Ok(Command::Topics(args)) => topics::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
         Err(error) => usage::report(&error, &mut console),

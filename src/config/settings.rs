@@ -90,6 +90,8 @@ pub struct Storage {
     pub appends_in_flight_max: u32,
     pub recovery_bytes_max: u64,
     pub validate_compressed: bool,
+    /// What one compressed batch may decompress to.
+    pub decompressed_bytes_max: u64,
     /// From the start until the periodic work below begins.
     pub initial_task_delay_ms: u64,
     pub retention_check_interval_ms: u64,

@@ -1,1 +1,123 @@
-//! (to come)
+//! The broker towards its clients: listeners, connections, dispatch, one handler per API.
+//!
+//! Called by `cli`; calls `shard`. One [`Server`] per shard, living on it.
+//!
+//! Invariants:
+//! 1. What is not served is not advertised: ApiVersions is answered from the same table that dispatch reads.
+//! 2. Every wire error comes from `errors`, by exhaustive matches.
+//! 3. A handler works on one clone of the metadata image from start to end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use crate::io::World;
+use crate::shard::Shard;
+
+mod connection;
+mod dispatch;
+mod errors;
+mod handlers;
+mod listener;
+pub mod node;
+mod receive;
+mod response;
+#[cfg(test)]
+mod tests;
+
+use connection::Vitals;
+use receive::ReceiveBudget;
+
+/// The shortest time between two looks for connections that are idle or stuck.
+const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// One shard's half of the broker that faces clients.
+pub struct Server<W: World> {
+    pub shard: Rc<Shard<W>>,
+    receive_budget: Rc<ReceiveBudget>,
+    connections: RefCell<Slab<Rc<Vitals>>>,
+    by_address: RefCell<BTreeMap<IpAddr, usize>>,
+    sweeping: Cell<bool>,
+}
+
+impl<W: World> Server<W> {
+    pub fn new(shard: Rc<Shard<W>>) -> Rc<Self> {
+        let receive_budget = ReceiveBudget::new(shard.settings().shards.receive_bytes_max as usize);
+        Rc::new(Self { shard, receive_budget, connections: RefCell::default(), by_address: RefCell::default(), sweeping: Cell::new(false) })
+    }
+
+    fn register(self: &Rc<Self>, address: IpAddr, vitals: Rc<Vitals>) -> Registered<W> {
+        let key = self.connections.borrow_mut().insert(vitals);
+        *self.by_address.borrow_mut().entry(address).or_default() += 1;
+        if !self.sweeping.replace(true) {
+            let server = self.clone();
+            self.shard.world().spawn(crate::io::Urgency::Background, sweep(server));
+        }
+        Registered { server: self.clone(), key, address }
+    }
+
+    fn connections_of(&self, address: IpAddr) -> usize {
+        self.by_address.borrow().get(&address).copied().unwrap_or(0)
+    }
+
+    /// Ends every connection.
+    pub fn close_connections(&self) {
+        let open: Vec<Rc<Vitals>> = self.connections.borrow().iter().map(|(_, vitals)| vitals.clone()).collect();
+        for vitals in open {
+            vitals.close();
+        }
+    }
+}
+
+/// A connection's entry; leaves when the connection ends.
+struct Registered<W: World> {
+    server: Rc<Server<W>>,
+    key: usize,
+    address: IpAddr,
+}
+
+impl<W: World> Drop for Registered<W> {
+    fn drop(&mut self) {
+        self.server.connections.borrow_mut().remove(self.key);
+        let mut by_address = self.server.by_address.borrow_mut();
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Closes idle and stuck connections; ends when there are none left to watch.
+async fn sweep<W: World>(server: Rc<Server<W>>) {
+    let settings = server.shard.settings();
+    let idle_max = settings.network.idle_ms_max.map_or(Duration::MAX, Duration::from_millis);
+    let progress_max = Duration::from_millis(settings.shards.frame_progress_timeout_ms);
+    // A fraction of the shortest limit, so that neither is overstepped by much and an idle broker is not woken each second.
+    let pause = (idle_max.min(progress_max) / 4).max(SWEEP_EVERY_MIN);
+    while !server.connections.borrow().is_empty() {
+        server.shard.timers().sleep(pause).await;
+        let now = server.shard.timers().now();
+        let overdue: Vec<Rc<Vitals>> = server
+            .connections
+            .borrow()
+            .iter()
+            .filter(|(_, vitals)| {
+                let silent = now.since(vitals.last_byte());
+                let stuck = vitals.in_frame() && silent >= progress_max;
+                let idle = !vitals.busy() && silent >= idle_max;
+                stuck || idle
+            })
+            .map(|(_, vitals)| vitals.clone())
+            .collect();
+        for vitals in overdue {
+            vitals.close();
+        }
+    }
+    server.sweeping.set(false);
+}

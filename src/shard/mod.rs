@@ -1,1 +1,248 @@
-//! (to come)
+//! One core of the broker: the partitions it owns, its mailbox, timers and parked fetches, and its copy of the metadata image.
+//!
+//! Called by `server`; calls `partition`, `storage`, `metadata`. One [`Shard`] value per executor, shared by the tasks of that executor
+//! through `Rc`; shards know each other only through the [`mailbox`].
+//!
+//! Invariants:
+//! 1. A partition's replica exists on its owner shard only (`types::owner_shard`); no lock guards it.
+//! 2. Requests from one shard to another are handled in the order sent, and offsets are reserved in that handling: the order of a
+//!    connection's produce requests is the order of their offsets.
+//! 3. A message handler never awaits: what must wait is spawned or parked, and answers later through its responder.
+//! 4. A request that carries a newer image version than this shard has waits until the shard has applied it.
+//! 5. Each request is answered exactly once, even when its partition goes away.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::config::BrokerSettings;
+use crate::config::topic::TopicSettings;
+use crate::io::World;
+use crate::metadata::image::MetadataImage;
+use crate::partition::{ReaderId, Replica, WakeReaders};
+use crate::types::{NodeId, ShardId, TopicId, TopicPartition, owner_shard};
+
+mod append;
+mod apply;
+pub mod controller;
+mod housekeeping;
+pub mod mailbox;
+pub mod message;
+pub mod oneshot;
+mod parking;
+mod plan;
+mod settings;
+pub mod steward;
+mod timers;
+
+pub use append::AppendPending;
+pub use parking::Parked;
+pub use plan::PlanPending;
+pub use timers::Timers;
+
+use mailbox::{Credit, Mailbox, Mesh};
+use message::{Message, Reply, Request};
+
+/// Maps iterate in the same order in every run: the simulator replays by seed.
+pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
+/// Messages handled before other tasks of the shard get their turn.
+const MESSAGES_PER_TURN: usize = 64;
+
+pub struct Shard<W: World> {
+    id: ShardId,
+    shard_count: u16,
+    world: W,
+    settings: Arc<BrokerSettings>,
+    timers: Timers<W>,
+    mailbox: Rc<Mailbox<Message<W>>>,
+    image: RefCell<MetadataImage>,
+    replicas: RefCell<FixedMap<TopicPartition, Rc<Replica<W>>>>,
+    directories: Vec<LogDirectory>,
+    calls: RefCell<Slab<Call<W>>>,
+    /// Requests that came with a newer image than this shard has.
+    early: RefCell<Vec<(ShardId, u32, Request)>>,
+    parked: Rc<parking::ParkedReaders>,
+    wake: Rc<dyn WakeReaders>,
+    /// Words for this shard, for its controller, and for its steward.
+    control: oneshot::Queue<message::Control>,
+    applied: oneshot::Queue<i64>,
+    steward: oneshot::Queue<message::Control>,
+    /// Topic settings in force, resolved once per change.
+    topic_settings: RefCell<FixedMap<TopicId, Rc<TopicSettings>>>,
+    /// In which log directory each partition is.
+    placed: RefCell<FixedMap<TopicPartition, usize>>,
+    changes: oneshot::Queue<controller::QueuedChange<W>>,
+    closing: Cell<bool>,
+}
+
+/// A place for logs (`log.dirs`).
+struct LogDirectory {
+    path: PathBuf,
+    /// Partitions of this shard in it.
+    partitions: Cell<usize>,
+}
+
+/// A request of this shard that another has not answered yet.
+struct Call<W: World> {
+    reply: oneshot::Sender<Reply<W>>,
+    _credit: Credit,
+}
+
+impl<W: World> Shard<W> {
+    pub fn new(world: W, mesh: &Mesh<Message<W>>, id: ShardId, settings: Arc<BrokerSettings>) -> Rc<Self> {
+        let mailbox = Rc::new(mesh.mailbox(id));
+        let parked = Rc::new(parking::ParkedReaders::default());
+        let wake = Rc::new(parking::Waker { here: mailbox.id(), parked: parked.clone(), mailbox: mailbox.clone() });
+        let directories =
+            settings.storage.directories.iter().map(|path| LogDirectory { path: path.clone(), partitions: Cell::new(0) }).collect();
+        Rc::new(Self {
+            id: mailbox.id(),
+            shard_count: mesh.shard_count(),
+            timers: Timers::new(world.clone()),
+            world,
+            settings,
+            mailbox,
+            image: RefCell::default(),
+            replicas: RefCell::default(),
+            directories,
+            calls: RefCell::default(),
+            early: RefCell::default(),
+            parked,
+            wake,
+            control: oneshot::Queue::default(),
+            applied: oneshot::Queue::default(),
+            steward: oneshot::Queue::default(),
+            topic_settings: RefCell::default(),
+            placed: RefCell::default(),
+            changes: oneshot::Queue::default(),
+            closing: Cell::new(false),
+        })
+    }
+
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    pub fn world(&self) -> &W {
+        &self.world
+    }
+
+    pub fn settings(&self) -> &BrokerSettings {
+        &self.settings
+    }
+
+    pub fn timers(&self) -> &Timers<W> {
+        &self.timers
+    }
+
+    pub fn shard_count(&self) -> u16 {
+        self.shard_count
+    }
+
+    pub fn node(&self) -> NodeId {
+        self.settings.node.id
+    }
+
+    /// The image this shard has applied; cheap to clone, and a request works on one clone from start to end.
+    pub fn image(&self) -> MetadataImage {
+        self.image.borrow().clone()
+    }
+
+    pub fn owner(&self, partition: TopicPartition) -> ShardId {
+        owner_shard(partition, self.shard_count)
+    }
+
+    fn replica(&self, partition: TopicPartition) -> Option<Rc<Replica<W>>> {
+        self.replicas.borrow().get(&partition).cloned()
+    }
+
+    /// Handles messages until the broker closes.
+    pub async fn run(self: Rc<Self>) {
+        loop {
+            let message = self.mailbox.receive().await;
+            self.on_message(message);
+            for _ in 0..MESSAGES_PER_TURN {
+                match self.mailbox.try_receive() {
+                    Some(message) => self.on_message(message),
+                    None => break,
+                }
+            }
+            self.world.yield_now().await;
+        }
+    }
+
+    fn on_message(self: &Rc<Self>, message: Message<W>) {
+        match message {
+            Message::Request { from, slot, request } => self.on_request(from, slot, request),
+            Message::Reply { slot, reply } => {
+                let call = self.calls.borrow_mut().remove(slot as usize);
+                call.reply.send(reply);
+            }
+            Message::Wake { reader } => self.parked.wake(reader),
+            Message::Leave { reader, partitions } => self.leave(reader, &partitions),
+            Message::Control(control) => self.on_control(*control),
+        }
+    }
+
+    fn on_request(self: &Rc<Self>, from: ShardId, slot: u32, request: Request) {
+        if request.image_version() > self.image.borrow().version() {
+            self.early.borrow_mut().push((from, slot, request));
+            return;
+        }
+        let responder = Responder::Remote { mailbox: self.mailbox.clone(), to: from, slot };
+        self.handle(request, responder);
+    }
+
+    /// Serves a request; the responder answers now or later.
+    fn handle(self: &Rc<Self>, request: Request, responder: Responder<W>) {
+        match request {
+            Request::Append(request) => self.handle_append(request, responder),
+            Request::Plan(request) => self.handle_plan(request, responder),
+            Request::Offsets(request) => self.handle_offsets(request, responder),
+            Request::Change(change) => self.changes.push(controller::QueuedChange { change, responder }),
+        }
+    }
+
+    /// Sends a request to the shard that serves it. Resolves once it is in order behind every earlier request to that shard: only then
+    /// may the caller go on to its next request. The receiver resolves with the reply.
+    pub async fn call(self: &Rc<Self>, to: ShardId, request: Request) -> oneshot::Receiver<Reply<W>> {
+        let (reply, receiver) = oneshot::oneshot();
+        if to == self.id {
+            self.handle(request, Responder::Local(reply));
+            return receiver;
+        }
+        let credit = self.mailbox.credit(to).await;
+        let slot = self.calls.borrow_mut().insert(Call { reply, _credit: credit }) as u32;
+        self.mailbox.send_request(to, Message::Request { from: self.id, slot, request });
+        receiver
+    }
+
+    fn leave(&self, reader: ReaderId, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            if let Some(replica) = self.replica(*partition) {
+                replica.leave(reader);
+            }
+        }
+    }
+}
+
+/// Where the answer to a request goes.
+pub enum Responder<W: World> {
+    Local(oneshot::Sender<Reply<W>>),
+    Remote { mailbox: Rc<Mailbox<Message<W>>>, to: ShardId, slot: u32 },
+}
+
+impl<W: World> Responder<W> {
+    fn respond(self, reply: Reply<W>) {
+        match self {
+            Responder::Local(sender) => sender.send(reply),
+            Responder::Remote { mailbox, to, slot } => mailbox.send_internal(to, Message::Reply { slot, reply }),
+        }
+    }
+}

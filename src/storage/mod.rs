@@ -11,5 +11,8 @@ pub mod producer;
 mod segment;
 mod settings;
 
-pub use log::{Log, LogError, LogObserver, OpenLog, Recovered, Shutdown};
+pub use log::{
+    AppendError, Appended, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange, Recovered, Retained, Shutdown,
+};
+pub use producer::{ProducerCheck, ProducerRefusal};
 pub use settings::LogSettings;

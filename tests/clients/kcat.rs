@@ -49,7 +49,8 @@ fn lists_topics_and_asks_for_offsets() {
         let earliest = kcat(&["-Q", "-b", &bootstrap, "-t", "kcat-listed:1:-2"], b"").expect_success();
         assert_eq!(earliest.trim(), "kcat-listed [1] offset 0");
         // The last ten, by an offset relative to the end.
-        let tail = kcat(&["-C", "-q", "-b", &bootstrap, "-t", "kcat-listed", "-p", "1", "-o", "-10", "-e", "-f", "%o\\n"], b"").expect_success();
+        let tail =
+            kcat(&["-C", "-q", "-b", &bootstrap, "-t", "kcat-listed", "-p", "1", "-o", "-10", "-e", "-f", "%o\\n"], b"").expect_success();
         assert_eq!(tail.lines().collect::<Vec<_>>(), (30..40).map(|offset| offset.to_string()).collect::<Vec<_>>());
     });
 }

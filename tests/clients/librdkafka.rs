@@ -52,11 +52,8 @@ fn produce(broker: &Broker, topic: &str, codec: &str, acks: &str, values: &[Stri
     for (number, value) in values.iter().enumerate() {
         let key = format!("key {number}");
         let headers = OwnedHeaders::new().insert(Header { key: "number", value: Some(&number.to_string()) });
-        let record = BaseRecord::with_opaque_to(topic, number)
-            .payload(value)
-            .key(&key)
-            .partition(number as i32 % PARTITIONS)
-            .headers(headers);
+        let record =
+            BaseRecord::with_opaque_to(topic, number).payload(value).key(&key).partition(number as i32 % PARTITIONS).headers(headers);
         producer.send(record).unwrap_or_else(|(error, _)| panic!("send: {error}"));
         producer.poll(Duration::ZERO);
     }
@@ -166,7 +163,8 @@ fn finds_offsets_by_time() {
         producer.flush(DEADLINE).unwrap();
         let client = producer.client();
         assert_eq!(client.fetch_watermarks("rdkafka-times", 0, DEADLINE).unwrap(), (0, 100));
-        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).set("group.id", "x").create().unwrap();
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).set("group.id", "x").create().unwrap();
         for (time, want) in [
             (THEN - 5, Offset::Offset(0)),
             (THEN + 1000, Offset::Offset(1)),

@@ -19,7 +19,8 @@ fn topics_are_created_listed_described_and_deleted() {
     at_every_shard_count(Settings::new(), |broker| {
         topics::create(&mut broker.connect(), "already-there", 1, &[]);
         topics::produce(&mut broker.connect(), "already-there", 0, Batch::at(1_700_000_000_000).value("x").encode());
-        let create = ["--create", "--topic", "by-tool", "--partitions", "3", "--replication-factor", "1", "--config", "retention.ms=3600000"];
+        let create =
+            ["--create", "--topic", "by-tool", "--partitions", "3", "--replication-factor", "1", "--config", "retention.ms=3600000"];
         let said = topic_command(broker, &create);
         assert!(said.contains("Created topic by-tool."), "{said}");
         let listed = topic_command(broker, &["--list"]);

@@ -60,7 +60,8 @@ pub fn wait_for_leaders(connection: &mut Connection, topic: &str, partitions: i3
         (topic.error_code == 0 && led == partitions as usize).then_some(())
     });
     // Kafka names a leader a moment before that leader has opened the log; what arrives in between is refused, or lost with acks=0.
-    let parts = (0..partitions).map(|partition| ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(-1)).collect();
+    let parts =
+        (0..partitions).map(|partition| ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(-1)).collect();
     let ask = ListOffsetsRequest::default()
         .with_replica_id(BrokerId(-1))
         .with_topics(vec![ListOffsetsTopic::default().with_name(name(topic)).with_partitions(parts)]);

@@ -97,8 +97,9 @@ fn api_versions_is_answered_at_any_version() {
     let own = answer.api_keys.iter().find(|key| key.api_key == 18).expect("its own range");
     assert!(own.min_version == 0 && own.max_version >= 3, "{own:?}");
     // The client asks again lower, on the same connection.
-    let request =
-        ApiVersionsRequest::default().with_client_software_name(StrBytes::from_static_str("raw")).with_client_software_version(StrBytes::from_static_str("1"));
+    let request = ApiVersionsRequest::default()
+        .with_client_software_name(StrBytes::from_static_str("raw"))
+        .with_client_software_version(StrBytes::from_static_str("1"));
     assert_eq!(connection.call(own.max_version.min(4), &request).error_code, 0);
 }
 
@@ -286,7 +287,9 @@ fn half_frames_and_sudden_ends_leave_nothing_behind() {
         connection.send_bytes(&(whole.len() as i32).to_be_bytes()).unwrap();
         connection.send_bytes(&whole[..round % whole.len()]).unwrap();
     }
-    crate::support::eventually("connections that ended are closed", Duration::from_secs(30), || (descriptors() <= before + 2).then_some(()));
+    crate::support::eventually("connections that ended are closed", Duration::from_secs(30), || {
+        (descriptors() <= before + 2).then_some(())
+    });
     expect_alive(&broker);
 }
 

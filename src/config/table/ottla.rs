@@ -12,6 +12,8 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
         "Appends of one partition that may be under way at one time.";
     "ottla.connection.in.flight.max", Int = "64", Between(1, 4096), Medium, ReadOnly, Served,
         "Requests of one connection that may be under way at one time; more wait in the client's socket.";
+    "ottla.decompressed.bytes.max", Long = "1073741824", AtLeast(1_048_576), Medium, ReadOnly, Served,
+        "Bytes one compressed batch may decompress to before it is refused; it is walked in a window, so this bounds time, not memory.";
     "ottla.frame.progress.timeout.ms", Int = "30000", AtLeast(100), Medium, ReadOnly, Served,
         "Milliseconds without a byte after which a half received request closes its connection.";
     "ottla.mailbox.slots", Int = "1024", Between(16, 1_048_576), Low, ReadOnly, Served,
@@ -24,8 +26,8 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
         "Shards, each with a thread and a core of its own; by default as many as there are usable cores.";
     "ottla.spin.us", Int = "0", Between(0, 10_000), Low, ReadOnly, Served,
         "Microseconds an idle shard polls before it sleeps.";
-    "ottla.tcp.congestion.control", Text = "", Any, Low, ReadOnly, Served,
-        "TCP congestion control of accepted connections; empty leaves it to the system.";
+    "ottla.tcp.congestion.control", Text = "cubic", Any, Low, ReadOnly, Served,
+        "TCP congestion control of accepted connections, where the kernel has it; empty leaves it to the system.";
     "ottla.validate.compressed", Boolean = "true", Any, Medium, ReadOnly, Served,
         "Whether the records inside a compressed batch are checked as Kafka checks them.";
 };

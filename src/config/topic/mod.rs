@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::settings::BrokerSettings;
 use super::table::{self, Row};
-use super::value::{self, Value};
+use super::value::{self, Kind, Value};
 
 #[cfg(test)]
 mod tests;
@@ -122,6 +122,12 @@ fn parse_override(key: &str, text: &str) -> Result<Value, TopicConfigError> {
         return Err(TopicConfigError::RemoteStorage);
     }
     Ok(value)
+}
+
+/// What a topic key that holds a list has on this broker where no topic overrides it, as text; `None` if the key holds no list.
+pub fn list_default(key: &str, broker: &BrokerSettings) -> Option<String> {
+    let row = table::TOPIC.iter().find(|row| row.name == key && row.kind == Kind::List)?;
+    Some(broker.topic_values.get(row.name).map(ToString::to_string).unwrap_or_default())
 }
 
 impl TopicSettings {

@@ -224,8 +224,7 @@ impl<W: World> State<W> {
                 };
                 now.get().saturating_sub(newest_record.get()) > i64::try_from(retention_ms).unwrap_or(i64::MAX)
             });
-        let too_many =
-            settings.delete_enabled && settings.retention_bytes.is_some_and(|most| self.size.saturating_sub(oldest.len) >= most);
+        let too_many = settings.delete_enabled && settings.retention_bytes.is_some_and(|most| self.size.saturating_sub(oldest.len) >= most);
         match (below_start && next.is_some() || too_old || too_many, next) {
             (false, _) => Due::No,
             (true, Some(_)) => Due::Yes,

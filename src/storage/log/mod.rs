@@ -51,10 +51,10 @@ mod read;
 mod recover;
 mod scan;
 mod search;
-mod truncate;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod truncate;
+mod writer;
 
 pub use append::{Appended, LeaderBatch};
 use bell::{Bell, Turn};
@@ -303,6 +303,16 @@ impl<W: World> Log<W> {
 
     pub fn is_failed(&self) -> bool {
         self.state().life == Life::Failed
+    }
+
+    /// Whether a transaction of this log was, or may have been, aborted: if not, a reader of committed records need not look for any.
+    pub fn has_aborted(&self) -> bool {
+        self.state().segments.iter().any(|segment| !segment.aborted.is_empty())
+    }
+
+    /// `flush.messages`: unflushed records at which an append waits to be flushed.
+    pub fn flush_messages(&self) -> u64 {
+        self.state().settings.flush_messages
     }
 
     pub fn settings(&self) -> LogSettings {

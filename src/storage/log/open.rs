@@ -329,4 +329,3 @@ pub(super) async fn read_newest_snapshot<W: World>(
     }
     Ok(None)
 }
-

@@ -100,13 +100,25 @@ struct Start {
 enum Step<W: World> {
     Ready(ReadRange<W>),
     Empty,
-    OutOfRange { start: Offset, end: Offset },
-    Open { segment: Offset },
-    Load { segment: Offset },
+    OutOfRange {
+        start: Offset,
+        end: Offset,
+    },
+    Open {
+        segment: Offset,
+    },
+    Load {
+        segment: Offset,
+    },
     /// Look for the batch that holds `from`, between two positions, first at the guess.
-    FindStart { look: Look<W>, guess: Option<u64> },
+    FindStart {
+        look: Look<W>,
+        guess: Option<u64>,
+    },
     /// Look for the first batch that reaches `below`.
-    FindLimit { look: Look<W> },
+    FindLimit {
+        look: Look<W>,
+    },
 }
 
 struct Look<W: World> {

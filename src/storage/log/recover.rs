@@ -365,7 +365,9 @@ impl<'a, W: World> Recovery<'a, W> {
                 header.total_len() as u32,
                 self.settings.index_interval_bytes,
             );
-            if self.epochs.at(header.base_offset) != Some(header.leader_epoch) && self.epochs.assign(header.leader_epoch, header.base_offset) {
+            if self.epochs.at(header.base_offset) != Some(header.leader_epoch)
+                && self.epochs.assign(header.leader_epoch, header.base_offset)
+            {
                 self.epochs_stored = Stored::No;
             }
         }

@@ -172,8 +172,7 @@ pub async fn find_where<F: File>(
                 break;
             }
             let here = position + at as u64;
-            let header =
-                BatchHeader::parse(rest).map_err(|source| ReadError::Corrupt { path: path.to_owned(), position: here, source })?;
+            let header = BatchHeader::parse(rest).map_err(|source| ReadError::Corrupt { path: path.to_owned(), position: here, source })?;
             if wanted(&header) {
                 return Ok(Some(FoundBatch { header, position: here }));
             }

@@ -1,0 +1,206 @@
+//! `ottla serve`: reads the configuration, looks whether the machine will do, takes the data directories, and runs the broker until it is
+//! told to stop.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::config::listeners::Listener;
+use crate::config::settings::AppendPath;
+use crate::config::{BrokerSettings, Environment, Properties, Resolved};
+use crate::io::glommio::probe::{Findings, Requirements};
+use crate::io::glommio::{self, GlommioWorld, Settings};
+use crate::server::node::{self, Ready};
+use crate::shard::mailbox::Mesh;
+use crate::shard::message::Message;
+use crate::storage::layout;
+use crate::types::ShardId;
+
+use super::console::Console;
+use super::failure::Failure;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  ottla serve
+  ottla serve --config server.properties
+  ottla serve --override listeners=PLAINTEXT://127.0.0.1:19092 --override log.dirs=/var/lib/ottla
+
+Without a file: node 1, listening on 127.0.0.1:9092, data in ./ottla-data. SIGTERM stops it cleanly.")]
+pub struct Args {
+    /// Kafka's server.properties.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// Kafka's server.properties; the same as FILE.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A property that wins over the file's.
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    overrides: Vec<(String, String)>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("it is to have the form KEY=VALUE".into()),
+    }
+}
+
+pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
+    let begun = Instant::now();
+    start_log();
+    let sentence = |why: &dyn std::fmt::Display| Failure::Sentence(why.to_string());
+    let cpus = glommio::usable_cpus().map_err(|error| sentence(&error))?;
+    let Resolved { settings, warnings, notes } = resolve(args, cpus.len())?;
+    for line in &notes {
+        writeln!(console.err()?, "{line}")?;
+    }
+    for line in &warnings {
+        writeln!(console.err()?, "warning: {line}")?;
+    }
+    let _locks = lock_directories(&settings.storage.directories)?;
+    let findings = Requirements::check(&settings.storage.directories[0], settings.shards.count).map_err(|error| sentence(&error))?;
+    for line in &findings.warnings {
+        writeln!(console.err()?, "warning: {line}")?;
+    }
+    let addresses = bind_addresses(&settings.network.listeners.open)?;
+    let termination = glommio::termination().map_err(|error| sentence(&error))?;
+    let run_settings = shard_settings(&settings, findings)?;
+    let placements = glommio::placements(settings.shards.count).map_err(|error| sentence(&error))?;
+    let mesh: Mesh<Message<GlommioWorld>> = Mesh::new(settings.shards.count, settings.shards.mailbox_slots as usize);
+    let settings = Arc::new(settings);
+    let ended = glommio::start_shards(&placements, &run_settings, move |id, world| {
+        let (mesh, settings, addresses, termination) = (mesh.clone(), settings.clone(), addresses.clone(), termination.clone());
+        async move {
+            if id != ShardId(0) {
+                node::run_shard(world, mesh, id, settings).await;
+                return Ok(());
+            }
+            let outcome =
+                node::run_home_shard(world, mesh, settings, addresses, |ready| announce(&ready, begun), termination.requested()).await;
+            if let Err(why) = &outcome
+                && !termination.is_requested()
+            {
+                // The other shards wait for words that will not come: the process ends here, before anything was served.
+                eprintln!("{why}");
+                std::process::exit(1);
+            }
+            outcome
+        }
+    });
+    let outcomes = ended.map_err(|error| sentence(&error))?;
+    outcomes.into_iter().find_map(Result::err).map_or(Ok(()), |why| Err(Failure::Sentence(why)))
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| "info".into());
+    // A second subscriber is refused, and the first goes on.
+    let _already = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}
+
+fn resolve(args: &Args, cores: usize) -> Result<Resolved, Failure> {
+    let file = match args.file.as_ref().or(args.config.as_ref()) {
+        Some(path) => {
+            let shown = path.display().to_string();
+            let bytes = fs::read(path).map_err(|error| Failure::Sentence(format!("{shown}: {error}")))?;
+            Some(Properties::parse(&shown, &bytes).map_err(|error| Failure::Sentence(error.to_string()))?)
+        }
+        None => None,
+    };
+    let host_names = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).into_iter().collect();
+    let environment = Environment { cores: u16::try_from(cores).unwrap_or(u16::MAX), host_names };
+    BrokerSettings::resolve(file, &args.overrides, &environment).map_err(|refusal| Failure::Sentence(refusal.to_string()))
+}
+
+/// Takes every log directory for this process alone, creating what is missing.
+fn lock_directories(directories: &[PathBuf]) -> Result<Vec<Flock<File>>, Failure> {
+    let lock = |directory: &PathBuf| {
+        let failed = |error: &dyn std::fmt::Display| Failure::Sentence(format!("log.dirs: {}: {error}", directory.display()));
+        fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+        let file = File::create(directory.join(layout::LOCK)).map_err(|error| failed(&error))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+            nix::errno::Errno::EWOULDBLOCK => failed(&"another process uses this directory; stop it, or set log.dirs to another"),
+            other => failed(&other),
+        })
+    };
+    directories.iter().map(lock).collect()
+}
+
+/// The address of each listener, names looked up.
+fn bind_addresses(listeners: &[Listener]) -> Result<Vec<SocketAddr>, Failure> {
+    let address = |listener: &Listener| {
+        let ip = match listener.host.as_deref() {
+            None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Some(host) => look_up(host)?,
+        };
+        let address = SocketAddr::new(ip, listener.port);
+        // Shards share their port; another process must not be found sharing it too.
+        glommio::probe::address_is_free(address).map_err(|error| {
+            Failure::Sentence(format!("listeners: cannot listen on {address}: {error}; stop what uses it, or set another port"))
+        })?;
+        Ok(address)
+    };
+    listeners.iter().map(address).collect()
+}
+
+fn look_up(host: &str) -> Result<IpAddr, Failure> {
+    let failed =
+        |why: &dyn std::fmt::Display| Failure::Sentence(format!("listeners: {host} has no address ({why}); name one of this machine"));
+    let mut found = (host, 0).to_socket_addrs().map_err(|error| failed(&error))?;
+    found.next().map(|address| address.ip()).ok_or_else(|| failed(&"none found"))
+}
+
+fn shard_settings(settings: &BrokerSettings, findings: Findings) -> Result<Settings, Failure> {
+    let mut devices = vec![findings.traits];
+    for directory in settings.storage.directories.iter().skip(1) {
+        devices.push(device_traits(directory)?);
+    }
+    let forced = match settings.storage.append_path {
+        AppendPath::Auto => None,
+        AppendPath::Inline => Some(glommio::AppendPath::Inline),
+        AppendPath::Nowait => Some(glommio::AppendPath::NowaitThenRing),
+        AppendPath::Ring => Some(glommio::AppendPath::Ring),
+    };
+    if let Some(append) = forced {
+        devices.iter_mut().for_each(|device| device.append = append);
+    }
+    let spin_us = settings.shards.spin_us;
+    Ok(Settings {
+        spin_before_park: (spin_us > 0).then(|| Duration::from_micros(spin_us.into())),
+        congestion_control: settings.network.tcp_congestion_control.clone(),
+        devices,
+        ..Settings::default()
+    })
+}
+
+fn device_traits(directory: &Path) -> Result<glommio::DeviceTraits, Failure> {
+    glommio::probe::device_traits(directory).map_err(|error| Failure::Sentence(format!("log.dirs: {}: {error}", directory.display())))
+}
+
+/// One line per listener: what scripts and people wait for.
+fn announce(ready: &Ready, begun: Instant) {
+    let opened = ready.opened;
+    let mut out = std::io::stdout().lock();
+    // A closed standard output does not stop a broker.
+    let mut say = |line: String| drop(writeln!(out, "{line}"));
+    for (name, address) in &ready.listeners {
+        say(format!("listening on {address} ({name})"));
+    }
+    let recovered = match opened.recovered_bytes {
+        0 => String::new(),
+        bytes => format!(", {bytes} bytes re-read after an unclean stop, {} cut off", opened.truncated_bytes),
+    };
+    say(format!(
+        "cluster {}, {} partitions opened{recovered}, ready after {:.1} ms",
+        ready.cluster_id,
+        opened.partitions,
+        begun.elapsed().as_secs_f64() * 1e3
+    ));
+    drop(out.flush());
+}

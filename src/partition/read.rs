@@ -1,0 +1,206 @@
+//! The fetch path of one replica: which bytes of which file a reader may have, and where timestamps and sentinels point.
+
+use crate::io::World;
+use crate::storage::{Planned as PlannedRange, ReadError, ReadRange};
+use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
+
+use super::{ReaderId, Refusal, Replica};
+
+/// How far a reader may see (KIP-98).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRequest {
+    pub offset: Offset,
+    pub max_bytes: u64,
+    pub isolation: Isolation,
+    pub current_leader_epoch: Option<LeaderEpoch>,
+    /// The epoch of the last record the reader has, to detect that the log was truncated under it (KIP-320, KIP-595).
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+}
+
+/// What a reader gets of one partition. Owned: no state of the replica is borrowed while it is sent.
+pub struct PlannedRead<W: World> {
+    pub high_watermark: Offset,
+    pub last_stable: Offset,
+    pub log_start: Offset,
+    /// Only for read_committed: aborted transactions within the range.
+    pub aborted: Vec<(ProducerId, Offset)>,
+    pub range: Option<ReadRange<W>>,
+    /// Set when the reader's last epoch and offset are not in this log: where they diverge.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+pub enum Planned<W: World> {
+    Ready(PlannedRead<W>),
+    /// The answer is not in memory: [`Replica::plan_read`] has to look into a file.
+    NeedsLookup,
+}
+
+/// What ListOffsets asks of one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OffsetQuery {
+    Latest,
+    Earliest,
+    /// The record with the largest timestamp (KIP-734).
+    MaxTimestamp,
+    /// Offsets in tiered storage, which there is none of (KIP-1005, KIP-1023).
+    Tiered,
+    At(TimestampMs),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OffsetsAnswer {
+    pub timestamp: TimestampMs,
+    pub offset: Offset,
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl OffsetsAnswer {
+    /// "None", as Kafka says it.
+    pub const NONE: OffsetsAnswer = OffsetsAnswer { timestamp: TimestampMs::NONE, offset: Offset(-1), leader_epoch: LeaderEpoch::UNKNOWN };
+}
+
+impl<W: World> Replica<W> {
+    /// Plans a read from memory alone; parks the reader in the same step when there is nothing to read, so that no append is missed
+    /// between the look and the wait.
+    pub fn try_plan_read(&self, request: &ReadRequest, park: Option<ReaderId>) -> Result<Planned<W>, Refusal> {
+        let (mut read, below) = match self.begin_read(request)? {
+            Begun::Diverged(read) => return Ok(Planned::Ready(read)),
+            Begun::Reading(read, below) => (read, below),
+        };
+        if request.isolation == Isolation::ReadCommitted && self.log.has_aborted() {
+            return Ok(Planned::NeedsLookup);
+        }
+        match self.log.try_plan_read(request.offset, below, request.max_bytes) {
+            PlannedRange::Ready(range) => read.range = Some(range),
+            PlannedRange::Empty => {}
+            PlannedRange::NeedsLookup => return Ok(Planned::NeedsLookup),
+            PlannedRange::OutOfRange { start, end } => return Err(Refusal::OffsetOutOfRange { start, end }),
+        }
+        if read.range.is_none() {
+            self.park(park);
+        }
+        Ok(Planned::Ready(read))
+    }
+
+    /// As [`Replica::try_plan_read`], looking into files where memory does not suffice.
+    pub async fn plan_read(&self, request: &ReadRequest, park: Option<ReaderId>) -> Result<PlannedRead<W>, Refusal> {
+        let (mut read, below) = match self.begin_read(request)? {
+            Begun::Diverged(read) => return Ok(read),
+            Begun::Reading(read, below) => (read, below),
+        };
+        // Parked before the look-up, since the log may grow during it; a reader that got data ignores the wake.
+        self.park(park);
+        read.range = self.log.plan_read(request.offset, below, request.max_bytes).await?;
+        if request.isolation == Isolation::ReadCommitted && read.range.is_some() {
+            read.aborted = self.log.aborted_between(request.offset, below).await?;
+        }
+        self.check_standing()?;
+        Ok(read)
+    }
+
+    /// Forgets a parked reader that no longer waits.
+    pub fn leave(&self, reader: ReaderId) {
+        self.readers.borrow_mut().leave(reader);
+    }
+
+    fn park(&self, reader: Option<ReaderId>) {
+        if let Some(reader) = reader {
+            self.readers.borrow_mut().park(reader);
+        }
+    }
+
+    fn begin_read(&self, request: &ReadRequest) -> Result<Begun<W>, Refusal> {
+        self.check_standing()?;
+        self.check_epoch(request.current_leader_epoch)?;
+        let high_watermark = self.high_watermark.get();
+        let last_stable = self.log.last_stable(high_watermark);
+        let log_start = self.log.start();
+        assert!(
+            log_start <= last_stable && last_stable <= high_watermark && high_watermark <= self.log.end(),
+            "{}: {log_start} <= {last_stable} <= {high_watermark} <= {}",
+            self.id,
+            self.log.end()
+        );
+        let mut read = PlannedRead { high_watermark, last_stable, log_start, aborted: Vec::new(), range: None, diverging: None };
+        if let Some(diverging) = self.divergence(request) {
+            read.diverging = Some(diverging);
+            return Ok(Begun::Diverged(read));
+        }
+        let (start, end) = (log_start, self.log.end());
+        if request.offset < start || request.offset > end {
+            return Err(Refusal::OffsetOutOfRange { start, end });
+        }
+        let below = match request.isolation {
+            Isolation::ReadUncommitted => high_watermark,
+            Isolation::ReadCommitted => last_stable,
+        };
+        Ok(Begun::Reading(read, below))
+    }
+
+    /// Where the reader's history leaves this log's, if it does.
+    fn divergence(&self, request: &ReadRequest) -> Option<(LeaderEpoch, Offset)> {
+        let last_fetched = request.last_fetched_epoch?;
+        let (epoch, end) = self.log.end_offset_for_epoch(last_fetched);
+        (epoch < last_fetched || end < request.offset).then_some((epoch, end))
+    }
+
+    /// Answers ListOffsets for one partition.
+    pub async fn offsets(
+        &self,
+        query: OffsetQuery,
+        isolation: Option<Isolation>,
+        current_leader_epoch: Option<LeaderEpoch>,
+    ) -> Result<OffsetsAnswer, Refusal> {
+        self.check_standing()?;
+        self.check_epoch(current_leader_epoch)?;
+        let high_watermark = self.high_watermark.get();
+        let visible_end = match isolation {
+            Some(Isolation::ReadCommitted) => self.log.last_stable(high_watermark),
+            Some(Isolation::ReadUncommitted) => high_watermark,
+            // A replica asks: it sees its leader's whole log.
+            None => self.log.end(),
+        };
+        match query {
+            OffsetQuery::Latest => {
+                Ok(OffsetsAnswer { timestamp: TimestampMs::NONE, offset: visible_end, leader_epoch: self.leader_epoch.get() })
+            }
+            OffsetQuery::Earliest => {
+                let offset = self.log.start();
+                let leader_epoch = self.log.epoch_at(offset).unwrap_or(self.leader_epoch.get());
+                Ok(OffsetsAnswer { timestamp: TimestampMs::NONE, offset, leader_epoch })
+            }
+            OffsetQuery::Tiered => Ok(OffsetsAnswer::NONE),
+            OffsetQuery::MaxTimestamp => Ok(found(self.log.max_timestamp(visible_end).await?)),
+            OffsetQuery::At(timestamp) => Ok(found(self.log.offset_for_timestamp(timestamp, visible_end).await?)),
+        }
+    }
+}
+
+fn found(answer: Option<(TimestampMs, Offset, LeaderEpoch)>) -> OffsetsAnswer {
+    match answer {
+        Some((timestamp, offset, leader_epoch)) => OffsetsAnswer { timestamp, offset, leader_epoch },
+        None => OffsetsAnswer::NONE,
+    }
+}
+
+enum Begun<W: World> {
+    Diverged(PlannedRead<W>),
+    Reading(PlannedRead<W>, Offset),
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OutOfRange { start, end, .. } => Self::OffsetOutOfRange { start, end },
+            ReadError::Corrupt { .. } | ReadError::BadRecords { .. } => Self::Corrupt,
+            ReadError::Io { .. } => Self::Offline,
+            ReadError::Restless => Self::NotLeader,
+        }
+    }
+}

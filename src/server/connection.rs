@@ -1,0 +1,344 @@
+//! One client's connection: frames in, responses out in request order, requests pipelined between.
+//!
+//! Called by `listener`; calls `receive`, `dispatch`, `io`. Lives on the shard that accepted it.
+//!
+//! Invariants:
+//! 1. Responses leave in request order.
+//! 2. A produce request may start while earlier produce requests are unanswered, their batches already in order at their owners. Any
+//!    other request starts once all earlier ones are answered, as in Kafka, where a connection has one request at work.
+//! 3. At most `ottla.connection.in.flight.max` requests are unanswered; then nothing more is read, and the peer's window closes.
+//! 4. A connection without a byte for `connections.max.idle.ms`, or inside a frame for `ottla.frame.progress.timeout.ms`, is closed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use futures_lite::FutureExt;
+use futures_lite::future::poll_once;
+
+use crate::io::{Accepted, Follows, World, Writer};
+use crate::types::Monotonic;
+use crate::wire::header::RequestHeader;
+
+use super::Server;
+use super::dispatch::{self, Started};
+use super::receive::{Frame, FrameError, FrameReader, Reservation};
+use super::response::{Chunk, Response};
+
+/// Responses up to this size are gathered into one send.
+const GATHER_MAX: usize = 64 * 1024;
+
+/// What the handlers know of the connection a request came on.
+pub struct Peer {
+    pub address: std::net::SocketAddr,
+    /// Index into the settings' listeners: answers name this listener's endpoints.
+    pub listener: usize,
+    turn: Cell<usize>,
+}
+
+impl Peer {
+    /// Counts the connection's fetches, so that each begins its division of `max.bytes` one partition further.
+    pub fn rotate(&self) -> usize {
+        self.turn.replace(self.turn.get().wrapping_add(1))
+    }
+}
+
+/// A connection as its shard's sweeper sees it.
+pub struct Vitals {
+    last_byte: Cell<Monotonic>,
+    in_frame: Cell<bool>,
+    busy: Cell<bool>,
+    closing: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Vitals {
+    fn new(now: Monotonic) -> Self {
+        Self {
+            last_byte: Cell::new(now),
+            in_frame: Cell::new(false),
+            busy: Cell::new(false),
+            closing: Cell::new(false),
+            waker: RefCell::default(),
+        }
+    }
+
+    pub fn last_byte(&self) -> Monotonic {
+        self.last_byte.get()
+    }
+
+    /// Inside a frame that has not wholly arrived.
+    pub fn in_frame(&self) -> bool {
+        self.in_frame.get()
+    }
+
+    /// A request is unanswered: silence is the broker's, not the peer's.
+    pub fn busy(&self) -> bool {
+        self.busy.get()
+    }
+
+    pub fn close(&self) {
+        self.closing.set(true);
+        let waker = self.waker.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    async fn closed(&self) {
+        poll_fn(|cx| {
+            if self.closing.get() {
+                return Poll::Ready(());
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+type Answer<W> = Pin<Box<dyn Future<Output = Response<W>>>>;
+
+/// A request whose response has not left.
+struct Unanswered<W: World> {
+    answer: Answer<W>,
+    _memory: Reservation,
+}
+
+/// The requests of one connection between its reading and its writing half.
+struct Pipeline<W: World> {
+    queue: RefCell<VecDeque<Unanswered<W>>>,
+    /// Requests taken from the queue whose response is not yet handed to the socket.
+    leaving: Cell<usize>,
+    in_flight_max: usize,
+    reading: RefCell<Option<Waker>>,
+    writing: RefCell<Option<Waker>>,
+}
+
+impl<W: World> Pipeline<W> {
+    fn push(&self, unanswered: Unanswered<W>) {
+        self.queue.borrow_mut().push_back(unanswered);
+        wake(&self.writing);
+    }
+
+    async fn pop(&self) -> Unanswered<W> {
+        poll_fn(|cx| match self.try_pop() {
+            Some(unanswered) => Poll::Ready(unanswered),
+            None => {
+                *self.writing.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    fn try_pop(&self) -> Option<Unanswered<W>> {
+        let unanswered = self.queue.borrow_mut().pop_front()?;
+        self.leaving.set(self.leaving.get() + 1);
+        Some(unanswered)
+    }
+
+    /// The responses popped so far are with the socket.
+    fn left(&self) {
+        self.leaving.set(0);
+        wake(&self.reading);
+    }
+
+    fn unanswered(&self) -> usize {
+        self.queue.borrow().len() + self.leaving.get()
+    }
+
+    async fn below(&self, count: usize) {
+        poll_fn(|cx| {
+            if self.unanswered() < count {
+                return Poll::Ready(());
+            }
+            *self.reading.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+fn wake(slot: &RefCell<Option<Waker>>) {
+    let waker = slot.borrow_mut().take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Serves a connection until either side ends it.
+pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader, W::Writer>, listener: usize) {
+    let vitals = Rc::new(Vitals::new(server.shard.timers().now()));
+    let _registered = server.register(accepted.peer.ip(), vitals.clone());
+    let peer = Rc::new(Peer { address: accepted.peer, listener, turn: Cell::new(0) });
+    let settings = server.shard.settings();
+    let pipeline = Pipeline {
+        queue: RefCell::default(),
+        leaving: Cell::new(0),
+        in_flight_max: settings.network.connection_in_flight_max as usize,
+        reading: RefCell::default(),
+        writing: RefCell::default(),
+    };
+    let frames = FrameReader::new(accepted.reader, settings.network.request_bytes_max as usize, server.receive_budget.clone());
+    let mut writer = accepted.writer;
+    let ended = read_requests(&server, &peer, frames, &pipeline, &vitals)
+        .or(write_responses(&mut writer, &pipeline, &vitals))
+        .or(async {
+            vitals.closed().await;
+            Ended::Told
+        })
+        .await;
+    if let Ended::Broken(why) = ended {
+        tracing::debug!("{}: connection closed: {why}", peer.address);
+    }
+    writer.close();
+}
+
+/// Why a connection ended.
+enum Ended {
+    ByPeer,
+    /// By the sweeper, or as the broker closes.
+    Told,
+    Broken(String),
+}
+
+async fn read_requests<W: World>(
+    server: &Rc<Server<W>>,
+    peer: &Rc<Peer>,
+    mut frames: FrameReader<W::Reader>,
+    pipeline: &Pipeline<W>,
+    vitals: &Vitals,
+) -> Ended {
+    let timers = server.shard.timers();
+    // Whether everything unanswered is produce requests.
+    let mut only_produce = true;
+    loop {
+        vitals.in_frame.set(frames.mid_frame());
+        let next = frames
+            .next(|| {
+                vitals.last_byte.set(timers.now());
+                vitals.in_frame.set(true);
+            })
+            .await;
+        vitals.in_frame.set(false);
+        let frame = match next {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ended::ByPeer,
+            Err(FrameError::Io(error)) if is_ordinary_end(&error) => return Ended::ByPeer,
+            Err(error) => return Ended::Broken(error.to_string()),
+        };
+        let Frame { bytes, reservation } = frame;
+        let (header, body) = match RequestHeader::decode(&bytes) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let Some(response) = dispatch::answer_bad_header(&error) else {
+                    return Ended::Broken(error.to_string());
+                };
+                pipeline.below(1).await;
+                pipeline.push(Unanswered { answer: Box::pin(std::future::ready(response)), _memory: reservation });
+                continue;
+            }
+        };
+        let produce = dispatch::is_produce(&header);
+        pipeline.below(if produce && only_produce { pipeline.in_flight_max } else { 1 }).await;
+        only_produce = produce;
+        vitals.busy.set(true);
+        let answer: Answer<W> = match dispatch::start(server, peer, header, body).await {
+            Started::Answering(answer) => answer,
+            Started::Refused(why) => return Ended::Broken(why),
+        };
+        pipeline.push(Unanswered { answer, _memory: reservation });
+    }
+}
+
+async fn write_responses<W: World>(writer: &mut W::Writer, pipeline: &Pipeline<W>, vitals: &Vitals) -> Ended {
+    let mut gathered = BytesMut::new();
+    loop {
+        let mut head = pipeline.pop().await;
+        loop {
+            // What is ready goes out in one send; when the next has to wait, what is gathered goes first.
+            let response = match poll_once(&mut head.answer).await {
+                Some(response) => response,
+                None => {
+                    if let Err(error) = flush(writer, &mut gathered).await {
+                        return broken(&error);
+                    }
+                    (&mut head.answer).await
+                }
+            };
+            let sent = match response {
+                Response::Frame(bytes) => gather(writer, &mut gathered, bytes).await,
+                Response::Chunks(chunks) => send_chunks::<W>(writer, &mut gathered, chunks).await,
+                Response::Nothing => Ok(()),
+                Response::Close => {
+                    return match flush(writer, &mut gathered).await {
+                        Ok(()) => Ended::Broken("a request could not be answered".into()),
+                        Err(error) => broken(&error),
+                    };
+                }
+            };
+            if let Err(error) = sent {
+                return broken(&error);
+            }
+            match pipeline.try_pop() {
+                Some(next) => head = next,
+                None => break,
+            }
+        }
+        if let Err(error) = flush(writer, &mut gathered).await {
+            return broken(&error);
+        }
+        pipeline.left();
+        vitals.busy.set(pipeline.unanswered() > 0);
+    }
+}
+
+async fn gather<Wr: Writer>(writer: &mut Wr, gathered: &mut BytesMut, bytes: Bytes) -> io::Result<()> {
+    if gathered.len() + bytes.len() > GATHER_MAX {
+        flush(writer, gathered).await?;
+    }
+    if bytes.len() > GATHER_MAX {
+        return writer.write_all(bytes, Follows::Nothing).await;
+    }
+    gathered.extend_from_slice(&bytes);
+    Ok(())
+}
+
+async fn flush<Wr: Writer>(writer: &mut Wr, gathered: &mut BytesMut) -> io::Result<()> {
+    if gathered.is_empty() {
+        return Ok(());
+    }
+    writer.write_all(gathered.split().freeze(), Follows::Nothing).await
+}
+
+async fn send_chunks<W: World>(writer: &mut W::Writer, gathered: &mut BytesMut, chunks: Vec<Chunk<W>>) -> io::Result<()> {
+    let last = chunks.len().saturating_sub(1);
+    for (index, chunk) in chunks.into_iter().enumerate() {
+        let follows = if index == last { Follows::Nothing } else { Follows::More };
+        match chunk {
+            Chunk::Bytes(bytes) => gathered.extend_from_slice(&bytes),
+            Chunk::File { file, position, len } => {
+                if !gathered.is_empty() {
+                    writer.write_all(gathered.split().freeze(), Follows::More).await?;
+                }
+                writer.send_file(&file, position, len, follows).await?;
+            }
+        }
+    }
+    flush(writer, gathered).await
+}
+
+fn broken(error: &io::Error) -> Ended {
+    if is_ordinary_end(error) { Ended::ByPeer } else { Ended::Broken(error.to_string()) }
+}
+
+fn is_ordinary_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+}

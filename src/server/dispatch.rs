@@ -1,0 +1,105 @@
+//! From a request's key to its handler.
+//!
+//! Invariants:
+//! 1. The match covers the table of served APIs: a test holds the two together.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use crate::io::World;
+use crate::wire::api::ApiKey;
+use crate::wire::header::{HeaderError, RequestHeader};
+use crate::wire::message;
+
+use super::Server;
+use super::connection::Peer;
+use super::handlers;
+use super::response::Response;
+
+pub enum Started<W: World> {
+    /// The request is under way; its response comes of this.
+    Answering(Pin<Box<dyn Future<Output = Response<W>>>>),
+    /// Not a request that can be answered: the connection is closed, as Kafka does.
+    Refused(String),
+}
+
+/// One request as its handler gets it.
+pub struct Call<W: World> {
+    pub server: Rc<Server<W>>,
+    pub peer: Rc<Peer>,
+    pub header: RequestHeader,
+}
+
+pub fn is_produce(header: &RequestHeader) -> bool {
+    header.key == ApiKey::Produce.code()
+}
+
+/// A header that cannot be served: ApiVersions in an unknown version is answered so that the client can ask again lower (KIP-511), all
+/// else closes the connection.
+pub fn answer_bad_header<W: World>(error: &HeaderError) -> Option<Response<W>> {
+    match error {
+        HeaderError::UnsupportedVersion { key, correlation_id, .. } if *key == ApiKey::ApiVersions.code() => {
+            Some(handlers::api_versions::unsupported_version(*correlation_id))
+        }
+        _ => None,
+    }
+}
+
+/// Starts a request. Resolves once the next request of the connection may be started.
+pub async fn start<W: World>(server: &Rc<Server<W>>, peer: &Rc<Peer>, header: RequestHeader, body: Bytes) -> Started<W> {
+    let Some(key) = ApiKey::from_code(header.key) else {
+        return Started::Refused(format!("api key {} is not served", header.key));
+    };
+    let call = Call { server: server.clone(), peer: peer.clone(), header };
+    match key {
+        ApiKey::Produce => handlers::produce::start(call, body).await,
+        ApiKey::Fetch => handlers::fetch::start(call, body),
+        ApiKey::ListOffsets => answer(call, body, handlers::list_offsets::answer),
+        ApiKey::Metadata => answer(call, body, handlers::metadata::answer),
+        ApiKey::FindCoordinator => answer(call, body, handlers::find_coordinator::answer),
+        ApiKey::ApiVersions => handlers::api_versions::start(call, body),
+        ApiKey::CreateTopics => answer(call, body, handlers::create_topics::answer),
+        ApiKey::DeleteTopics => answer(call, body, handlers::delete_topics::answer),
+        ApiKey::DescribeConfigs => answer(call, body, handlers::describe_configs::answer),
+        ApiKey::DescribeCluster => answer(call, body, handlers::describe_cluster::answer),
+        ApiKey::DescribeTopicPartitions => answer(call, body, handlers::describe_topic_partitions::answer),
+        other => Started::Refused(format!("{} is not served", other.name())),
+    }
+}
+
+/// Decodes a message, hands it to its handler, and encodes what comes back. A handler without an answer closes the connection.
+fn answer<W, Req, Resp, F>(call: Call<W>, body: Bytes, handler: impl FnOnce(Call<W>, Req) -> F) -> Started<W>
+where
+    W: World,
+    Req: Decodable,
+    Resp: Encodable,
+    F: Future<Output = Option<Resp>> + 'static,
+{
+    let (key, version, correlation_id) = (call.header.key, call.header.version, call.header.correlation_id);
+    let request = match message::decode_request::<Req>(key, version, body) {
+        Ok(request) => request,
+        Err(error) => return Started::Refused(error.to_string()),
+    };
+    let answering = handler(call, request);
+    Started::Answering(Box::pin(async move {
+        match answering.await {
+            Some(response) => encoded(key, version, correlation_id, &response),
+            None => Response::Close,
+        }
+    }))
+}
+
+/// The frame of a response; one that cannot be encoded closes the connection and says why.
+pub fn encoded<W: World>(key: i16, version: i16, correlation_id: i32, response: &impl Encodable) -> Response<W> {
+    match message::encode_response(key, version, correlation_id, response) {
+        Ok(frame) => Response::Frame(frame),
+        Err(error) => {
+            tracing::error!("response not sent: {error}");
+            Response::Close
+        }
+    }
+}

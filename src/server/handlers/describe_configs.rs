@@ -1,0 +1,89 @@
+//! DescribeConfigs: every property of a topic or of this broker, with its sources and synonyms.
+//!
+//! KIPs: 133, 226 (synonyms), 524 (types and documentation).
+
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym};
+use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+
+use crate::config::BrokerSettings;
+use crate::config::describe::{self, Entry, Layers};
+use crate::io::World;
+use crate::metadata::decision;
+use crate::metadata::image::MetadataImage;
+use crate::server::dispatch::Call;
+use crate::wire::error::ErrorCode;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+/// From here on sources and synonyms are told, below whether the value is the default.
+const SOURCES_FROM: i16 = 1;
+
+pub async fn answer<W: World>(call: Call<W>, request: DescribeConfigsRequest) -> Option<DescribeConfigsResponse> {
+    let image = call.server.shard.image();
+    let settings = call.server.shard.settings();
+    let results = request.resources.iter().map(|resource| {
+        let line =
+            DescribeConfigsResult::default().with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone());
+        match entries(&image, settings, resource) {
+            Ok(entries) => {
+                let wanted =
+                    |entry: &Entry| resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *entry.name));
+                let shown = entries.into_iter().filter(wanted).map(|entry| {
+                    described(entry, request.include_synonyms && call.header.version >= SOURCES_FROM, request.include_documentation)
+                });
+                line.with_configs(shown.collect())
+            }
+            Err((code, message)) => line.with_error_code(code.code()).with_error_message(Some(super::text(message))),
+        }
+    });
+    Some(DescribeConfigsResponse::default().with_results(results.collect()))
+}
+
+fn entries(
+    image: &MetadataImage,
+    settings: &BrokerSettings,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<Entry>, (ErrorCode, String)> {
+    let name = &*resource.resource_name;
+    let (own, all) = super::dynamic_configs(image, settings.node.id);
+    let layers = Layers::new(settings, own, all);
+    match resource.resource_type {
+        TOPIC => {
+            if let Err(refused) = decision::validate_topic_name(name) {
+                return Err((ErrorCode::InvalidTopicException, refused.to_string()));
+            }
+            let topic = image.topic_by_name(name).ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, String::new()))?;
+            Ok(describe::topic(&topic.configs, settings, &layers))
+        }
+        BROKER if name.is_empty() => Ok(describe::all_brokers(all)),
+        BROKER => match name.parse::<i32>() {
+            Ok(node) if node == settings.node.id.get() => Ok(describe::broker(&layers)),
+            Ok(node) => {
+                let own = settings.node.id;
+                Err((ErrorCode::InvalidRequest, format!("Unexpected broker id, expected {own} or empty string, but received {node}")))
+            }
+            Err(_) => Err((ErrorCode::InvalidRequest, format!("Broker id must be an integer, but it is: {name}"))),
+        },
+        other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+    }
+}
+
+fn described(entry: Entry, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult {
+    let kind = entry.kind_code();
+    let synonym = |synonym: describe::Synonym| {
+        DescribeConfigsSynonym::default()
+            .with_name(super::text(synonym.name))
+            .with_value(synonym.value.map(super::text))
+            .with_source(synonym.source.code())
+    };
+    DescribeConfigsResourceResult::default()
+        .with_name(super::text(entry.name))
+        .with_value(entry.value.map(super::text))
+        .with_read_only(entry.read_only)
+        .with_config_source(entry.source.code())
+        .with_is_sensitive(entry.sensitive)
+        .with_synonyms(if synonyms { entry.synonyms.into_iter().map(synonym).collect() } else { Vec::new() })
+        .with_config_type(kind)
+        .with_documentation(entry.doc.filter(|_| documentation).map(super::text))
+}

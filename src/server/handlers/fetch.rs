@@ -1,0 +1,306 @@
+//! Fetch: plans from every owner shard, a long poll woken by the append, and a response whose records leave by `send_file`.
+//!
+//! Fetch sessions are not kept: every answer names session 0, and the client sends full requests (KIP-227 allows a broker this).
+//!
+//! Invariants:
+//! 1. Nothing is missed between the look and the wait: the owner parks the reader in the same step that finds nothing.
+//! 2. The first batch found is always returned whole, whatever the limits; every further partition only what fits (KIP-74).
+//!
+//! KIPs: 74 (max.bytes), 98 (isolation), 320 (epochs), 516 (topic ids), 951 (current leader).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::io::World;
+use crate::metadata::image::MetadataImage;
+use crate::partition::{Isolation, PlannedRead, ReadRequest, Refusal};
+use crate::server::dispatch::{Call, Started};
+use crate::server::errors;
+use crate::server::response::{Chunk, Response};
+use crate::shard::message::PlanRequest;
+use crate::shard::{Parked, Shard};
+use crate::types::{LeaderEpoch, PartitionIndex, ShardId, TopicPartition};
+use crate::wire::TopicRef;
+use crate::wire::error::ErrorCode;
+use crate::wire::fetch::{
+    AbortedTransaction, DivergingEpoch, FetchPartitionResponse, FetchPiece, FetchRequest, FetchResponse, FetchTopicResponse, IsolationLevel,
+};
+use crate::wire::produce::CurrentLeader;
+
+pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
+    let (version, correlation_id) = (call.header.version, call.header.correlation_id);
+    let request = match FetchRequest::decode(version, body) {
+        Ok(request) => request,
+        Err(error) => return Started::Refused(error.to_string()),
+    };
+    let shard = call.server.shard.clone();
+    let first = call.peer.rotate();
+    Started::Answering(Box::pin(async move {
+        if request.session_id != 0 {
+            // No session was ever given out.
+            return respond::<W>(&session_refusal(), version, correlation_id, &mut Vec::new());
+        }
+        let mut fetch = Fetch::begin(&shard, &request, first);
+        match fetch.run().await {
+            Some(()) => {
+                let response = fetch.response();
+                respond(&response, version, correlation_id, &mut fetch.places)
+            }
+            None => Response::Close,
+        }
+    }))
+}
+
+fn session_refusal() -> FetchResponse {
+    FetchResponse {
+        throttle_ms: 0,
+        error: ErrorCode::FetchSessionIdNotFound,
+        session_id: 0,
+        topics: Vec::new(),
+        node_endpoints: Vec::new(),
+    }
+}
+
+/// One partition's place in the response.
+struct Place<W: World> {
+    topic: usize,
+    index: i32,
+    /// `None` if the partition cannot be resolved.
+    partition: Option<(ShardId, TopicPartition, ReadRequest)>,
+    outcome: Outcome<W>,
+}
+
+enum Outcome<W: World> {
+    Unplanned,
+    Planned(PlannedRead<W>),
+    Refused(ErrorCode, Option<CurrentLeader>),
+}
+
+struct Fetch<'a, W: World> {
+    shard: &'a Rc<Shard<W>>,
+    request: &'a FetchRequest,
+    image: MetadataImage,
+    places: Vec<Place<W>>,
+    /// Where the division of `max.bytes` begins: moves with every fetch of the connection, so that no partition starves another.
+    first: usize,
+}
+
+impl<'a, W: World> Fetch<'a, W> {
+    fn begin(shard: &'a Rc<Shard<W>>, request: &'a FetchRequest, first: usize) -> Self {
+        let image = shard.image();
+        let isolation = match request.isolation_level {
+            IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
+            IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+        };
+        let max_bytes = u64::try_from(request.max_bytes).unwrap_or(0).min(u64::from(shard.settings().network.fetch_bytes_max));
+        let mut places = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+        for (topic_place, topic) in request.topics.iter().enumerate() {
+            let resolved = super::topic_of(&image, &topic.topic).map(|topic| topic.id);
+            for wanted in &topic.partitions {
+                let read = ReadRequest {
+                    offset: wanted.fetch_offset,
+                    max_bytes: max_bytes.min(u64::try_from(wanted.max_bytes).unwrap_or(0)),
+                    isolation,
+                    current_leader_epoch: known(wanted.current_leader_epoch),
+                    last_fetched_epoch: known(wanted.last_fetched_epoch),
+                };
+                let id = resolved.map(|topic| TopicPartition { topic, partition: PartitionIndex(wanted.index) });
+                let (partition, outcome) = match id.and_then(|id| locate(&image, shard, id)) {
+                    Ok(id) => (Some((shard.owner(id), id, read)), Outcome::Unplanned),
+                    Err(code) => (None, Outcome::Refused(code, None)),
+                };
+                places.push(Place { topic: topic_place, index: wanted.index, partition, outcome });
+            }
+        }
+        Self { shard, request, image, places, first }
+    }
+
+    /// Plans until there is enough to answer with, or the wait is over. `None` when the broker closes meanwhile.
+    async fn run(&mut self) -> Option<()> {
+        let wait = Duration::from_millis(u64::try_from(self.request.max_wait_ms).unwrap_or(0));
+        let deadline = self.shard.timers().now().plus(wait);
+        if wait.is_zero() || self.request.min_bytes <= 0 {
+            return self.plan(None).await;
+        }
+        let parked = self.shard.park();
+        let answer = self.run_parked(&parked, deadline).await;
+        self.stop_waiting(&parked);
+        answer
+    }
+
+    async fn run_parked(&mut self, parked: &Parked, deadline: crate::types::Monotonic) -> Option<()> {
+        loop {
+            parked.rearm();
+            self.plan(Some(parked)).await?;
+            if self.enough() {
+                return Some(());
+            }
+            if self.shard.timers().before(deadline, parked.woken()).await.is_none() {
+                return Some(());
+            }
+        }
+    }
+
+    /// Asks every owner; those of other shards at the same time.
+    async fn plan(&mut self, parked: Option<&Parked>) -> Option<()> {
+        let mut by_owner: BTreeMap<ShardId, (Vec<usize>, PlanRequest)> = BTreeMap::new();
+        for (index, place) in self.places.iter().enumerate() {
+            let Some((owner, partition, read)) = place.partition else { continue };
+            let (places, request) = by_owner.entry(owner).or_insert_with(|| {
+                let request = PlanRequest { image_version: self.image.version(), park: parked.map(|parked| parked.id), reads: Vec::new() };
+                (Vec::new(), request)
+            });
+            places.push(index);
+            request.reads.push((partition, read));
+        }
+        let mut asked = Vec::with_capacity(by_owner.len());
+        for (owner, (places, request)) in by_owner {
+            asked.push((places, self.shard.begin_plan(owner, request).await));
+        }
+        for (places, pending) in asked {
+            let plans = pending.planned().await?;
+            for (place, plan) in places.into_iter().zip(plans) {
+                self.places[place].outcome = match plan {
+                    Ok(planned) => Outcome::<W>::Planned(planned),
+                    Err(refusal) => self.refused(place, &refusal),
+                };
+            }
+        }
+        self.divide();
+        Some(())
+    }
+
+    fn refused(&self, place: usize, refusal: &Refusal) -> Outcome<W> {
+        let by_id = matches!(self.request.topics[self.places[place].topic].topic, TopicRef::Id(_));
+        let leader = match refusal {
+            Refusal::NotLeader | Refusal::FencedLeaderEpoch { .. } => self.places[place].partition.and_then(|(_, id, _)| {
+                let partition = self.image.partition(id)?;
+                Some(CurrentLeader { leader: partition.leader?, epoch: partition.leader_epoch })
+            }),
+            _ => None,
+        };
+        Outcome::<W>::Refused(errors::code_of(refusal, by_id), leader)
+    }
+
+    /// Cuts the planned ranges so that together they keep to `max.bytes`.
+    fn divide(&mut self) {
+        let mut left = u64::try_from(self.request.max_bytes).unwrap_or(0).min(u64::from(self.shard.settings().network.fetch_bytes_max));
+        let count = self.places.len();
+        let mut first_found = false;
+        for step in 0..count {
+            let place = &mut self.places[(self.first + step) % count];
+            let Some((_, _, read)) = place.partition else { continue };
+            let Outcome::Planned(planned) = &mut place.outcome else { continue };
+            let Some(range) = &mut planned.range else { continue };
+            let allowed = left.min(read.max_bytes);
+            let len = if allowed >= range.first_batch_len {
+                range.len.min(allowed)
+            } else if first_found {
+                // An incomplete first batch is of no use to the client: the partition's turn comes with a later fetch.
+                planned.range = None;
+                continue;
+            } else {
+                range.first_batch_len
+            };
+            first_found = true;
+            range.len = len;
+            left = left.saturating_sub(len);
+        }
+    }
+
+    /// Whether to answer at once: enough bytes, or something to tell.
+    fn enough(&self) -> bool {
+        let mut bytes: u64 = 0;
+        for place in &self.places {
+            match &place.outcome {
+                Outcome::Refused(..) => return true,
+                Outcome::Planned(planned) if planned.diverging.is_some() => return true,
+                Outcome::Planned(planned) => bytes += planned.range.as_ref().map_or(0, |range| range.len),
+                Outcome::Unplanned => {}
+            }
+        }
+        self.places.is_empty() || bytes >= u64::try_from(self.request.min_bytes).unwrap_or(0)
+    }
+
+    fn stop_waiting(&self, parked: &Parked) {
+        let mut by_owner: BTreeMap<ShardId, Vec<TopicPartition>> = BTreeMap::new();
+        for (owner, partition, _) in self.places.iter().filter_map(|place| place.partition) {
+            by_owner.entry(owner).or_default().push(partition);
+        }
+        for (owner, partitions) in by_owner {
+            self.shard.stop_waiting(owner, parked.id, partitions);
+        }
+    }
+
+    fn response(&self) -> FetchResponse {
+        let mut topics: Vec<FetchTopicResponse> = self
+            .request
+            .topics
+            .iter()
+            .map(|topic| FetchTopicResponse { topic: topic.topic.clone(), partitions: Vec::with_capacity(topic.partitions.len()) })
+            .collect();
+        let committed = self.request.isolation_level == IsolationLevel::ReadCommitted;
+        for place in &self.places {
+            topics[place.topic].partitions.push(place.response(committed));
+        }
+        FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id: 0, topics, node_endpoints: Vec::new() }
+    }
+}
+
+impl<W: World> Place<W> {
+    fn response(&self, committed: bool) -> FetchPartitionResponse {
+        let planned = match &self.outcome {
+            Outcome::Planned(planned) => planned,
+            Outcome::Refused(code, current_leader) => {
+                return FetchPartitionResponse { current_leader: *current_leader, ..FetchPartitionResponse::refused(self.index, *code) };
+            }
+            Outcome::Unplanned => return FetchPartitionResponse::refused(self.index, ErrorCode::UnknownServerError),
+        };
+        let aborted = |(producer_id, first_offset): &(_, _)| AbortedTransaction { producer_id: *producer_id, first_offset: *first_offset };
+        FetchPartitionResponse {
+            high_watermark: planned.high_watermark,
+            last_stable_offset: planned.last_stable,
+            log_start_offset: planned.log_start,
+            aborted: committed.then(|| planned.aborted.iter().map(aborted).collect()),
+            diverging_epoch: planned.diverging.map(|(epoch, end_offset)| DivergingEpoch { epoch, end_offset }),
+            records_len: planned.range.as_ref().map_or(0, |range| range.len as u32),
+            ..FetchPartitionResponse::refused(self.index, ErrorCode::None)
+        }
+    }
+}
+
+/// The partition if this broker serves it.
+fn locate<W: World>(image: &MetadataImage, shard: &Shard<W>, id: TopicPartition) -> Result<TopicPartition, ErrorCode> {
+    match image.partition(id) {
+        Some(partition) if partition.leader == Some(shard.node()) => Ok(id),
+        Some(_) => Err(ErrorCode::NotLeaderOrFollower),
+        None => Err(ErrorCode::UnknownTopicOrPartition),
+    }
+}
+
+fn known(epoch: LeaderEpoch) -> Option<LeaderEpoch> {
+    (epoch.get() >= 0).then_some(epoch)
+}
+
+/// The response as chunks: encoded bytes, and between them each partition's range of its file.
+fn respond<W: World>(response: &FetchResponse, version: i16, correlation_id: i32, places: &mut Vec<Place<W>>) -> Response<W> {
+    let mut ranges: BTreeMap<(usize, usize), Chunk<W>> = BTreeMap::new();
+    let mut topic_counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for place in places.drain(..) {
+        let partition = topic_counts.entry(place.topic).or_default();
+        if let Outcome::Planned(PlannedRead { range: Some(range), .. }) = place.outcome {
+            ranges.insert((place.topic, *partition), Chunk::File { file: range.file, position: range.position, len: range.len });
+        }
+        *partition += 1;
+    }
+    let chunks = response.encode(version, correlation_id).into_iter().map(|piece| match piece {
+        FetchPiece::Bytes(bytes) => Chunk::Bytes(bytes),
+        FetchPiece::Records { topic, partition } => {
+            ranges.remove(&(topic, partition)).expect("records_len is the length of a planned range")
+        }
+    });
+    Response::Chunks(chunks.collect())
+}

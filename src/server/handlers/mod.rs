@@ -1,0 +1,64 @@
+//! One file per API.
+
+pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod find_coordinator;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::TopicName as WireTopicName;
+use kafka_protocol::protocol::StrBytes;
+
+use crate::metadata::image::Overrides;
+use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::metadata::record::Resource;
+use crate::types::{NodeId, TopicName};
+use crate::wire::TopicRef;
+use crate::wire::error::ErrorCode;
+
+/// "Authorized operations were not asked for."
+const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+
+fn wire_name(name: &TopicName) -> WireTopicName {
+    WireTopicName(StrBytes::from_string(name.as_str().to_owned()))
+}
+
+fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+/// The operations a client may do, as bits, on a broker without an authorizer: everything the resource knows (KIP-430).
+fn all_operations(operations: &[u8]) -> i32 {
+    operations.iter().fold(0, |bits, operation| bits | 1 << operation)
+}
+
+/// Operations on a topic: read, write, create, delete, alter, describe, describe configs, alter configs.
+fn topic_operations() -> i32 {
+    all_operations(&[3, 4, 5, 6, 7, 8, 10, 11])
+}
+
+/// Operations on the cluster: create, alter, describe, cluster action, describe configs, alter configs, idempotent write.
+fn cluster_operations() -> i32 {
+    all_operations(&[5, 7, 8, 9, 10, 11, 12])
+}
+
+/// The overrides that apply to one broker, and to all.
+fn dynamic_configs(image: &MetadataImage, node: NodeId) -> (&Overrides, &Overrides) {
+    (image.config(&Resource::Broker(Some(node))), image.config(&Resource::Broker(None)))
+}
+
+/// The topic that a Produce or Fetch request names.
+fn topic_of<'a>(image: &'a MetadataImage, topic: &TopicRef) -> Result<&'a Arc<TopicImage>, ErrorCode> {
+    match topic {
+        TopicRef::Name(name) => image.topic_by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition),
+        TopicRef::Id(id) => image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId),
+    }
+}

@@ -1,0 +1,188 @@
+//! Produce: batches are checked here while their bytes are warm, then sent to their owners, one message per shard.
+//!
+//! KIPs: 98 (sequences), 467 (record errors), 516 (topic ids), 951 (current leader).
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::topic::TopicSettings;
+use crate::io::World;
+use crate::metadata::image::MetadataImage;
+use crate::partition::{Acks, Refusal};
+use crate::server::dispatch::{Call, Started};
+use crate::server::errors;
+use crate::server::response::Response;
+use crate::shard::AppendPending;
+use crate::shard::message::{AppendRequest, PartitionBatch};
+use crate::types::{PartitionIndex, ShardId, TimestampMs, TopicPartition};
+use crate::wire::TopicRef;
+use crate::wire::batch::{Batch, BatchError, BatchHeader, PREFIX_LEN, RECORDS_AT, TimestampType};
+use crate::wire::error::ErrorCode;
+use crate::wire::produce::{CurrentLeader, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse};
+use crate::wire::validation::{self, ValidBatch};
+
+/// A place in the response: topic and partition, by index.
+type Place = (usize, usize);
+
+/// What one owner shard was sent.
+struct Sent<W: World> {
+    pending: AppendPending<W>,
+    places: Vec<Place>,
+}
+
+pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
+    let (version, correlation_id) = (call.header.version, call.header.correlation_id);
+    let request = match ProduceRequest::decode(version, body) {
+        Ok(request) => request,
+        Err(error) => return Started::Refused(error.to_string()),
+    };
+    let Some(acks) = acks_of(request.acks) else {
+        let response = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
+        return Started::Answering(Box::pin(async move { Response::Frame(response.encode(version, correlation_id)) }));
+    };
+    let shard = call.server.shard.clone();
+    let image = shard.image();
+    let mut sorting = Sorting { image: &image, by_owner: BTreeMap::new(), now: shard.world().wall(), version };
+    let mut response = ProduceResponse { topics: Vec::with_capacity(request.topics.len()), throttle_ms: 0, node_endpoints: Vec::new() };
+    for topic in &request.topics {
+        let place = response.topics.len();
+        let settings = super::topic_of(&image, &topic.topic).map(|topic| (topic.clone(), shard.topic_settings(topic)));
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let checked = match &settings {
+                Ok((topic, settings)) => {
+                    let id = TopicPartition { topic: topic.id, partition: PartitionIndex(partition.index) };
+                    sorting.check(&shard, id, settings, partition.records.as_ref(), (place, partitions.len()))
+                }
+                Err(code) => Err(ProducePartitionResponse::refused(partition.index, *code)),
+            };
+            partitions.push(match checked {
+                Ok(()) => ProducePartitionResponse::refused(partition.index, ErrorCode::None),
+                Err(mut refused) => {
+                    refused.index = partition.index;
+                    refused
+                }
+            });
+        }
+        response.topics.push(ProduceTopicResponse { topic: topic.topic.clone(), partitions });
+    }
+    let mut sent = Vec::with_capacity(sorting.by_owner.len());
+    for (owner, (batches, places)) in sorting.by_owner {
+        let append = AppendRequest { image_version: image.version(), acks, batches };
+        sent.push(Sent { pending: shard.append(owner, append).await, places });
+    }
+    let timers = shard.timers().clone();
+    let deadline = timers.now().plus(std::time::Duration::from_millis(request.timeout_ms.max(0) as u64));
+    Started::Answering(Box::pin(async move {
+        let settle = settle(&mut response, sent);
+        // Only acks=all may outlast the request's time-out: acks=1 waits for this broker's own disk.
+        match acks {
+            Acks::All => {
+                timers.before(deadline, settle).await;
+            }
+            Acks::Leader | Acks::None => settle.await,
+        }
+        if acks != Acks::None {
+            return Response::Frame(response.encode(version, correlation_id));
+        }
+        // Nobody reads an answer: an error is shown by closing the connection.
+        let failed = response.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.error != ErrorCode::None);
+        if failed { Response::Close } else { Response::Nothing }
+    }))
+}
+
+fn acks_of(acks: i16) -> Option<Acks> {
+    match acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    }
+}
+
+fn refuse_all(request: &ProduceRequest, error: ErrorCode) -> ProduceResponse {
+    let topics = request.topics.iter().map(|topic| ProduceTopicResponse {
+        topic: topic.topic.clone(),
+        partitions: topic.partitions.iter().map(|partition| ProducePartitionResponse::refused(partition.index, error)).collect(),
+    });
+    ProduceResponse { topics: topics.collect(), throttle_ms: 0, node_endpoints: Vec::new() }
+}
+
+/// Checks batches and sorts them by owner.
+struct Sorting<'a> {
+    image: &'a MetadataImage,
+    by_owner: BTreeMap<ShardId, (Vec<PartitionBatch>, Vec<Place>)>,
+    now: TimestampMs,
+    version: i16,
+}
+
+impl Sorting<'_> {
+    fn check<W: World>(
+        &mut self,
+        shard: &crate::shard::Shard<W>,
+        id: TopicPartition,
+        settings: &TopicSettings,
+        records: Option<&Bytes>,
+        place: Place,
+    ) -> Result<(), ProducePartitionResponse> {
+        let refused = |code| ProducePartitionResponse::refused(0, code);
+        let partition = self.image.partition(id).ok_or_else(|| refused(ErrorCode::UnknownTopicOrPartition))?;
+        if partition.leader != Some(shard.node()) {
+            let leader = partition.leader.map(|leader| CurrentLeader { leader, epoch: partition.leader_epoch });
+            return Err(ProducePartitionResponse { current_leader: leader, ..refused(ErrorCode::NotLeaderOrFollower) });
+        }
+        let rules = shard.produce_rules(settings, self.version, self.now);
+        let empty = Bytes::new();
+        let valid = validation::validate_produce(records.unwrap_or(&empty), &rules).map_err(|refusal| ProducePartitionResponse {
+            record_errors: refusal.record_errors,
+            error_message: Some(refusal.message),
+            ..refused(refusal.code)
+        })?;
+        let log_append_time = match valid.timestamp_type {
+            TimestampType::LogAppendTime => valid.max_timestamp,
+            TimestampType::CreateTime => TimestampMs::NONE,
+        };
+        let batch = stamped(valid).map_err(|_| refused(ErrorCode::CorruptMessage))?;
+        let batch = PartitionBatch { partition: id, batch, log_append_time };
+        let (batches, places) = self.by_owner.entry(shard.owner(id)).or_default();
+        batches.push(batch);
+        places.push(place);
+        Ok(())
+    }
+}
+
+/// The batch to append: the client's own bytes, unless the broker's clock has its place in the header.
+fn stamped(valid: ValidBatch) -> Result<Batch, BatchError> {
+    let Some(header) = valid.restamped else { return Ok(Batch { header: valid.header, bytes: valid.bytes }) };
+    let mut bytes = BytesMut::from(&valid.bytes[..]);
+    bytes[PREFIX_LEN..RECORDS_AT].copy_from_slice(&header);
+    let bytes = bytes.freeze();
+    Ok(Batch { header: BatchHeader::parse(&bytes)?, bytes })
+}
+
+/// Fills in what became of each batch.
+async fn settle<W: World>(response: &mut ProduceResponse, sent: Vec<Sent<W>>) {
+    for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        // What is not settled when the time-out strikes has timed out.
+        if partition.error == ErrorCode::None {
+            partition.error = ErrorCode::RequestTimedOut;
+        }
+    }
+    for Sent { pending, places } in sent {
+        let Some(results) = pending.settled().await else { continue };
+        for ((topic, partition), result) in places.into_iter().zip(results) {
+            let topic = &mut response.topics[topic];
+            let by_id = matches!(topic.topic, TopicRef::Id(_));
+            let place = &mut topic.partitions[partition];
+            *place = match result {
+                Ok(acked) => ProducePartitionResponse::appended(place.index, acked.base_offset, acked.log_append_time, acked.log_start),
+                Err(refusal) => refused(place.index, &refusal, by_id),
+            };
+        }
+    }
+}
+
+fn refused(index: i32, refusal: &Refusal, by_id: bool) -> ProducePartitionResponse {
+    ProducePartitionResponse { error_message: None, ..ProducePartitionResponse::refused(index, errors::code_of(refusal, by_id)) }
+}

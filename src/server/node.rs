@@ -1,0 +1,136 @@
+//! A broker from start to stop, on one shard's executor: what `cli` and the simulator run, once per shard.
+//!
+//! Invariants:
+//! 1. The listeners are bound before the broker registers, since the registration names their ports; nothing is accepted before every
+//!    log is open.
+//! 2. The broker registers anew at each start, which raises the leader epoch of every partition it leads, before it serves.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::BrokerSettings;
+use crate::io::{Listener, Urgency, World};
+use crate::metadata::controller::{CommitError, Controller};
+use crate::metadata::decision::{self, Registration};
+use crate::metadata::file::{FileHome, Limits};
+use crate::metadata::home::{Home, Member};
+use crate::metadata::record::Endpoint;
+use crate::shard::controller::ControllerHost;
+use crate::shard::mailbox::Mesh;
+use crate::shard::message::{Message, OpenedSummary};
+use crate::shard::{Shard, steward};
+use crate::types::{ShardId, TopicId};
+
+use super::Server;
+use super::listener::Listeners;
+
+/// The features a new cluster has: none, until those that clients act on are served.
+const FEATURES: &[(&str, i16)] = &[];
+
+/// What a started broker tells.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    pub cluster_id: String,
+    /// By listener: its name and the address it is bound to.
+    pub listeners: Vec<(String, SocketAddr)>,
+    pub opened: OpenedSummary,
+}
+
+/// Runs a shard that is not shard 0, until the broker is closed.
+pub async fn run_shard<W: World>(world: W, mesh: Mesh<Message<W>>, id: ShardId, settings: Arc<BrokerSettings>) {
+    let shard = Shard::new(world.clone(), &mesh, id, settings);
+    let server = Server::new(shard.clone());
+    world.spawn(Urgency::Foreground, shard.clone().run());
+    steward::obey(shard, Listeners::new(server, Vec::new())).await;
+}
+
+/// Runs shard 0 and, through it, the broker: starts, calls `ready`, waits for `stop`, closes. One sentence says why it cannot start or
+/// did not close cleanly. `addresses` are those of the settings' listeners, names resolved.
+pub async fn run_home_shard<W: World>(
+    world: W,
+    mesh: Mesh<Message<W>>,
+    settings: Arc<BrokerSettings>,
+    addresses: Vec<SocketAddr>,
+    ready: impl FnOnce(Ready),
+    stop: impl Future<Output = ()>,
+) -> Result<(), String> {
+    let node = settings.node.id;
+    let directories = settings.storage.directories.clone();
+    let shard = Shard::new(world.clone(), &mesh, ShardId(0), settings.clone());
+    let server = Server::new(shard.clone());
+    world.spawn(Urgency::Foreground, shard.clone().run());
+
+    let (start, known_cluster) = steward::read_directories(&world, &directories, node).await?;
+    let mut bound = Vec::new();
+    let mut listeners = Vec::new();
+    for (listener, address) in settings.network.listeners.open.iter().zip(addresses) {
+        let opened = world.listen(address).await.map_err(|error| format!("listeners: cannot listen on {address}: {error}"))?;
+        listeners.push((listener.name.clone(), opened.local_addr()));
+        bound.push(opened);
+    }
+    let bound_addresses = listeners.iter().map(|(_, address)| *address).collect();
+
+    // Beside the partitions of the first log directory: Kafka's own broker ignores files there that it does not know.
+    let home = FileHome::open(world.clone(), &directories[0], Limits::default()).await.map_err(|error| error.to_string())?;
+    let mut controller = Controller::elect(home, node).await.map_err(|error| error.to_string())?;
+    let cluster_id = register(&world, &mut controller, &settings, known_cluster, &listeners, mesh.shard_count()).await?;
+    let image = controller.image().clone();
+    steward::write_identity(&world, &directories, node, &cluster_id).await?;
+
+    let obeying = Listeners::new(server.clone(), bound);
+    let (closed, obeyed) = crate::shard::oneshot::oneshot();
+    let obedient = shard.clone();
+    world.spawn(Urgency::Foreground, async move {
+        steward::obey(obedient, obeying).await;
+        closed.send(());
+    });
+    let opened = shard.open_everywhere(&image, start).await?;
+    world.spawn(Urgency::Foreground, ControllerHost::new(shard.clone(), controller).run());
+    shard.serve_everywhere(bound_addresses);
+    shard.start_checkpoints();
+    ready(Ready { cluster_id, listeners, opened });
+
+    stop.await;
+    let outcome = shard.close_everywhere().await;
+    obeyed.receive().await;
+    outcome
+}
+
+/// Founds the cluster if it is new, and registers this broker.
+async fn register<W: World>(
+    world: &W,
+    controller: &mut Controller<FileHome<W>>,
+    settings: &BrokerSettings,
+    known_cluster: Option<String>,
+    listeners: &[(String, SocketAddr)],
+    shard_count: u16,
+) -> Result<String, String> {
+    let sentence = |error: CommitError| error.to_string();
+    let cluster_id = known_cluster
+        .or_else(|| controller.image().cluster_id().map(ToString::to_string))
+        .unwrap_or_else(|| TopicId::from_random(|| world.random()).to_string());
+    let founding = decision::found_cluster(controller.image(), &cluster_id, FEATURES).map_err(|refused| refused.to_string())?;
+    controller.commit(founding).await.map_err(sentence)?;
+    let endpoints = settings.network.listeners.advertised.iter().map(|advertised| {
+        let bound = listeners.iter().find(|(name, _)| *name == advertised.name).map_or(0, |(_, address)| address.port());
+        Endpoint {
+            listener: advertised.name.clone(),
+            host: advertised.host.clone(),
+            port: if advertised.port == 0 { bound } else { advertised.port },
+            security_protocol: "PLAINTEXT".to_owned(),
+        }
+    });
+    let registration = Registration {
+        node: settings.node.id,
+        incarnation: TopicId::from_random(|| world.random()),
+        shard_count,
+        endpoints: endpoints.collect(),
+        rack: settings.node.rack.clone(),
+    };
+    let member = Member { node: registration.node, incarnation: registration.incarnation };
+    controller.home().register(member).await.map_err(|error| error.to_string())?;
+    let registered = decision::register_broker(controller.image(), &registration).records;
+    controller.commit(registered).await.map_err(sentence)?;
+    Ok(cluster_id)
+}

@@ -1,0 +1,315 @@
+//! Frames from a socket: an int32 size, then that many bytes, cut out of the receive buffer without a copy.
+//!
+//! Called by `connection`; calls `io`. One [`FrameReader`] per connection, one [`ReceiveBudget`] per shard.
+//!
+//! Invariants:
+//! 1. Memory is reserved as bytes arrive, never as announced: a buffer holds at most twice what has arrived of its frame, or what an
+//!    earlier frame of the same connection has needed.
+//! 2. A shard's unfinished frames and the requests made from finished ones hold at most `ottla.memory.receive.bytes`, save that the
+//!    oldest unfinished frame is always read on: a full budget slows connections down and never deadlocks.
+//! 3. A frame keeps its reservation until its request is answered.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::io::Reader;
+
+/// Bytes of the size that begins a frame.
+const SIZE_LEN: usize = 4;
+/// Room for the first read of a connection, and for many small frames in one read.
+const SMALL_READ: usize = 16 * 1024;
+/// What a frame of unknown worth may have at first.
+const FIRST_RESERVE: usize = 64 * 1024;
+/// What an earlier frame may vouch for.
+const TRUSTED_MAX: usize = 2 * 1024 * 1024;
+
+/// A request's bytes, and its hold on the shard's receive memory.
+pub struct Frame {
+    pub bytes: Bytes,
+    pub reservation: Reservation,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("a frame announces {size} bytes; socket.request.max.bytes allows {max}")]
+    Size { size: i32, max: usize },
+    #[error("the connection ended inside a frame")]
+    CutShort,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+pub struct FrameReader<R> {
+    reader: R,
+    buffer: BytesMut,
+    frame_max: usize,
+    budget: Rc<ReceiveBudget>,
+    /// What the unfinished frame holds of the budget.
+    reservation: Reservation,
+    /// The largest recent frame: the next may be given as much at once.
+    trusted: usize,
+}
+
+impl<R: Reader> FrameReader<R> {
+    pub fn new(reader: R, frame_max: usize, budget: Rc<ReceiveBudget>) -> Self {
+        let reservation = budget.empty_reservation();
+        Self { reader, buffer: BytesMut::with_capacity(SMALL_READ), frame_max, budget, reservation, trusted: FIRST_RESERVE }
+    }
+
+    /// Whether part of a frame has arrived.
+    pub fn mid_frame(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// A frame that has already arrived whole.
+    pub fn try_next(&mut self) -> Result<Option<Frame>, FrameError> {
+        let Some(size) = self.announced()? else { return Ok(None) };
+        if self.buffer.len() < SIZE_LEN + size {
+            return Ok(None);
+        }
+        self.buffer.advance(SIZE_LEN);
+        let bytes = self.buffer.split_to(size).freeze();
+        self.trusted = self.trusted.max(size).min(TRUSTED_MAX);
+        let mut reservation = std::mem::replace(&mut self.reservation, self.budget.empty_reservation());
+        reservation.finish(size);
+        Ok(Some(Frame { bytes, reservation }))
+    }
+
+    /// The next frame; `None` when the peer ended the connection between frames. Calls `on_bytes` after each read.
+    pub async fn next(&mut self, on_bytes: impl Fn()) -> Result<Option<Frame>, FrameError> {
+        loop {
+            if let Some(frame) = self.try_next()? {
+                return Ok(Some(frame));
+            }
+            self.make_room().await?;
+            let read = self.reader.read(&mut self.buffer).await?;
+            if read == 0 {
+                return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::CutShort) };
+            }
+            on_bytes();
+        }
+    }
+
+    /// The size that the buffer's first bytes announce.
+    fn announced(&self) -> Result<Option<usize>, FrameError> {
+        let Some(prefix) = self.buffer.first_chunk::<SIZE_LEN>() else { return Ok(None) };
+        let size = i32::from_be_bytes(*prefix);
+        if size < 0 || size as usize > self.frame_max {
+            return Err(FrameError::Size { size, max: self.frame_max });
+        }
+        Ok(Some(size as usize))
+    }
+
+    /// Makes sure that a read has room, and not much more than the frame under way still needs.
+    async fn make_room(&mut self) -> Result<(), FrameError> {
+        let arrived = self.buffer.len();
+        let missing = match self.announced()? {
+            Some(size) => SIZE_LEN + size - arrived,
+            None => SIZE_LEN - arrived,
+        };
+        if self.buffer.capacity() - arrived >= missing.min(SMALL_READ) {
+            return Ok(());
+        }
+        let room = if missing <= SMALL_READ {
+            SMALL_READ
+        } else {
+            // The next frame's size is read along, so that its buffer begins with it and nothing has to be moved.
+            (missing + SIZE_LEN).min(self.trusted.max(arrived))
+        };
+        self.reservation.grow(room).await;
+        self.buffer.reserve(room);
+        Ok(())
+    }
+}
+
+/// One shard's receive memory.
+pub struct ReceiveBudget {
+    limit: usize,
+    used: Cell<usize>,
+    next_age: Cell<u64>,
+    /// Unfinished frames by age, with the wakers of those that wait for memory.
+    unfinished: RefCell<BTreeMap<u64, Option<Waker>>>,
+}
+
+impl ReceiveBudget {
+    /// `limit` in bytes: `ottla.memory.receive.bytes`.
+    pub fn new(limit: usize) -> Rc<Self> {
+        Rc::new(Self { limit, used: Cell::new(0), next_age: Cell::new(0), unfinished: RefCell::default() })
+    }
+
+    #[cfg(test)]
+    fn used(&self) -> usize {
+        self.used.get()
+    }
+
+    fn empty_reservation(self: &Rc<Self>) -> Reservation {
+        Reservation { budget: self.clone(), held: 0, age: None }
+    }
+
+    fn wake_waiting(&self) {
+        let wakers: Vec<Waker> = self.unfinished.borrow_mut().values_mut().filter_map(Option::take).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}
+
+/// A hold on receive memory; given back when dropped.
+pub struct Reservation {
+    budget: Rc<ReceiveBudget>,
+    held: usize,
+    /// Set while the frame is unfinished.
+    age: Option<u64>,
+}
+
+impl Reservation {
+    async fn grow(&mut self, bytes: usize) {
+        let budget = &self.budget;
+        let age = *self.age.get_or_insert_with(|| {
+            let age = budget.next_age.get();
+            budget.next_age.set(age + 1);
+            budget.unfinished.borrow_mut().insert(age, None);
+            age
+        });
+        poll_fn(|cx| {
+            let mut unfinished = budget.unfinished.borrow_mut();
+            let oldest = unfinished.first_key_value().is_none_or(|(first, _)| *first == age);
+            if oldest || budget.used.get() + bytes <= budget.limit {
+                return Poll::Ready(());
+            }
+            unfinished.insert(age, Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+        budget.used.set(budget.used.get() + bytes);
+        self.held += bytes;
+    }
+
+    /// The frame is whole: it holds what it is, and the next oldest is read on.
+    fn finish(&mut self, size: usize) {
+        if self.held > size {
+            self.budget.used.set(self.budget.used.get() - (self.held - size));
+            self.held = size;
+        }
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        if let Some(age) = self.age.take() {
+            self.budget.unfinished.borrow_mut().remove(&age);
+            self.budget.wake_waiting();
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.leave();
+        if self.held > 0 {
+            self.budget.used.set(self.budget.used.get() - self.held);
+            self.budget.wake_waiting();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    /// Hands out one prepared piece per read; pends when there is none.
+    struct Pieces(Rc<RefCell<VecDeque<Vec<u8>>>>);
+
+    impl Reader for Pieces {
+        async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+            let pieces = self.0.clone();
+            let mut piece = poll_fn(|_| match pieces.borrow_mut().pop_front() {
+                Some(piece) => Poll::Ready(piece),
+                None => Poll::Pending,
+            })
+            .await;
+            let room = buffer.capacity() - buffer.len();
+            assert!(room > 0, "a read has room");
+            if piece.len() > room {
+                let rest = piece.split_off(room);
+                self.0.borrow_mut().push_front(rest);
+            }
+            buffer.extend_from_slice(&piece);
+            Ok(piece.len())
+        }
+    }
+
+    fn frame(size: usize) -> Vec<u8> {
+        let mut bytes = (size as i32).to_be_bytes().to_vec();
+        bytes.extend((0..size).map(|index| index as u8));
+        bytes
+    }
+
+    fn reader(budget: &Rc<ReceiveBudget>) -> (FrameReader<Pieces>, Rc<RefCell<VecDeque<Vec<u8>>>>) {
+        let pieces = Rc::new(RefCell::new(VecDeque::new()));
+        (FrameReader::new(Pieces(pieces.clone()), 100 << 20, budget.clone()), pieces)
+    }
+
+    #[test]
+    fn frames_cut_anywhere_come_out_whole() {
+        let sizes = [0, 1, 5, 70_000, 3, 200_000, 1_000_000, 12, 64 * 1024];
+        let stream: Vec<u8> = sizes.iter().flat_map(|&size| frame(size)).collect();
+        for step in [1 << 20, 4096, 4097, 77_777] {
+            let budget = ReceiveBudget::new(64 << 20);
+            let (mut frames, pieces) = reader(&budget);
+            pieces.borrow_mut().extend(stream.chunks(step).map(<[u8]>::to_vec));
+            pieces.borrow_mut().push_back(Vec::new());
+            for &size in &sizes {
+                let got = block_on(frames.next(|| ())).unwrap().expect("a frame");
+                assert_eq!(got.bytes, frame(size)[SIZE_LEN..], "step {step}");
+            }
+            assert!(block_on(frames.next(|| ())).unwrap().is_none());
+            drop(frames);
+            assert_eq!(budget.used(), 0);
+        }
+    }
+
+    #[test]
+    fn an_announced_size_takes_no_memory() {
+        let budget = ReceiveBudget::new(1 << 30);
+        let (mut frames, pieces) = reader(&budget);
+        pieces.borrow_mut().push_back((100 << 20_i32).to_be_bytes().to_vec());
+        assert!(block_on(poll_once(frames.next(|| ()))).is_none());
+        assert!(budget.used() <= FIRST_RESERVE, "{}", budget.used());
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused() {
+        for size in [-1, i32::MIN, i32::MAX, (100 << 20) + 1] {
+            let budget = ReceiveBudget::new(1 << 30);
+            let (mut frames, pieces) = reader(&budget);
+            pieces.borrow_mut().push_back(size.to_be_bytes().to_vec());
+            assert!(matches!(block_on(frames.next(|| ())), Err(FrameError::Size { .. })));
+        }
+    }
+
+    #[test]
+    fn at_the_limit_only_the_oldest_frame_is_read_on() {
+        let budget = ReceiveBudget::new(100_000);
+        let (mut first, first_pieces) = reader(&budget);
+        let (mut second, second_pieces) = reader(&budget);
+        let whole = frame(90_000);
+        first_pieces.borrow_mut().push_back(whole[..10].to_vec());
+        assert!(block_on(poll_once(first.next(|| ()))).is_none());
+        second_pieces.borrow_mut().push_back(whole.clone());
+        assert!(block_on(poll_once(second.next(|| ()))).is_none(), "no memory for a second frame of this size");
+        first_pieces.borrow_mut().push_back(whole[10..].to_vec());
+        let done = block_on(first.next(|| ())).unwrap().expect("the oldest is read on");
+        drop(done);
+        assert!(block_on(second.next(|| ())).unwrap().is_some());
+    }
+}

@@ -1,0 +1,27 @@
+//! A response on its way out: chunks of bytes and file ranges, sent in order.
+
+use bytes::Bytes;
+
+use crate::io::World;
+use crate::shard::message::SharedFile;
+
+pub enum Chunk<W: World> {
+    Bytes(Bytes),
+    /// Record bytes that never enter user space where the transport allows.
+    File {
+        file: SharedFile<W>,
+        position: u64,
+        len: u64,
+    },
+}
+
+/// What a request comes to.
+pub enum Response<W: World> {
+    /// A whole frame in one piece: every API but Fetch.
+    Frame(Bytes),
+    Chunks(Vec<Chunk<W>>),
+    /// acks=0.
+    Nothing,
+    /// The connection is to be closed without an answer, as Kafka does.
+    Close,
+}

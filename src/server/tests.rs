@@ -1,0 +1,192 @@
+//! A whole broker on the simulated world: every layer but the kernel.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, TopicName as WireTopicName,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+
+use super::node;
+use crate::config::{BrokerSettings, Environment};
+use crate::io::memory::{Control, MemoryWorld, Simulation, SimulationSettings};
+use crate::io::{Follows, Reader, World, Writer};
+use crate::shard::mailbox::Mesh;
+use crate::shard::oneshot;
+use crate::types::{ShardId, TimestampMs};
+use crate::wire::api::ApiKey;
+use crate::wire::batch::BatchBuilder;
+use crate::wire::message;
+
+const BROKER: u32 = 1;
+const CLIENT: u32 = 9;
+
+fn settings(shards: u16) -> Arc<BrokerSettings> {
+    let overrides = [
+        ("listeners", "PLAINTEXT://0.0.0.0:9092"),
+        ("advertised.listeners", "PLAINTEXT://broker:9092"),
+        ("log.dirs", "/data"),
+        ("ottla.shards", &shards.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let environment = Environment { cores: shards, host_names: Vec::new() };
+    Arc::new(BrokerSettings::resolve(None, &overrides, &environment).unwrap().settings)
+}
+
+/// Starts every shard of a broker; the sender stops it, the receiver hears how it ended.
+fn start(control: &Control, shards: u16) -> (oneshot::Sender<()>, oneshot::Receiver<Result<(), String>>) {
+    let settings = settings(shards);
+    let mesh = Mesh::new(shards, 64);
+    let address: SocketAddr = "0.0.0.0:9092".parse().unwrap();
+    let (stop, stopped) = oneshot::oneshot();
+    let (ended, outcome) = oneshot::oneshot();
+    for shard in 1..shards {
+        let world = control.world(BROKER, shard);
+        control.spawn(BROKER, shard, node::run_shard(world, mesh.clone(), ShardId(shard), settings.clone()));
+    }
+    let world = control.world(BROKER, 0);
+    control.spawn(BROKER, 0, async move {
+        let stop = async {
+            stopped.receive().await;
+        };
+        ended.send(node::run_home_shard(world, mesh, settings, vec![address], |_| (), stop).await);
+    });
+    (stop, outcome)
+}
+
+/// A client with one connection.
+struct Client {
+    reader: <MemoryWorld as World>::Reader,
+    writer: <MemoryWorld as World>::Writer,
+    received: BytesMut,
+    next: i32,
+}
+
+impl Client {
+    async fn connect(world: &MemoryWorld, address: SocketAddr) -> Self {
+        loop {
+            match world.connect(address).await {
+                Ok((reader, writer)) => return Self { reader, writer, received: BytesMut::new(), next: 1 },
+                Err(_) => world.sleep(std::time::Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: Bytes) {
+        self.writer.write_all(frame, Follows::Nothing).await.unwrap();
+    }
+
+    /// The next response, without its size.
+    async fn receive(&mut self) -> Bytes {
+        loop {
+            if let Some(size) = self.received.first_chunk::<4>().map(|size| i32::from_be_bytes(*size) as usize)
+                && self.received.len() >= 4 + size
+            {
+                self.received.advance(4);
+                return self.received.split_to(size).freeze();
+            }
+            self.received.reserve(4096);
+            assert!(self.reader.read(&mut self.received).await.unwrap() > 0, "the broker closed the connection");
+        }
+    }
+
+    async fn call<Resp: Decodable>(&mut self, key: ApiKey, version: i16, request: &impl Encodable) -> Resp {
+        self.next += 1;
+        let frame = message::encode_request(key.code(), version, self.next, Some("test"), request).unwrap();
+        self.send(frame).await;
+        let (correlation, response) = message::decode_response(key.code(), version, self.receive().await).unwrap();
+        assert_eq!(correlation, self.next);
+        response
+    }
+}
+
+fn name(text: &str) -> WireTopicName {
+    WireTopicName(StrBytes::from_string(text.to_owned()))
+}
+
+#[test]
+fn a_broker_serves_and_keeps_what_it_served_over_a_restart() {
+    for shards in [1, 2, 4] {
+        let simulation = Simulation::new(u64::from(shards), SimulationSettings::default());
+        let control = simulation.control();
+        let (stop, outcome) = start(&control, shards);
+        let address = control.address(BROKER, 9092);
+        let world = control.world(CLIENT, 0);
+        simulation.block_on(CLIENT, async {
+            let mut client = Client::connect(&world, address).await;
+            let versions: ApiVersionsResponse = client.call(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default()).await;
+            assert_eq!(versions.error_code, 0);
+            let topic = CreatableTopic::default().with_name(name("t")).with_num_partitions(4).with_replication_factor(1);
+            let created: CreateTopicsResponse =
+                client.call(ApiKey::CreateTopics, 5, &CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(1000)).await;
+            assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+            let metadata: MetadataResponse = client.call(ApiKey::Metadata, 9, &MetadataRequest::default().with_topics(None)).await;
+            assert_eq!(metadata.topics[0].partitions.len(), 4);
+            assert_eq!(metadata.brokers[0].host.as_str(), "broker");
+            produce_everywhere(&mut client).await;
+            assert_eq!(latest_offsets(&mut client).await, [3; 4]);
+            stop.send(());
+            assert_eq!(outcome.receive().await, Some(Ok(())));
+        });
+        control.crash(BROKER);
+        let _broker = start(&control, shards);
+        let world = control.world(CLIENT, 0);
+        simulation.block_on(CLIENT, async {
+            let mut client = Client::connect(&world, address).await;
+            assert_eq!(latest_offsets(&mut client).await, [3; 4]);
+        });
+    }
+}
+
+/// One batch of three records to each of four partitions, in one request of version 7 built by hand.
+async fn produce_everywhere(client: &mut Client) {
+    let mut body = Vec::new();
+    body.extend((-1i16).to_be_bytes());
+    body.extend((-1i16).to_be_bytes());
+    body.extend(1000i32.to_be_bytes());
+    body.extend(1i32.to_be_bytes());
+    body.extend([0, 1, b't']);
+    body.extend(4i32.to_be_bytes());
+    for partition in 0..4i32 {
+        let mut batch = BatchBuilder::new();
+        for value in ["one", "two", "three"] {
+            batch.push(TimestampMs(1), None, Some(value.as_bytes()), &[]);
+        }
+        let batch = batch.build();
+        body.extend(partition.to_be_bytes());
+        body.extend((batch.len() as i32).to_be_bytes());
+        body.extend(&batch);
+    }
+    let mut frame = Vec::new();
+    frame.extend((10 + body.len() as i32).to_be_bytes());
+    frame.extend(0i16.to_be_bytes());
+    frame.extend(7i16.to_be_bytes());
+    frame.extend(77i32.to_be_bytes());
+    frame.extend((-1i16).to_be_bytes());
+    frame.extend(body);
+    client.send(Bytes::from(frame)).await;
+    let mut response = client.receive().await;
+    assert_eq!(response.get_i32(), 77);
+    assert_eq!(response.get_i32(), 1);
+    response.advance(3);
+    assert_eq!(response.get_i32(), 4);
+    for partition in 0..4 {
+        assert_eq!(response.get_i32(), partition);
+        assert_eq!(response.get_i16(), 0, "error of partition {partition}");
+        assert_eq!(response.get_i64(), 0, "base offset of partition {partition}");
+        response.advance(16);
+    }
+}
+
+async fn latest_offsets(client: &mut Client) -> Vec<i64> {
+    let partition = |index| ListOffsetsPartition::default().with_partition_index(index).with_current_leader_epoch(-1).with_timestamp(-1);
+    let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions((0..4).map(partition).collect());
+    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+    let response: ListOffsetsResponse = client.call(ApiKey::ListOffsets, 5, &request).await;
+    response.topics[0].partitions.iter().map(|partition| partition.offset).collect()
+}

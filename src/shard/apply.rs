@@ -1,0 +1,226 @@
+//! How a shard follows the metadata image: replicas opened, removed, and given their leader epochs.
+//!
+//! Invariants:
+//! 1. The shard's image moves only after its replicas have: a request that sees a topic finds its replicas.
+//! 2. A partition directory of a deleted topic is renamed before anything of it is unlinked, and never revived.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::io::{Urgency, World};
+use crate::metadata::image::{Delta, MetadataImage, TopicImage};
+use crate::metadata::record::Resource;
+use crate::partition::Replica;
+use crate::storage::{Log, OpenLog, Shutdown, layout};
+use crate::types::{PartitionIndex, TopicId, TopicPartition};
+
+use super::message::{OpenedSummary, PartitionCheckpoint, StartState};
+use super::{Shard, oneshot};
+
+/// Logs a shard opens at a time: enough to keep a disk busy, few enough to bound memory during recovery.
+const OPENING_AT_ONCE: usize = 16;
+
+/// A partition to be opened.
+struct Opening {
+    topic: Arc<TopicImage>,
+    partition: PartitionIndex,
+}
+
+/// Topics that a change created or gave more partitions.
+fn grown(delta: &Delta) -> BTreeSet<TopicId> {
+    delta.created.iter().copied().chain(delta.partitions.iter().map(|partition| partition.topic)).collect()
+}
+
+impl<W: World> Shard<W> {
+    /// Opens this shard's partitions of the first image.
+    pub(super) async fn open_all(self: &Rc<Self>, image: MetadataImage, start: &StartState) -> Result<OpenedSummary, String> {
+        let mut openings = VecDeque::new();
+        for topic in image.topics() {
+            self.queue_owned(topic, 0, &mut openings);
+        }
+        let summary = self.open_queued(openings, Some(start)).await?;
+        *self.image.borrow_mut() = image;
+        Ok(summary)
+    }
+
+    /// Takes a newer image: replicas first, then the image, then the requests that waited for it.
+    pub(super) async fn apply(self: &Rc<Self>, image: MetadataImage, delta: &Delta) {
+        for (id, _, _) in &delta.deleted {
+            self.remove_topic(*id).await;
+        }
+        let mut openings = VecDeque::new();
+        for id in grown(delta) {
+            if let Some(topic) = image.topic_by_id(id) {
+                let known = self.image.borrow().topic_by_id(id).map_or(0, |topic| topic.partitions.len());
+                self.queue_owned(topic, known, &mut openings);
+            }
+        }
+        if let Err(why) = self.open_queued(openings, None).await {
+            tracing::error!("{why}");
+        }
+        for resource in &delta.configs {
+            let Resource::Topic(name) = resource else { continue };
+            if let Some(topic) = image.topic_by_name(name.as_str()) {
+                self.topic_settings.borrow_mut().remove(&topic.id);
+                self.update_settings(topic);
+            }
+        }
+        for partition in &delta.partitions {
+            if let (Some(replica), Some(current)) = (self.replica(*partition), image.partition(*partition)) {
+                replica.lead_in(current.leader_epoch);
+            }
+        }
+        *self.image.borrow_mut() = image;
+        let early = self.early.take();
+        for (from, slot, request) in early {
+            self.on_request(from, slot, request);
+        }
+    }
+
+    fn queue_owned(&self, topic: &Arc<TopicImage>, from: usize, openings: &mut VecDeque<Opening>) {
+        for (index, partition) in topic.partitions.iter().enumerate().skip(from) {
+            let partition_index = PartitionIndex(index as i32);
+            let here = self.owner(TopicPartition { topic: topic.id, partition: partition_index }) == self.id;
+            if here && partition.replicas.contains(&self.node()) {
+                openings.push_back(Opening { topic: topic.clone(), partition: partition_index });
+            }
+        }
+    }
+
+    async fn open_queued(self: &Rc<Self>, openings: VecDeque<Opening>, start: Option<&StartState>) -> Result<OpenedSummary, String> {
+        if openings.is_empty() {
+            return Ok(OpenedSummary::default());
+        }
+        let workers = openings.len().min(OPENING_AT_ONCE);
+        let queue = Rc::new(RefCell::new(openings));
+        let start = Rc::new(start.map(|start| StartState { directories: start.directories.clone() }));
+        let mut running = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let (done, receiver) = oneshot::oneshot();
+            let (shard, queue, start) = (self.clone(), queue.clone(), start.clone());
+            self.world.spawn(Urgency::Foreground, async move {
+                let mut summary = OpenedSummary::default();
+                loop {
+                    let next = queue.borrow_mut().pop_front();
+                    let Some(opening) = next else { break };
+                    match shard.open_partition(&opening, start.as_ref().as_ref()).await {
+                        Ok(opened) => {
+                            summary.partitions += opened.partitions;
+                            summary.recovered_bytes += opened.recovered_bytes;
+                            summary.truncated_bytes += opened.truncated_bytes;
+                        }
+                        Err(why) => {
+                            done.send(Err(why));
+                            return;
+                        }
+                    }
+                }
+                done.send(Ok(summary));
+            });
+            running.push(receiver);
+        }
+        let mut total = OpenedSummary::default();
+        let mut failed = None;
+        for receiver in running {
+            match receiver.receive().await {
+                Some(Ok(summary)) => {
+                    total.partitions += summary.partitions;
+                    total.recovered_bytes += summary.recovered_bytes;
+                    total.truncated_bytes += summary.truncated_bytes;
+                }
+                Some(Err(why)) => failed = Some(why),
+                None => failed = Some("the broker closed while it opened its logs".into()),
+            }
+        }
+        failed.map_or(Ok(total), Err)
+    }
+
+    async fn open_partition(self: &Rc<Self>, opening: &Opening, start: Option<&StartState>) -> Result<OpenedSummary, String> {
+        let topic = &opening.topic;
+        let id = TopicPartition { topic: topic.id, partition: opening.partition };
+        let name = layout::partition_directory(&topic.name, opening.partition);
+        let directory = self.place(&name, start);
+        let state = start.map(|start| &start.directories[directory]);
+        let key = (topic.name.clone(), opening.partition);
+        let settings = self.topic_settings(topic);
+        let open = OpenLog {
+            dir: self.directories[directory].path.join(&name),
+            topic: topic.name.clone(),
+            partition: opening.partition,
+            topic_id: topic.id,
+            settings: self.log_settings(&settings),
+            shutdown: if state.is_none_or(|state| state.clean) { Shutdown::Clean } else { Shutdown::Unclean },
+            recovery_point: state.and_then(|state| state.recovery_points.get(&key).copied()),
+            log_start: state.and_then(|state| state.log_starts.get(&key).copied()),
+        };
+        let dir = open.dir.clone();
+        let (log, recovered) = Log::open(&self.world, open).await.map_err(|error| format!("{}: {error}", dir.display()))?;
+        let Some(epoch) = self.epoch_of(topic, opening.partition) else {
+            return Err(format!("{id}: the image has no such partition"));
+        };
+        let replica = Replica::lead(id, topic.name.clone(), log, epoch, self.wake.clone());
+        self.directories[directory].partitions.set(self.directories[directory].partitions.get() + 1);
+        self.replicas.borrow_mut().insert(id, replica);
+        self.placed.borrow_mut().insert(id, directory);
+        Ok(OpenedSummary { partitions: 1, recovered_bytes: recovered.bytes_read, truncated_bytes: recovered.bytes_cut })
+    }
+
+    fn epoch_of(&self, topic: &TopicImage, partition: PartitionIndex) -> Option<crate::types::LeaderEpoch> {
+        topic.partition(partition).map(|partition| partition.leader_epoch)
+    }
+
+    /// The log directory that has the partition, or for a new one the directory with the fewest.
+    fn place(&self, name: &str, start: Option<&StartState>) -> usize {
+        let existing = start.and_then(|start| start.directories.iter().position(|directory| directory.partitions.contains(name)));
+        let emptiest = || (0..self.directories.len()).min_by_key(|index| self.directories[*index].partitions.get()).unwrap_or(0);
+        existing.unwrap_or_else(emptiest)
+    }
+
+    async fn remove_topic(self: &Rc<Self>, topic: TopicId) {
+        self.topic_settings.borrow_mut().remove(&topic);
+        let owned: Vec<_> = self.replicas.borrow().keys().filter(|id| id.topic == topic).copied().collect();
+        for id in owned {
+            let replica = self.replicas.borrow_mut().remove(&id);
+            let directory = self.placed.borrow_mut().remove(&id);
+            if let Some(directory) = directory {
+                let count = &self.directories[directory].partitions;
+                count.set(count.get().saturating_sub(1));
+            }
+            let Some(replica) = replica else { continue };
+            replica.remove();
+            match replica.log().delete().await {
+                Ok(renamed) => self.remove_later(renamed),
+                Err(error) => tracing::error!("{}-{}: not deleted: {error}", replica.topic(), id.partition),
+            }
+        }
+    }
+
+    /// Unlinks a renamed directory after `file.delete.delay.ms`: readers may still be sending from its files.
+    pub(super) fn remove_later(self: &Rc<Self>, dir: std::path::PathBuf) {
+        let shard = self.clone();
+        let delay = self.settings.topics.defaults.file_delete_delay_ms;
+        self.world.spawn(Urgency::Background, async move {
+            shard.world.sleep(std::time::Duration::from_millis(delay)).await;
+            if let Err(error) = shard.world.remove_dir_all(&dir).await {
+                tracing::warn!("{}: not removed: {error}", dir.display());
+            }
+        });
+    }
+
+    /// What the checkpoint files keep of this shard's partitions.
+    pub(super) fn checkpoints(&self) -> Vec<PartitionCheckpoint> {
+        let placed = self.placed.borrow();
+        let replicas = self.replicas.borrow();
+        let line = |(id, replica): (&TopicPartition, &Rc<Replica<W>>)| PartitionCheckpoint {
+            directory: placed.get(id).copied().unwrap_or(0),
+            topic: replica.topic().clone(),
+            partition: id.partition,
+            recovery_point: replica.log().recovery_point(),
+            log_start: replica.log().start(),
+            high_watermark: replica.high_watermark(),
+        };
+        replicas.iter().map(line).collect()
+    }
+}

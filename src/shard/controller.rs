@@ -1,0 +1,175 @@
+//! The controller's host: the one task of the broker that changes the metadata log.
+//!
+//! Called through [`Shard::change`] from any shard; lives on shard 0. Decisions are `metadata`'s, and pure; here they are appended to the
+//! log's home, applied, and made known to every shard before the client is answered.
+//!
+//! Invariants:
+//! 1. Changes are made one at a time, each on the image that the one before left.
+//! 2. A change is answered after every shard of this broker has applied it.
+//! 3. After a failure that leaves the log in doubt nothing more is changed until the broker is restarted.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::io::World;
+use crate::metadata::controller::{CommitError, Controller};
+use crate::metadata::decision::{self, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion, Named, Refused};
+use crate::metadata::home::Home;
+use crate::metadata::image::{Delta, MetadataImage};
+use crate::types::ShardId;
+use crate::wire::error::ErrorCode;
+
+use super::message::{Control, Message, Reply, Request};
+use super::settings::TopicRules;
+use super::{Responder, Shard};
+
+/// The shard that hosts the controller.
+pub const HOME_SHARD: ShardId = ShardId(0);
+
+/// Partitions one request may create, as in Kafka.
+const REQUEST_PARTITIONS_MAX: usize = 10_000;
+/// Partitions of the whole cluster: beyond, creation is refused.
+const CLUSTER_PARTITIONS_MAX: usize = 1_000_000;
+
+/// A change to the cluster that a client asks for.
+pub enum Change {
+    CreateTopics(CreateTopics),
+    DeleteTopics(Vec<DeleteTopic>),
+}
+
+pub struct CreateTopics {
+    pub topics: Vec<CreateTopic>,
+    /// Answer as if, change nothing.
+    pub validate_only: bool,
+}
+
+impl CreateTopics {
+    /// Topics with the broker's default counts and configs.
+    pub fn with_defaults(names: &[String]) -> Self {
+        let topic = |name: &String| CreateTopic {
+            name: name.clone(),
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        Self { topics: names.iter().map(topic).collect(), validate_only: false }
+    }
+}
+
+/// What a change came to.
+pub enum ChangeAnswer {
+    Created(Vec<Named<CreatedTopic>>),
+    Deleted(Vec<DeleteAnswer>),
+    /// Answers every part of the request alike.
+    Refused(Refused),
+}
+
+/// A change and where its answer goes.
+pub struct QueuedChange<W: World> {
+    pub change: Change,
+    pub responder: Responder<W>,
+}
+
+impl<W: World> Shard<W> {
+    /// Has the controller make a change. `None` when the broker closes meanwhile.
+    pub async fn change(self: &Rc<Self>, change: Change) -> Option<ChangeAnswer> {
+        match self.call(HOME_SHARD, Request::Change(change)).await.receive().await? {
+            Reply::Change(answer) => Some(answer),
+            _ => unreachable!("a change is answered with a change's reply"),
+        }
+    }
+
+    /// Makes an image known to every shard and waits until all have applied it.
+    async fn publish(self: &Rc<Self>, image: &MetadataImage, delta: &Arc<Delta>) {
+        for shard in 0..self.shard_count {
+            let control = Control::Apply { image: image.clone(), delta: delta.clone() };
+            self.mailbox.send_internal(ShardId(shard), Message::Control(Box::new(control)));
+        }
+        for _ in 0..self.shard_count {
+            self.applied.pop().await;
+        }
+    }
+}
+
+/// The task that makes changes, one after another.
+pub struct ControllerHost<W: World, H> {
+    shard: Rc<Shard<W>>,
+    controller: Controller<H>,
+    /// Why nothing more can be changed.
+    broken: Option<String>,
+}
+
+impl<W: World, H: Home> ControllerHost<W, H> {
+    pub fn new(shard: Rc<Shard<W>>, controller: Controller<H>) -> Self {
+        Self { shard, controller, broken: None }
+    }
+
+    /// Makes changes until the broker closes.
+    pub async fn run(mut self) {
+        loop {
+            let QueuedChange { change, responder } = self.shard.changes.pop().await;
+            let answer = match &self.broken {
+                Some(why) => unavailable(why.clone()),
+                None => self.change(change).await,
+            };
+            responder.respond(Reply::<W>::Change(answer));
+        }
+    }
+
+    async fn change(&mut self, change: Change) -> ChangeAnswer {
+        match change {
+            Change::CreateTopics(request) => self.create_topics(request).await,
+            Change::DeleteTopics(topics) => {
+                let deletion = if self.shard.settings().topics.delete_enabled { Deletion::Enabled } else { Deletion::Disabled };
+                match decision::delete_topics(self.controller.image(), &topics, deletion) {
+                    Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, ChangeAnswer::Deleted),
+                    Err(refused) => ChangeAnswer::Refused(refused),
+                }
+            }
+        }
+    }
+
+    async fn create_topics(&mut self, request: CreateTopics) -> ChangeAnswer {
+        let settings = self.shard.settings();
+        let defaults = Defaults {
+            num_partitions: settings.topics.partitions as i32,
+            default_replication_factor: settings.topics.replication_factor as i16,
+            request_partitions_max: REQUEST_PARTITIONS_MAX,
+            cluster_partitions_max: CLUSTER_PARTITIONS_MAX,
+        };
+        let world = self.shard.world();
+        let rules = TopicRules { broker: settings };
+        let decision = decision::create_topics(self.controller.image(), &request.topics, &defaults, &rules, &mut || world.random());
+        match decision {
+            Ok(decision) if request.validate_only => ChangeAnswer::Created(decision.answer),
+            Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, ChangeAnswer::Created),
+            Err(refused) => ChangeAnswer::Refused(refused),
+        }
+    }
+
+    /// Appends a decision's records and makes them known; the answer may then be given.
+    async fn carry_out<T>(&mut self, decision: Decision<T>) -> Result<T, String> {
+        let Decision { records, answer } = decision;
+        if records.is_empty() {
+            return Ok(answer);
+        }
+        match self.controller.commit(records).await {
+            Ok(delta) => {
+                self.shard.publish(self.controller.image(), &Arc::new(delta)).await;
+                Ok(answer)
+            }
+            Err(error @ CommitError::NotCommitted) => Err(error.to_string()),
+            Err(error) => {
+                let why = error.to_string();
+                tracing::error!("metadata can no longer be changed: {why}; restart the broker");
+                self.broken = Some(why.clone());
+                Err(why)
+            }
+        }
+    }
+}
+
+fn unavailable(why: String) -> ChangeAnswer {
+    ChangeAnswer::Refused(Refused { code: ErrorCode::UnknownServerError, message: Some(why) })
+}

@@ -1,0 +1,166 @@
+//! What shards say to each other. Everything is owned and may cross threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::io::{File, World};
+use crate::metadata::image::{Delta, MetadataImage};
+use crate::partition::{Acked, Acks, Isolation, OffsetQuery, OffsetsAnswer, PlannedRead, ReadRequest, ReaderId, Refusal};
+use crate::types::{LeaderEpoch, Offset, PartitionIndex, ShardId, TimestampMs, TopicName, TopicPartition};
+use crate::wire::batch::Batch;
+
+use super::controller::{Change, ChangeAnswer};
+
+pub enum Message<W: World> {
+    /// Wants exactly one `Reply` with the same slot.
+    Request {
+        from: ShardId,
+        slot: u32,
+        request: Request,
+    },
+    Reply {
+        slot: u32,
+        reply: Reply<W>,
+    },
+    /// A parked fetch of the receiver may find something now.
+    Wake {
+        reader: u64,
+    },
+    /// A fetch of the sender no longer waits on these partitions.
+    Leave {
+        reader: ReaderId,
+        partitions: Vec<TopicPartition>,
+    },
+    Control(Box<Control>),
+}
+
+/// How a broker starts, changes its image, and stops: between shard 0, the steward, and the others.
+pub enum Control {
+    /// Open the partitions of this image and answer `Opened`.
+    Open {
+        image: MetadataImage,
+        start: Arc<StartState>,
+    },
+    Opened {
+        shard: ShardId,
+        outcome: Result<OpenedSummary, String>,
+    },
+    /// Everything is open: listen on these addresses.
+    Serve {
+        listeners: Arc<[SocketAddr]>,
+    },
+    /// The metadata log moved; answer `Applied`.
+    Apply {
+        image: MetadataImage,
+        delta: Arc<Delta>,
+    },
+    Applied {
+        version: i64,
+    },
+    /// Tell your checkpoints.
+    Checkpoint,
+    Checkpoints {
+        shard: ShardId,
+        offsets: Vec<PartitionCheckpoint>,
+    },
+    /// Stop serving, flush and close everything, and answer `Closed`.
+    Close,
+    Closed {
+        shard: ShardId,
+        offsets: Vec<PartitionCheckpoint>,
+        clean: bool,
+    },
+}
+
+/// What the data directories said before anything was opened.
+#[derive(Debug, Default)]
+pub struct StartState {
+    /// By log directory.
+    pub directories: Vec<DirectoryState>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct DirectoryState {
+    /// Whether the broker was stopped cleanly.
+    pub clean: bool,
+    pub recovery_points: BTreeMap<(TopicName, PartitionIndex), Offset>,
+    pub log_starts: BTreeMap<(TopicName, PartitionIndex), Offset>,
+    /// Partition directories found, by name.
+    pub partitions: BTreeSet<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OpenedSummary {
+    pub partitions: usize,
+    pub recovered_bytes: u64,
+    pub truncated_bytes: u64,
+}
+
+/// The offsets of one partition that the checkpoint files of its directory keep.
+#[derive(Debug, Clone)]
+pub struct PartitionCheckpoint {
+    pub directory: usize,
+    pub topic: TopicName,
+    pub partition: PartitionIndex,
+    pub recovery_point: Offset,
+    pub log_start: Offset,
+    pub high_watermark: Offset,
+}
+
+pub enum Request {
+    Append(AppendRequest),
+    Plan(PlanRequest),
+    Offsets(OffsetsRequest),
+    Change(Change),
+}
+
+pub enum Reply<W: World> {
+    Append(Vec<Result<Acked, Refusal>>),
+    Plan(Vec<Result<PlannedRead<W>, Refusal>>),
+    Offsets(Vec<Result<OffsetsAnswer, Refusal>>),
+    Change(ChangeAnswer),
+}
+
+/// The batches of one produce request for the partitions of one shard.
+pub struct AppendRequest {
+    pub image_version: i64,
+    pub acks: Acks,
+    pub batches: Vec<PartitionBatch>,
+}
+
+pub struct PartitionBatch {
+    pub partition: TopicPartition,
+    pub batch: Batch,
+    /// For topics that stamp at append: the time already written into the batch.
+    pub log_append_time: TimestampMs,
+}
+
+/// The partitions of one fetch that one shard owns.
+pub struct PlanRequest {
+    pub image_version: i64,
+    /// Park this reader on every partition that has nothing to read.
+    pub park: Option<ReaderId>,
+    pub reads: Vec<(TopicPartition, ReadRequest)>,
+}
+
+pub struct OffsetsRequest {
+    pub image_version: i64,
+    pub isolation: Option<Isolation>,
+    pub queries: Vec<(TopicPartition, Option<LeaderEpoch>, OffsetQuery)>,
+}
+
+impl Request {
+    /// The image the sender resolved names with: an owner with an older one waits for it.
+    pub fn image_version(&self) -> i64 {
+        match self {
+            Request::Append(request) => request.image_version,
+            Request::Plan(request) => request.image_version,
+            Request::Offsets(request) => request.image_version,
+            Request::Change(_) => 0,
+        }
+    }
+}
+
+/// A planned read's file handle, as it crosses shards.
+pub type SharedFile<W> = <<W as World>::File as File>::Shared;

@@ -1,0 +1,100 @@
+//! The fetch path across shards: read plans and offset look-ups, answered by the owner with owned values.
+
+use std::rc::Rc;
+
+use crate::io::World;
+use crate::partition::{OffsetsAnswer, Planned, PlannedRead, ReaderId, Refusal};
+use crate::types::{ShardId, TopicPartition};
+
+use super::message::{Message, OffsetsRequest, PlanRequest, Reply, Request};
+use super::{Responder, Shard, oneshot};
+
+/// Reads being planned by their owner.
+pub struct PlanPending<W: World> {
+    reply: oneshot::Receiver<Reply<W>>,
+}
+
+impl<W: World> PlanPending<W> {
+    /// The plans, in the order of the request. `None` when the broker closes meanwhile.
+    pub async fn planned(self) -> Option<Vec<Result<PlannedRead<W>, Refusal>>> {
+        match self.reply.receive().await? {
+            Reply::Plan(plans) => Some(plans),
+            _ => unreachable!("a plan is answered with a plan's reply"),
+        }
+    }
+}
+
+impl<W: World> Shard<W> {
+    /// Asks for plans of partitions that `owner` owns; resolves once the request is on its way.
+    pub async fn begin_plan(self: &Rc<Self>, owner: ShardId, request: PlanRequest) -> PlanPending<W> {
+        PlanPending { reply: self.call(owner, Request::Plan(request)).await }
+    }
+
+    /// Looks up offsets in partitions that `owner` owns. `None` when the broker closes meanwhile.
+    pub async fn offsets(self: &Rc<Self>, owner: ShardId, request: OffsetsRequest) -> Option<Vec<Result<OffsetsAnswer, Refusal>>> {
+        match self.call(owner, Request::Offsets(request)).await.receive().await? {
+            Reply::Offsets(answers) => Some(answers),
+            _ => unreachable!("an offset look-up is answered with its reply"),
+        }
+    }
+
+    /// Tells an owner that a fetch no longer waits there.
+    pub fn stop_waiting(self: &Rc<Self>, owner: ShardId, reader: ReaderId, partitions: Vec<TopicPartition>) {
+        if owner == self.id {
+            self.leave(reader, &partitions);
+        } else {
+            self.mailbox.send_internal(owner, Message::Leave { reader, partitions });
+        }
+    }
+
+    pub(super) fn handle_plan(self: &Rc<Self>, request: PlanRequest, responder: Responder<W>) {
+        let mut plans = Vec::with_capacity(request.reads.len());
+        let mut unplanned = Vec::new();
+        for (index, (partition, read)) in request.reads.iter().enumerate() {
+            let planned = match self.replica(*partition) {
+                Some(replica) => replica.try_plan_read(read, request.park).map(|planned| (planned, replica)),
+                None => Err(self.refusal_without_replica(*partition)),
+            };
+            plans.push(match planned {
+                Ok((Planned::Ready(read), _)) => Some(Ok(read)),
+                Ok((Planned::NeedsLookup, replica)) => {
+                    unplanned.push((index, replica, *read));
+                    None
+                }
+                Err(refusal) => Some(Err(refusal)),
+            });
+        }
+        if unplanned.is_empty() {
+            responder.respond(Reply::Plan(plans.into_iter().flatten().collect()));
+            return;
+        }
+        let park = request.park;
+        self.world.spawn(crate::io::Urgency::Foreground, async move {
+            for (index, replica, read) in unplanned {
+                plans[index] = Some(replica.plan_read(&read, park).await);
+            }
+            responder.respond(Reply::Plan(plans.into_iter().flatten().collect()));
+        });
+    }
+
+    pub(super) fn handle_offsets(self: &Rc<Self>, request: OffsetsRequest, responder: Responder<W>) {
+        let shard = self.clone();
+        self.world.spawn(crate::io::Urgency::Foreground, async move {
+            let mut answers = Vec::with_capacity(request.queries.len());
+            for (partition, epoch, query) in request.queries {
+                answers.push(match shard.replica(partition) {
+                    Some(replica) => replica.offsets(query, request.isolation, epoch).await,
+                    None => Err(shard.refusal_without_replica(partition)),
+                });
+            }
+            responder.respond(Reply::<W>::Offsets(answers));
+        });
+    }
+
+    /// A partition without a replica here: known to the image, its directory failed; unknown, it was deleted.
+    pub(super) fn refusal_without_replica(&self, partition: TopicPartition) -> Refusal {
+        let image = self.image.borrow();
+        let known = image.topic_by_id(partition.topic).is_some_and(|topic| (partition.partition.get() as usize) < topic.partitions.len());
+        if known { Refusal::Offline } else { Refusal::Unknown }
+    }
+}
