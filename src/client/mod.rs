@@ -1,6 +1,7 @@
 //! What our own tools use to talk to any Kafka-compatible cluster: ask, wait, answer.
 //!
-//! Called by the tools in `cli`; calls `wire` and the blocking sockets of the standard library. Tools are plain programs of one thread,
+//! Called by the tools in `cli`; calls `wire`, `config` for the syntax of properties
+//! files, and the blocking sockets of the standard library. Tools are plain programs of one thread,
 //! so nothing here is asynchronous, and nothing here runs inside a broker.
 //!
 //! Invariants:
@@ -14,7 +15,6 @@
 mod admin;
 mod connection;
 mod error;
-mod properties;
 mod routing;
 mod settings;
 

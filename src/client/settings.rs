@@ -1,8 +1,8 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::properties::{self, PropertiesError, Property};
+use crate::config::properties::{Entry, Properties, PropertiesError};
 
 /// Where a client begins, how long it waits, and what it calls itself. Names and defaults are those of Kafka's admin client, except
 /// the two named below, which are shorter so that a broker that is not there costs a user seconds, not minutes.
@@ -47,12 +47,14 @@ pub enum SettingsError {
     Address(String),
     #[error("--bootstrap-server names no broker; write for example localhost:9092")]
     NoAddress,
+    #[error("cannot read {file}: {source}")]
+    Unreadable { file: String, source: std::io::Error },
     #[error(transparent)]
     Properties(#[from] PropertiesError),
-    #[error("{file}, line {line}: {key}={value} is not a number of {unit} from {least} to {most}", file = .file.display())]
-    Number { file: PathBuf, line: usize, key: String, value: String, unit: &'static str, least: u64, most: u64 },
-    #[error("{file}, line {line}: {key} asks for a secured connection, which this tool does not speak yet; use a PLAINTEXT listener", file = .file.display())]
-    Security { file: PathBuf, line: usize, key: String },
+    #[error("{file}:{line}: {key}={value} is not a number of {unit} from {least} to {most}")]
+    Number { file: String, line: usize, key: String, value: String, unit: &'static str, least: u64, most: u64 },
+    #[error("{file}:{line}: {key} asks for a secured connection, which this tool does not speak yet; use a PLAINTEXT listener")]
+    Security { file: String, line: usize, key: String },
 }
 
 /// Splits `a:1,b:2`. IPv6 hosts stand in brackets, and a listener's scheme in front (`PLAINTEXT://`) is tolerated, as Kafka does.
@@ -97,28 +99,32 @@ impl Settings {
         let mut settings = Self::new(parse_bootstrap(bootstrap)?);
         let mut unknown = Vec::new();
         if let Some(file) = command_config {
-            for property in properties::read(file)? {
-                if settings.apply(file, &property)? == Known::No {
-                    unknown.push(property.key);
+            let name = file.display().to_string();
+            let bytes = std::fs::read(file).map_err(|source| SettingsError::Unreadable { file: name.clone(), source })?;
+            let properties = Properties::parse(&name, &bytes)?;
+            for (key, entry) in &properties.entries {
+                if settings.apply(&name, key, entry)? == Known::No {
+                    unknown.push(key.clone());
                 }
             }
         }
         Ok((settings, unknown))
     }
 
-    fn apply(&mut self, file: &Path, property: &Property) -> Result<Known, SettingsError> {
-        let millis = || number(file, property, "milliseconds", 1, i32::MAX as u64).map(Duration::from_millis);
-        match property.key.as_str() {
-            "client.id" => self.client_id.clone_from(&property.value),
+    fn apply(&mut self, file: &str, key: &str, entry: &Entry) -> Result<Known, SettingsError> {
+        let number = |unit, least| number(file, key, entry, unit, least);
+        let millis = || number("milliseconds", 1).map(Duration::from_millis);
+        match key {
+            "client.id" => self.client_id.clone_from(&entry.value),
             "request.timeout.ms" => self.request_timeout = millis()?,
             "default.api.timeout.ms" => self.api_timeout = millis()?,
             "socket.connection.setup.timeout.ms" => self.connect_timeout = millis()?,
             "retry.backoff.ms" => self.retry_backoff = millis()?,
             "retry.backoff.max.ms" => self.retry_backoff_max = millis()?,
-            "retries" => self.retries = number(file, property, "attempts", 0, i32::MAX as u64)? as u32,
-            "security.protocol" if property.value.trim() == "PLAINTEXT" => {}
+            "retries" => self.retries = number("attempts", 0)? as u32,
+            "security.protocol" if entry.value.trim() == "PLAINTEXT" => {}
             key if is_security(key) => {
-                return Err(SettingsError::Security { file: file.to_owned(), line: property.line, key: property.key.clone() });
+                return Err(SettingsError::Security { file: file.to_owned(), line: entry.line, key: key.to_owned() });
             }
             key if IMMATERIAL.contains(&key) => {}
             _ => return Ok(Known::No),
@@ -159,12 +165,13 @@ const IMMATERIAL: &[&str] = &[
     "socket.connection.setup.timeout.max.ms",
 ];
 
-fn number(file: &Path, property: &Property, unit: &'static str, least: u64, most: u64) -> Result<u64, SettingsError> {
-    property.value.trim().parse::<u64>().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| SettingsError::Number {
+fn number(file: &str, key: &str, entry: &Entry, unit: &'static str, least: u64) -> Result<u64, SettingsError> {
+    let most = i32::MAX as u64;
+    entry.value.trim().parse::<u64>().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| SettingsError::Number {
         file: file.to_owned(),
-        line: property.line,
-        key: property.key.clone(),
-        value: property.value.clone(),
+        line: entry.line,
+        key: key.to_owned(),
+        value: entry.value.clone(),
         unit,
         least,
         most,
@@ -204,13 +211,13 @@ mod tests {
     fn security_is_refused_by_name_and_line() {
         for line in ["security.protocol=SSL", "ssl.truststore.location=/x", "sasl.mechanism=PLAIN"] {
             let sentence = with_file(&format!("# c\n{line}\n")).unwrap_err().to_string();
-            assert!(sentence.contains("line 2") && sentence.contains(line.split('=').next().unwrap()), "{sentence}");
+            assert!(sentence.contains(":2: ") && sentence.contains(line.split('=').next().unwrap()), "{sentence}");
         }
     }
 
     #[test]
     fn a_number_out_of_range_is_refused() {
         let sentence = with_file("request.timeout.ms=soon\n").unwrap_err().to_string();
-        assert!(sentence.ends_with("line 1: request.timeout.ms=soon is not a number of milliseconds from 1 to 2147483647"), "{sentence}");
+        assert!(sentence.ends_with(":1: request.timeout.ms=soon is not a number of milliseconds from 1 to 2147483647"), "{sentence}");
     }
 }

@@ -8,7 +8,6 @@
 //! on end the tool with one sentence and exit code 1, after what was found until then. Not served: records older than format 2, decoder
 //! classes, the decoders of internal topics, and the content of control records of Kafka's metadata log.
 
-mod decompress;
 mod index;
 mod log;
 mod segment;

@@ -1,15 +1,16 @@
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use super::decompress::{self, DecompressError};
 use crate::types::LeaderEpoch;
 use crate::wire::batch::{
     ATTRIBUTES_AT, BASE_OFFSET_AT, BASE_SEQUENCE_AT, BASE_TIMESTAMP_AT, COUNT_AT, CRC_AT, Codec, LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT,
     LENGTH_AT, LENGTH_EXCLUDES, MAGIC, MAGIC_AT, MAX_TIMESTAMP_AT, PRODUCER_EPOCH_AT, PRODUCER_ID_AT, RECORDS_AT,
 };
+use crate::wire::compression::{CompressionError, Decompressor};
 use crate::wire::record::{Record, RecordError, records};
 
 /// Bytes up to and with the magic, which tell one message format from another: Kafka looks for a batch only where as many follow.
@@ -17,6 +18,9 @@ const UP_TO_MAGIC: u64 = MAGIC_AT as u64 + 1;
 
 /// The smallest length that any message format has.
 const LENGTH_MIN: i32 = 14;
+
+/// The most bytes that one batch is unpacked to: far above any batch a broker accepts, far below what a crafted one may ask for.
+const UNPACKED_BYTES_MAX: usize = 1 << 30;
 
 /// Why a log cannot be read on, in Kafka's words where it has such.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +43,8 @@ pub enum SegmentError {
     Count { file: String, position: u64, count: i32 },
     #[error("{file}: the batch at position {position}: {source}")]
     Record { file: String, position: u64, source: RecordError },
-    #[error("{file}: the batch at position {position}: {source}")]
-    Decompress { file: String, position: u64, source: DecompressError },
+    #[error("{file}: the batch at position {position}: Failed to decompress record stream ({source})")]
+    Decompress { file: String, position: u64, source: CompressionError },
     #[error("{file}: the control record at offset {offset} has a key or value too short for its kind")]
     Control { file: String, offset: i64 },
 }
@@ -281,7 +285,7 @@ impl Batch<'_> {
         if self.count() < 0 {
             return Err(SegmentError::Count { file: file(), position, count: self.count() }.into());
         }
-        let (body, fault) = decompress::decompress(self.codec()?, stored);
+        let (body, fault) = unpack(self.codec()?, stored);
         let mut previous: Option<Record<'_>> = None;
         for item in records(&body, self.count()) {
             match item {
@@ -311,6 +315,29 @@ impl Batch<'_> {
             Some(source) => Err(SegmentError::Decompress { file: file(), position, source }.into()),
             None => Ok(()),
         }
+    }
+}
+
+/// Unpacks a batch's records as far as that goes: what came out before a fault is of use to whoever looks at a damaged file.
+fn unpack(codec: Codec, stored: &[u8]) -> (Cow<'_, [u8]>, Option<CompressionError>) {
+    if codec == Codec::None {
+        return (Cow::Borrowed(stored), None);
+    }
+    let mut unpacked = Vec::new();
+    let mut from = match Decompressor::new(codec, stored, UNPACKED_BYTES_MAX) {
+        Ok(from) => from,
+        Err(fault) => return (Cow::Owned(unpacked), Some(fault)),
+    };
+    loop {
+        let taken = match from.fill() {
+            Ok([]) => return (Cow::Owned(unpacked), None),
+            Ok(chunk) => {
+                unpacked.extend_from_slice(chunk);
+                chunk.len()
+            }
+            Err(fault) => return (Cow::Owned(unpacked), Some(fault)),
+        };
+        from.consume(taken);
     }
 }
 
