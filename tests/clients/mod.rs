@@ -2,17 +2,14 @@
 //!
 //! Every test here runs at one, two and four shards: a client must not be able to tell.
 
-mod dump;
 mod kcat;
 mod librdkafka;
 mod python;
 mod tools;
 
-use std::path::PathBuf;
-
 use crate::support::broker::{Broker, Kind, Settings, kind};
 use crate::support::records::{Codec, Stored, walk};
-use crate::support::{noisy, topics};
+use crate::support::{dump, noisy, topics};
 
 const CODECS: [(&str, Codec); 5] =
     [("none", Codec::None), ("gzip", Codec::Gzip), ("snappy", Codec::Snappy), ("lz4", Codec::Lz4), ("zstd", Codec::Zstd)];
@@ -59,8 +56,4 @@ fn expect_codec(broker: &Broker, topic: &str, partitions: i32, codec: Codec) {
             assert_eq!(batch.codec(), codec, "{topic}-{partition} at offset {}", batch.base_offset);
         }
     }
-}
-
-fn as_strs(paths: &[PathBuf]) -> Vec<&str> {
-    paths.iter().map(|path| path.to_str().expect("a path in UTF-8")).collect()
 }

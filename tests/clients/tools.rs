@@ -1,10 +1,10 @@
 //! Apache Kafka 4.3.1's command-line tools, by their main classes: what a Kafka user types first.
 
-use super::{CODECS, at_every_shard_count, dump, expect_codec};
+use super::{CODECS, at_every_shard_count, expect_codec};
 use crate::support::broker::{Broker, Settings};
 use crate::support::peers::kafka_tool;
 use crate::support::records::Batch;
-use crate::support::topics;
+use crate::support::{dump, topics};
 
 fn topic_command(broker: &Broker, args: &[&str]) -> String {
     let bootstrap = broker.bootstrap();

@@ -1,1 +1,6 @@
-//! Real clients and Kafka's own tools against the broker, and Kafka's own reader over the files it leaves.
+//! What a crash leaves behind: SIGKILL under load, and files a crash or a disk could have damaged.
+
+mod cut;
+mod damage;
+mod kill;
+mod load;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -104,13 +105,24 @@ impl Broker {
         }
     }
 
-    fn launch_ottla(&mut self) {
+    /// Starts Ottla and kills it after a moment, listening or not.
+    pub fn launch_and_kill(&mut self, after: Duration) {
+        let process = Process::spawn("ottla", self.serve_command());
+        std::thread::sleep(after);
+        drop(process);
+    }
+
+    fn serve_command(&self) -> Command {
         let mut serve = command(env!("CARGO_BIN_EXE_ottla"));
         serve.arg("serve");
         for (key, value) in self.properties("PLAINTEXT://127.0.0.1:0".to_string()) {
             serve.arg("--override").arg(format!("{key}={value}"));
         }
-        let mut process = Process::spawn("ottla", serve);
+        serve
+    }
+
+    fn launch_ottla(&mut self) {
+        let mut process = Process::spawn("ottla", self.serve_command());
         self.address = process.wait_for_line(OTTLA_START, listening_address);
         self.process = Some(process);
     }
@@ -171,14 +183,6 @@ impl Broker {
         self.process = Some(process);
     }
 
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// What a client takes as its bootstrap server.
     pub fn bootstrap(&self) -> String {
         self.address.to_string()
@@ -215,11 +219,6 @@ impl Broker {
     /// SIGKILL: nothing it has in its own memory survives.
     pub fn kill(&mut self) {
         drop(self.process.take().expect("running"));
-    }
-
-    /// What the broker has printed since it was launched.
-    pub fn output(&self) -> String {
-        self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 }
 

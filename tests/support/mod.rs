@@ -2,6 +2,7 @@
 //! peers, a raw-socket client, and record batches as bytes.
 
 pub mod broker;
+pub mod dump;
 pub mod peers;
 pub mod process;
 pub mod raw;

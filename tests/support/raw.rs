@@ -13,12 +13,13 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// Why no response came.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// The broker closed the connection.
+    #[error("the broker closed the connection")]
     Closed,
-    /// Nothing came in the time allowed.
+    #[error("nothing came in the time allowed")]
     Silent,
+    #[error(transparent)]
     Io(io::Error),
 }
 
@@ -39,11 +40,6 @@ impl Connection {
 
     pub fn set_answer_deadline(&mut self, span: Duration) {
         self.stream.set_read_timeout(Some(span)).unwrap();
-    }
-
-    /// A second handle on the same socket, for a thread that only reads or only writes.
-    pub fn duplicate(&self) -> Connection {
-        Connection { stream: self.stream.try_clone().unwrap(), correlation: self.correlation, client: self.client.clone() }
     }
 
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -98,7 +94,7 @@ impl Connection {
     }
 
     pub fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
-        self.try_receive::<R>(version).unwrap_or_else(|why| panic!("no answer to API {} v{version}: {why:?}", R::KEY))
+        self.try_receive::<R>(version).unwrap_or_else(|why| panic!("no answer to API {} v{version}: {why}", R::KEY))
     }
 
     /// Request and response.
@@ -111,7 +107,7 @@ impl Connection {
     }
 
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
-        self.try_call(version, request).unwrap_or_else(|why| panic!("no answer to API {} v{version}: {why:?}", R::KEY))
+        self.try_call(version, request).unwrap_or_else(|why| panic!("no answer to API {} v{version}: {why}", R::KEY))
     }
 
     /// The broker must close the connection without a word.
@@ -120,7 +116,7 @@ impl Connection {
         match self.receive_frame() {
             Err(NoAnswer::Closed) => {}
             Ok(frame) => panic!("answered {} bytes where the connection should be closed", frame.len()),
-            Err(why) => panic!("expected the connection to be closed: {why:?}"),
+            Err(why) => panic!("expected the connection to be closed: {why}"),
         }
     }
 

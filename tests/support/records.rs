@@ -11,10 +11,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 pub const HEADER: usize = 61;
 
+type KeyValue = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Builds one uncompressed batch of format 2.
 #[derive(Clone)]
 pub struct Batch {
-    records: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    records: Vec<KeyValue>,
     timestamp: i64,
 }
 
@@ -119,7 +121,6 @@ pub struct Stored {
     /// Where its first byte lies in what was walked.
     pub position: usize,
     pub base_offset: i64,
-    pub leader_epoch: i32,
     pub attributes: i16,
     pub last_offset_delta: i32,
     pub count: i32,
@@ -196,7 +197,6 @@ pub fn walk(bytes: &Bytes) -> Walk {
         batches.push(Stored {
             position,
             base_offset: i64::from_be_bytes(be(&batch, 0)),
-            leader_epoch: i32::from_be_bytes(be(&batch, 12)),
             attributes: i16::from_be_bytes(be(&batch, 21)),
             last_offset_delta: i32::from_be_bytes(be(&batch, 23)),
             count: i32::from_be_bytes(be(&batch, 57)),

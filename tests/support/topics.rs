@@ -134,6 +134,16 @@ pub fn fetch(connection: &mut Connection, topic: &str, partition: i32, offset: i
     answer.responses[0].partitions[0].clone()
 }
 
+/// The first offset whose record is not older than the time.
+pub fn offset_at(connection: &mut Connection, topic: &str, partition: i32, timestamp: i64) -> i64 {
+    let part = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(timestamp);
+    let topics = vec![ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![part])];
+    let answer = connection.call(1, &ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics));
+    let part = &answer.topics[0].partitions[0];
+    assert_eq!(part.error_code, 0, "ListOffsets of {partition}");
+    part.offset
+}
+
 /// Every uncompressed record from offset `from` up to the high watermark, in the order served.
 #[track_caller]
 pub fn read_from(connection: &mut Connection, topic: &str, partition: i32, from: i64) -> Vec<Record> {

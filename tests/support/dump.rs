@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use super::as_strs;
-use crate::support::broker::files_below;
-use crate::support::peers;
-use crate::support::process::ending;
+use super::broker::files_below;
+use super::peers;
+use super::process::ending;
 
 /// What it says when something is wrong; it ends with status zero all the same.
 const COMPLAINTS: [&str; 9] = [
@@ -42,7 +41,7 @@ pub fn check(log_dir: &Path) -> String {
     });
     // An index is held against the log beside it, which must be there.
     assert!(files.iter().any(|file| file.extension().is_some_and(|extension| extension == "log")), "no log below {}", log_dir.display());
-    let list = as_strs(&files).join(",");
+    let list = files.iter().map(|file| file.to_str().expect("a path in UTF-8")).collect::<Vec<_>>().join(",");
     let output = peers::kafka_tool("org.apache.kafka.tools.DumpLogSegments", &["--deep-iteration", "--files", &list]);
     let said = format!("{}\n{}", output.stdout, output.stderr);
     output.expect_success();
