@@ -249,6 +249,11 @@ fn run(end: End, rows: &[Row], also: fn(&Path)) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     drop(connection);
     broker.stop();
+    for (partition, row) in rows.iter().enumerate() {
+        if kind() == Kind::Kafka && row.kafka.is_some() {
+            std::fs::remove_dir_all(broker.partition_dir("damage", partition as i32)).unwrap();
+        }
+    }
     dump::check(&broker.log_dir());
 }
 
