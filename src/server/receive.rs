@@ -282,7 +282,7 @@ mod tests {
     fn an_announced_size_takes_no_memory() {
         let budget = ReceiveBudget::new(1 << 30);
         let (mut frames, pieces) = reader(&budget);
-        pieces.borrow_mut().push_back((100 << 20_i32).to_be_bytes().to_vec());
+        pieces.borrow_mut().push_back((100_i32 << 20).to_be_bytes().to_vec());
         assert!(block_on(poll_once(frames.next(|| ()))).is_none());
         assert!(budget.used() <= FIRST_RESERVE, "{}", budget.used());
     }
