@@ -58,9 +58,21 @@ fn a_record_must_end_where_its_length_says() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200), count in -1i32..30) {
-        for record in records(&bytes, count).flatten() {
-            proptest::prop_assert_eq!(record.headers().count(), record.header_count as usize);
+    fn no_bytes_panic_or_set_the_two_walks_apart(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200), count in -1i32..30) {
+        let mut outlined = Vec::new();
+        let end = outlines(&bytes, count, |outline| outlined.push(outline));
+        let mut walked = Vec::new();
+        let mut fault = Ok(());
+        for record in records(&bytes, count) {
+            match record {
+                Ok(record) => {
+                    proptest::prop_assert_eq!(record.headers().count(), record.header_count as usize);
+                    let (timestamp_delta, offset_delta) = (record.timestamp_delta, record.offset_delta);
+                    walked.push(Outline { timestamp_delta, offset_delta, has_key: record.key.is_some() });
+                }
+                Err(error) => fault = Err(error),
+            }
         }
+        proptest::prop_assert_eq!((outlined, end), (walked, fault), "both walks see the same");
     }
 }

@@ -22,7 +22,7 @@ use super::batch::{
 };
 use super::compression::CompressionError;
 use super::error::ErrorCode;
-use super::record::{self, RecordError};
+use super::record::{self, Outline, RecordError};
 use crate::types::{Offset, TimestampMs};
 
 mod stream;
@@ -207,15 +207,10 @@ fn check_records(header: &BatchHeader, body: &[u8], rules: &ProduceRules) -> Res
     let mut checks = Checks::new(header, rules);
     match (header.codec, rules.compressed) {
         (Codec::None, _) => {
-            for record in record::records(body, header.count) {
-                let record = record?;
-                checks.record(record.timestamp_delta, record.offset_delta, record.key.is_some());
-            }
+            record::outlines(body, header.count, |outline| checks.record(outline))?;
         }
         (codec, CompressedRecords::Walked) => {
-            stream::walk(codec, body, header.count, rules.decompressed_bytes_max, |record| {
-                checks.record(record.timestamp_delta, record.offset_delta, record.has_key);
-            })?;
+            stream::walk(codec, body, header.count, rules.decompressed_bytes_max, |outline| checks.record(outline))?;
         }
         (_, CompressedRecords::Trusted) => return Ok(header.max_timestamp),
     }
@@ -260,7 +255,7 @@ impl<'a> Checks<'a> {
     }
 
     #[inline]
-    fn record(&mut self, timestamp_delta: i64, offset_delta: i32, has_key: bool) {
+    fn record(&mut self, Outline { timestamp_delta, offset_delta, has_key }: Outline) {
         let timestamp = self.stamped.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta));
         self.max_timestamp = self.max_timestamp.max(timestamp);
         let in_range = self.earliest <= timestamp && timestamp <= self.latest;

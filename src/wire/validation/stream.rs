@@ -2,7 +2,7 @@
 
 use crate::wire::batch::Codec;
 use crate::wire::compression::Decompressor;
-use crate::wire::record::{Reader, RecordError};
+use crate::wire::record::{Outline, Reader, RecordError};
 use crate::wire::validation::Refusal;
 
 /// What a record shows before its key: a length, attributes, two deltas and the key's length, at their longest.
@@ -11,14 +11,7 @@ const FRONT_BYTES: usize = 5 + 1 + 10 + 5 + 5;
 /// A variable-length number of 32 bits at its longest.
 const NUMBER_BYTES: usize = 5;
 
-/// What the checks need of a record.
-pub(super) struct Seen {
-    pub timestamp_delta: i64,
-    pub offset_delta: i32,
-    pub has_key: bool,
-}
-
-pub(super) fn walk(codec: Codec, body: &[u8], count: i32, limit: usize, mut see: impl FnMut(Seen)) -> Result<(), Refusal> {
+pub(super) fn walk(codec: Codec, body: &[u8], count: i32, limit: usize, mut see: impl FnMut(Outline)) -> Result<(), Refusal> {
     let mut window = Window { from: Decompressor::new(codec, body, limit)?, bytes: Vec::new(), start: 0, walked: 0, record: 0 };
     for _ in 0..count {
         see(window.record()?);
@@ -41,7 +34,7 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn record(&mut self) -> Result<Seen, Refusal> {
+    fn record(&mut self) -> Result<Outline, Refusal> {
         self.record = self.walked;
         let at = self.record;
         let (length, prefix) = self.number(FRONT_BYTES)?;
@@ -71,7 +64,7 @@ impl Window<'_> {
         if self.walked != end {
             return Err(RecordError::BadEnd { at }.into());
         }
-        Ok(Seen { timestamp_delta, offset_delta, has_key: key_len >= 0 })
+        Ok(Outline { timestamp_delta, offset_delta, has_key: key_len >= 0 })
     }
 
     fn skip_nullable(&mut self, end: usize) -> Result<(), Refusal> {
