@@ -22,10 +22,10 @@ use bytes::Bytes;
 use nix::fcntl::FallocateFlags;
 
 use super::append::{AppendPath, Attempt, Gather, INLINE_BYTES_MAX};
+use super::blocking::off_shard;
 use super::descriptor::SharedFile;
-use super::kernel;
-use super::off_shard;
 use super::residency::Residency;
+use super::{kernel, scheduler};
 use crate::io::Written;
 
 /// Most bytes one ring read fetches.
@@ -59,10 +59,9 @@ impl GlommioFile {
     }
 
     /// Runs `operation` to its end even if this future is dropped.
-    async fn in_own_task<T: 'static>(&self, operation: impl AsyncFnOnce(Rc<Opened>) -> T + 'static) -> io::Result<T> {
+    async fn run_to_end<T: 'static>(&self, operation: impl AsyncFnOnce(Rc<Opened>) -> T + 'static) -> T {
         let opened = self.0.clone();
-        let task = ::glommio::spawn_local(async move { operation(opened).await }).detach();
-        task.await.ok_or_else(|| io::Error::other("the shard ended before the operation did"))
+        scheduler::current().run_to_end(async move { operation(opened).await }).await
     }
 }
 
@@ -86,7 +85,7 @@ async fn write_rest(opened: &Opened, gather: &mut Gather) -> io::Result<()> {
     while !gather.is_done() {
         match write_at_once(opened, gather)? {
             Attempt::Done => break,
-            Attempt::More => ::glommio::yield_if_needed().await,
+            Attempt::More => scheduler::give_way().await,
             Attempt::WouldWait | Attempt::Unsupported => {
                 let written = opened.ring().write_at(gather.gathered(), gather.position()).await;
                 match written.map_err(io::Error::from) {
@@ -120,11 +119,11 @@ impl crate::io::File for GlommioFile {
             Ok(Attempt::Done) => Written { result: Ok(()), slices: gather.slices },
             Err(error) => Written { result: Err(error), slices: gather.slices },
             Ok(Attempt::More | Attempt::WouldWait | Attempt::Unsupported) => {
-                let rest = self.in_own_task(async move |opened| {
+                self.run_to_end(async move |opened| {
                     let result = write_rest(&opened, &mut gather).await;
                     Written { result, slices: gather.slices }
-                });
-                rest.await.unwrap_or_else(|error| Written { result: Err(error), slices: Vec::new() })
+                })
+                .await
             }
         }
     }
@@ -137,7 +136,7 @@ impl crate::io::File for GlommioFile {
                 Ok(0) => break,
                 Ok(_) => {
                     if buffer.len() < len {
-                        ::glommio::yield_if_needed().await;
+                        scheduler::give_way().await;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -155,8 +154,7 @@ impl crate::io::File for GlommioFile {
     }
 
     async fn sync(&self) -> io::Result<()> {
-        let synced = self.in_own_task(async move |opened| opened.ring().fdatasync().await.map_err(io::Error::from));
-        synced.await.flatten()
+        self.run_to_end(async move |opened| opened.ring().fdatasync().await.map_err(io::Error::from)).await
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {

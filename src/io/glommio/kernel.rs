@@ -188,6 +188,21 @@ pub(super) fn on_signal(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
+/// A counter that becomes readable when it is raised. Reads of an empty one wait.
+pub(super) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes no pointers.
+    let descriptor = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) } as libc::ssize_t)?;
+    // SAFETY: the call just returned this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as libc::c_int) })
+}
+
+/// Raises the counter by one. It cannot fill up: whoever rings does so once per wait of the reader.
+pub(super) fn ring_event(event: BorrowedFd<'_>) {
+    let one = 1u64;
+    // SAFETY: the kernel reads eight bytes at `one`.
+    unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
 /// Writes one byte without waiting: what a signal handler may do. A full pipe is as good as a written one.
 pub(super) fn ring_bell(descriptor: libc::c_int) {
     // SAFETY: write(2) is safe in a signal handler; the byte is static.

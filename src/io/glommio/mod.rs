@@ -4,7 +4,8 @@
 //! [`GlommioWorld`] lives on its shard.
 //!
 //! ```text
-//!   shards        one executor per cpu            termination   SIGTERM and SIGINT as a future
+//!   shards        one executor per cpu            scheduler     the tasks of one shard
+//!   blocking      threads for what may block      termination   SIGTERM and SIGINT as a future
 //!   file          reads, writes, sync             append        the ways a write reaches the page cache
 //!   socket        listener, reader, writer        transfer      sendfile that waits for nobody
 //!   descriptor    a file that crosses shards      residency     what is in the page cache
@@ -26,17 +27,19 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::glommio::{Latency, Shares, TaskQueueHandle};
-
 use crate::io::{DirEntry, EntryKind, OpenMode, Space, Urgency, World};
 use crate::types::{Monotonic, TimestampMs};
+use blocking::off_shard;
+use scheduler::Scheduler;
 
 mod append;
+mod blocking;
 mod descriptor;
 mod file;
 mod kernel;
 pub mod probe;
 mod residency;
+mod scheduler;
 mod shards;
 mod socket;
 mod termination;
@@ -51,12 +54,6 @@ pub use shards::{Settings, StartError, placements, start_shards, usable_cpus};
 pub use socket::{GlommioListener, GlommioReader, GlommioWriter};
 pub use termination::{Termination, termination};
 
-/// The longest a foreground task runs before others get their turn.
-const FOREGROUND_TURN: Duration = Duration::from_millis(1);
-/// Shares of the shard: background work gets a twentieth while there is foreground work.
-const FOREGROUND_SHARES: usize = 1000;
-const BACKGROUND_SHARES: usize = 50;
-
 /// Random words fetched from the kernel at a time.
 const RANDOM_WORDS: usize = 32;
 
@@ -65,33 +62,15 @@ const RANDOM_WORDS: usize = 32;
 pub struct GlommioWorld(Rc<Shard>);
 
 struct Shard {
-    foreground: TaskQueueHandle,
-    background: TaskQueueHandle,
+    scheduler: Rc<Scheduler>,
     settings: Settings,
     random: RefCell<Vec<u64>>,
 }
 
 impl GlommioWorld {
-    /// Only on a shard's executor.
-    fn new(settings: Settings) -> Self {
-        let executor = ::glommio::executor();
-        let foreground = executor.create_task_queue(Shares::Static(FOREGROUND_SHARES), Latency::Matters(FOREGROUND_TURN), "foreground");
-        let background = executor.create_task_queue(Shares::Static(BACKGROUND_SHARES), Latency::NotImportant, "background");
-        Self(Rc::new(Shard { foreground, background, settings, random: RefCell::default() }))
+    fn new(scheduler: Rc<Scheduler>, settings: Settings) -> Self {
+        Self(Rc::new(Shard { scheduler, settings, random: RefCell::default() }))
     }
-
-    fn foreground(&self) -> TaskQueueHandle {
-        self.0.foreground
-    }
-}
-
-/// Runs `work` on one of the shard's blocking threads.
-async fn off_shard<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let work = move || {
-        shards::end_process_on_panic_here();
-        work()
-    };
-    ::glommio::executor().spawn_blocking(work).await
 }
 
 impl World for GlommioWorld {
@@ -120,14 +99,7 @@ impl World for GlommioWorld {
     }
 
     fn spawn(&self, urgency: Urgency, task: impl Future<Output = ()> + 'static) {
-        let queue = match urgency {
-            Urgency::Foreground => self.0.foreground,
-            Urgency::Background => self.0.background,
-        };
-        match ::glommio::spawn_local_into(task, queue) {
-            Ok(task) => drop(task.detach()),
-            Err(error) => unreachable!("the shard's task queues last as long as the shard: {error}"),
-        }
+        self.0.scheduler.spawn(urgency, task);
     }
 
     async fn sleep(&self, span: Duration) {
@@ -135,7 +107,7 @@ impl World for GlommioWorld {
     }
 
     async fn yield_now(&self) {
-        ::glommio::executor().yield_task_queue_now().await;
+        futures_lite::future::yield_now().await;
     }
 
     async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -9,9 +9,10 @@
 //! 3. Blocking threads are not bound to the cpu of their shard.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -21,9 +22,11 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::unistd::Pid;
 
-use super::GlommioWorld;
-use super::kernel;
+use super::blocking::Pool;
 use super::probe::DeviceTraits;
+use super::scheduler::{Scheduler, Step};
+use super::{GlommioWorld, kernel};
+use crate::io::Urgency;
 use crate::types::ShardId;
 
 /// How shards run; the defaults suit a broker that has its cpus to itself.
@@ -31,7 +34,7 @@ use crate::types::ShardId;
 pub struct Settings {
     /// How long an idle shard polls before it sleeps. None: 20 us, or nothing when shards share cpus.
     pub spin_before_park: Option<Duration>,
-    /// Threads per shard for what may block.
+    /// Most threads for what may block, shared by all shards.
     pub blocking_threads: NonZeroUsize,
     /// Entries of each of a shard's three rings.
     pub ring_depth: NonZeroUsize,
@@ -45,8 +48,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             spin_before_park: None,
-            blocking_threads: NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN),
-            ring_depth: NonZeroUsize::new(128).unwrap_or(NonZeroUsize::MIN),
+            blocking_threads: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
+            ring_depth: NonZeroUsize::new(512).unwrap_or(NonZeroUsize::MIN),
             congestion_control: Some("cubic".to_owned()),
             devices: Vec::new(),
         }
@@ -100,14 +103,15 @@ where
     // A peer that goes away shall be an error of the write, not a signal.
     let _ignored = kernel::on_signal(Signal::SIGPIPE, SigHandler::SigIgn);
     let gate = Arc::new(Gate::new(cpus.len()));
+    let pool = Pool::new(settings.blocking_threads);
     let mut threads = Vec::with_capacity(cpus.len());
     for (index, &cpu) in cpus.iter().enumerate() {
         let shard = ShardId(index as u16);
-        let (shard_gate, settings, make) = (gate.clone(), settings.clone(), make.clone());
+        let (shard_gate, settings, make, pool) = (gate.clone(), settings.clone(), make.clone(), pool.clone());
         let spin = settings.spin_before_park.unwrap_or_else(|| spin_when_alone(cpu, cpus));
         let started = thread::Builder::new()
             .name(format!("ottla-shard-{shard}"))
-            .spawn(move || run_shard(Seat { shard, cpu, spin }, settings, &shard_gate, make));
+            .spawn(move || run_shard(Seat { shard, cpu, spin }, settings, &shard_gate, pool, make));
         match started {
             Ok(thread) => threads.push(thread),
             Err(source) => {
@@ -172,10 +176,10 @@ fn spin_when_alone(cpu: usize, cpus: &[usize]) -> Duration {
     if alone { Duration::from_micros(20) } else { Duration::ZERO }
 }
 
-fn run_shard<T, F, Made>(seat: Seat, settings: Settings, gate: &Gate, make: F) -> Option<T>
+fn run_shard<T, F, Made>(seat: Seat, settings: Settings, gate: &Gate, pool: Arc<Pool>, make: F) -> Option<T>
 where
     T: 'static,
-    F: Fn(ShardId, GlommioWorld) -> Made,
+    F: Fn(ShardId, GlommioWorld) -> Made + 'static,
     Made: Future<Output = T> + 'static,
 {
     end_process_on_panic_here();
@@ -190,15 +194,23 @@ where
     if !gate.pass() {
         return None;
     }
-    executor.run(async move {
-        let world = GlommioWorld::new(settings);
-        let foreground = world.foreground();
-        let main = ::glommio::spawn_local_into(make(seat.shard, world), foreground).map_err(io::Error::from);
-        match main {
-            Ok(main) => main.detach().await,
-            Err(_) => None,
-        }
-    })
+    drive(&executor, pool, async move |scheduler| make(seat.shard, GlommioWorld::new(scheduler, settings)).await)
+}
+
+/// Runs the shard's main task, and all the others, until the main one is over.
+fn drive<T: 'static>(executor: &LocalExecutor, pool: Arc<Pool>, main: impl AsyncFnOnce(Rc<Scheduler>) -> T + 'static) -> Option<T> {
+    let (is_over, result) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
+    // An eventfd is all that can be refused here, and with it goes the shard: the caller reports it lost.
+    let scheduler = executor.run(async { Scheduler::begin(pool) }).ok()?;
+    let (over, returned, own) = (is_over.clone(), result.clone(), scheduler.clone());
+    scheduler.spawn(Urgency::Foreground, async move {
+        returned.set(Some(main(own).await));
+        over.set(true);
+    });
+    // Each run asks the kernel once before it polls its step, so a step that ends early is how tasks let completions in.
+    while let Step::AskKernel = executor.run(poll_fn(|context| scheduler.run_ready(context, &is_over))) {}
+    executor.run(async { scheduler.end() });
+    result.take()
 }
 
 fn make_executor(seat: Seat, settings: &Settings) -> io::Result<LocalExecutor> {
@@ -207,7 +219,9 @@ fn make_executor(seat: Seat, settings: &Settings) -> io::Result<LocalExecutor> {
     let mut builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(settings.ring_depth.get())
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(settings.blocking_threads.get()));
+        // The scheduler asks the kernel on its own terms, and has threads of its own.
+        .preempt_timer(Duration::from_secs(3600))
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
     if !seat.spin.is_zero() {
         builder = builder.spin_before_park(seat.spin);
     }

@@ -286,6 +286,54 @@ fn a_peer_that_goes_away_is_an_error() {
     });
 }
 
+/// The runtime's own tasks stop for good within a few thousand of these rounds; see `scheduler`.
+#[test]
+fn an_echo_goes_on_for_long() {
+    for shards in [1, 2] {
+        let (sender, receiver) = mpsc::sync_channel::<SocketAddr>(1);
+        let receiver = Arc::new(std::sync::Mutex::new(receiver));
+        let cpus = placements(shards).unwrap();
+        let (finished, has_finished) = mpsc::channel();
+        std::thread::spawn(move || {
+            let rounds = start_shards(&cpus, &Settings::default(), move |shard, world| {
+                let (sender, receiver) = (sender.clone(), receiver.clone());
+                async move {
+                    let mut rounds = 0;
+                    if shard.get() == 0 {
+                        let listener = world.listen(LOOPBACK.parse().unwrap()).await.unwrap();
+                        sender.send(listener.local_addr()).unwrap();
+                        let echo = async move {
+                            let Accepted { mut reader, mut writer, .. } = listener.accept().await.unwrap();
+                            let mut buffer = BytesMut::with_capacity(1024);
+                            while reader.read(&mut buffer).await.unwrap() > 0 {
+                                writer.write_all(buffer.split().freeze(), Follows::Nothing).await.unwrap();
+                                buffer.reserve(1024);
+                            }
+                        };
+                        if shards == 2 {
+                            echo.await;
+                            return rounds;
+                        }
+                        world.spawn(Urgency::Foreground, echo);
+                    }
+                    let address = world.offload(move || receiver.lock().unwrap().recv().unwrap()).await;
+                    let (mut reader, mut writer) = world.connect(address).await.unwrap();
+                    while rounds < 20_000 {
+                        writer.write_all(Bytes::from_static(&[7; 100]), Follows::Nothing).await.unwrap();
+                        assert_eq!(read_exactly(&mut reader, 100).await, [7; 100]);
+                        rounds += 1;
+                    }
+                    writer.close();
+                    rounds
+                }
+            });
+            finished.send(rounds).unwrap();
+        });
+        let rounds = has_finished.recv_timeout(Duration::from_secs(60)).expect("the echo stopped").unwrap();
+        assert_eq!(rounds.iter().sum::<i32>(), 20_000);
+    }
+}
+
 /// Sends `len` bytes of a fresh file to a peer that reads after `delay`, and returns how often a timer ticked meanwhile.
 fn send_to_slow_reader(append: AppendPath, residency: Residency, cold: bool, delay: Duration) -> u32 {
     const LEN: usize = 24 << 20;

@@ -7,14 +7,15 @@
 //! 1. Only a range just found resident, or just brought in off the shard, goes to `sendfile`.
 //! 2. A full socket parks the task: the next few KiB go through an ordinary write, which waits for room. The runtime has no other
 //!    wait for room.
-//! 3. After at most [`TURN_BYTES_MAX`] other tasks of the shard run.
+//! 3. A fast reader does not hold the shard either: other tasks run after each turn the scheduler allows.
 
 use std::io;
 use std::os::fd::AsFd;
 
+use super::blocking::off_shard;
 use super::descriptor::SharedFile;
 use super::socket::Connection;
-use super::{kernel, off_shard, residency};
+use super::{kernel, residency, scheduler};
 
 /// Most bytes one `sendfile` call takes, and one residency check covers.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -25,34 +26,23 @@ const AHEAD_BYTES: u64 = 1 << 20;
 /// Bytes sent by an ordinary write to wait for room in the socket.
 const PARKING_BYTES: usize = 8 * 1024;
 
-const TURN_BYTES_MAX: u64 = 2 << 20;
-
 pub(super) async fn send_file(connection: &Connection, file: &SharedFile, position: u64, len: u64) -> io::Result<()> {
     let end = position.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
     let mut position = position;
-    let mut turn = 0;
     while position < end {
         let window = WINDOW_BYTES.min(end - position);
         make_resident(file, position, window, end).await?;
         match kernel::send_file(connection.as_fd(), file.as_fd(), position, window as usize) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                position += count as u64;
-                turn += count as u64;
-            }
+            Ok(count) => position += count as u64,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let sent = send_parked(connection, file, position, end).await?;
                 position += sent as u64;
-                turn = 0;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        if turn >= TURN_BYTES_MAX {
-            turn = 0;
-            futures_lite::future::yield_now().await;
-        }
-        ::glommio::yield_if_needed().await;
+        scheduler::give_way().await;
     }
     Ok(())
 }
