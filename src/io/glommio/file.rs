@@ -16,6 +16,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ::glommio::io::BufferedFile;
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use nix::fcntl::FallocateFlags;
 use super::append::{AppendPath, Attempt, Gather, INLINE_BYTES_MAX};
 use super::blocking::off_shard;
 use super::descriptor::SharedFile;
+use super::dirty::DirtyWatch;
 use super::residency::Residency;
 use super::{kernel, scheduler};
 use crate::io::Written;
@@ -38,6 +40,7 @@ pub struct GlommioFile(Rc<Opened>);
 struct Opened {
     shared: SharedFile,
     append: Cell<AppendPath>,
+    dirty: Arc<DirtyWatch>,
     /// Made at the first operation of the ring.
     ring: OnceCell<ManuallyDrop<BufferedFile>>,
 }
@@ -53,9 +56,9 @@ impl Opened {
 }
 
 impl GlommioFile {
-    pub(super) fn new(file: fs::File, append: AppendPath, residency: Residency) -> Self {
+    pub(super) fn new(file: fs::File, append: AppendPath, residency: Residency, dirty: Arc<DirtyWatch>) -> Self {
         let shared = SharedFile::new(file, residency);
-        Self(Rc::new(Opened { shared, append: Cell::new(append), ring: OnceCell::new() }))
+        Self(Rc::new(Opened { shared, append: Cell::new(append), dirty, ring: OnceCell::new() }))
     }
 
     /// Runs `operation` to its end even if this future is dropped.
@@ -69,6 +72,7 @@ impl GlommioFile {
 fn write_at_once(opened: &Opened, gather: &mut Gather) -> io::Result<Attempt> {
     match opened.append.get() {
         AppendPath::Ring => Ok(Attempt::WouldWait),
+        AppendPath::Inline if opened.dirty.is_behind() => Ok(Attempt::WouldWait),
         AppendPath::Inline => gather.write_inline(opened.fd()),
         AppendPath::NowaitThenRing => {
             let attempt = gather.write_nowait(opened.fd())?;

@@ -9,7 +9,8 @@
 //!   file          reads, writes, sync             append        the ways a write reaches the page cache
 //!   socket        listener, reader, writer        transfer      sendfile that waits for nobody
 //!   descriptor    a file that crosses shards      residency     what is in the page cache
-//!   probe         what this machine allows        kernel        system calls: all `unsafe` of the crate
+//!   dirty         is the disk behind              probe         what this machine allows
+//!   kernel        system calls: all `unsafe` of the crate
 //! ```
 //!
 //! Invariants:
@@ -25,16 +26,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::io::{DirEntry, EntryKind, OpenMode, Space, Urgency, World};
 use crate::types::{Monotonic, TimestampMs};
 use blocking::off_shard;
+use dirty::DirtyWatch;
 use scheduler::Scheduler;
 
 mod append;
 mod blocking;
 mod descriptor;
+mod dirty;
 mod file;
 mod kernel;
 pub mod probe;
@@ -64,12 +68,13 @@ pub struct GlommioWorld(Rc<Shard>);
 struct Shard {
     scheduler: Rc<Scheduler>,
     settings: Settings,
+    dirty: Arc<DirtyWatch>,
     random: RefCell<Vec<u64>>,
 }
 
 impl GlommioWorld {
-    fn new(scheduler: Rc<Scheduler>, settings: Settings) -> Self {
-        Self(Rc::new(Shard { scheduler, settings, random: RefCell::default() }))
+    fn new(scheduler: Rc<Scheduler>, settings: Settings, dirty: Arc<DirtyWatch>) -> Self {
+        Self(Rc::new(Shard { scheduler, settings, dirty, random: RefCell::default() }))
     }
 }
 
@@ -131,7 +136,7 @@ impl World for GlommioWorld {
         .await?;
         let traits = self.0.settings.devices.iter().find(|traits| traits.device == device);
         let (append, residency) = traits.map(|traits| (traits.append, traits.residency)).unwrap_or_default();
-        Ok(GlommioFile::new(file, append, residency))
+        Ok(GlommioFile::new(file, append, residency, self.0.dirty.clone()))
     }
 
     async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {

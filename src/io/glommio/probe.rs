@@ -185,7 +185,8 @@ fn filesystem(directory: &Path) -> io::Result<Filesystem> {
 /// How the filesystem of `directory` wants to be used: remembered from an earlier start, or tried on a scratch file.
 pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let device = fs::metadata(directory)?.dev();
-    let subject = format!("device={device} filesystem={} kernel={}", filesystem(directory)?.name, kernel_release());
+    let filesystem = filesystem(directory)?;
+    let subject = format!("device={device} filesystem={} kernel={}", filesystem.name, kernel_release());
     let remembered = directory.join(REMEMBERED);
     if let Ok(line) = fs::read_to_string(&remembered)
         && let Some((append, residency)) = parse_line(&subject, &line)
@@ -195,7 +196,7 @@ pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let scratch = directory.join(SCRATCH);
     let mut file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&scratch)?;
     fs::remove_file(&scratch)?;
-    let append = probe_append_path(&mut file)?;
+    let append = probe_append_path(&mut file, filesystem.is_remote)?;
     let residency = probe_residency(&file);
     let line = format!("{subject} append={} residency={}\n", append_name(append), residency_name(residency));
     // Only saves the next start the probing.
@@ -230,14 +231,16 @@ fn residency_name(residency: Residency) -> &'static str {
     }
 }
 
-/// Writes that never wait where the filesystem has them; the ring where it does not.
-fn probe_append_path(file: &mut fs::File) -> io::Result<AppendPath> {
+/// Writes that never wait where the filesystem has them. Where it does not, a local one is written inline, because its waits are
+/// rare and the ring's worker threads dear; a remote one may keep its writer for long, so it is written by the ring.
+fn probe_append_path(file: &mut fs::File, is_remote: bool) -> io::Result<AppendPath> {
     // The first write creates the page and the block; only the second shows whether the filesystem can write without waiting.
     file.write_all(&[1; 64 * 1024])?;
     match kernel::write_nowait(file.as_fd(), &[IoSlice::new(&[2; 4096])], 0) {
         Ok(_) => Ok(AppendPath::NowaitThenRing),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(AppendPath::NowaitThenRing),
-        Err(_) => Ok(AppendPath::Ring),
+        Err(_) if is_remote => Ok(AppendPath::Ring),
+        Err(_) => Ok(AppendPath::Inline),
     }
 }
 

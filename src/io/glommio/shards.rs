@@ -22,7 +22,9 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::unistd::Pid;
 
+use super::append::AppendPath;
 use super::blocking::Pool;
+use super::dirty::DirtyWatch;
 use super::probe::DeviceTraits;
 use super::scheduler::{Scheduler, Step};
 use super::{GlommioWorld, kernel};
@@ -103,15 +105,17 @@ where
     // A peer that goes away shall be an error of the write, not a signal.
     let _ignored = kernel::on_signal(Signal::SIGPIPE, SigHandler::SigIgn);
     let gate = Arc::new(Gate::new(cpus.len()));
-    let pool = Pool::new(settings.blocking_threads);
+    let appends_inline = settings.devices.iter().any(|traits| traits.append == AppendPath::Inline);
+    let dirty = if appends_inline { DirtyWatch::start() } else { Arc::default() };
+    let shared = Shared { pool: Pool::new(settings.blocking_threads), dirty };
     let mut threads = Vec::with_capacity(cpus.len());
     for (index, &cpu) in cpus.iter().enumerate() {
         let shard = ShardId(index as u16);
-        let (shard_gate, settings, make, pool) = (gate.clone(), settings.clone(), make.clone(), pool.clone());
+        let (shard_gate, settings, make, shared) = (gate.clone(), settings.clone(), make.clone(), shared.clone());
         let spin = settings.spin_before_park.unwrap_or_else(|| spin_when_alone(cpu, cpus));
         let started = thread::Builder::new()
             .name(format!("ottla-shard-{shard}"))
-            .spawn(move || run_shard(Seat { shard, cpu, spin }, settings, &shard_gate, pool, make));
+            .spawn(move || run_shard(Seat { shard, cpu, spin }, settings, &shard_gate, shared, make));
         match started {
             Ok(thread) => threads.push(thread),
             Err(source) => {
@@ -164,6 +168,13 @@ impl Gate {
     }
 }
 
+/// What all shards have in common.
+#[derive(Clone)]
+struct Shared {
+    pool: Arc<Pool>,
+    dirty: Arc<DirtyWatch>,
+}
+
 #[derive(Clone, Copy)]
 struct Seat {
     shard: ShardId,
@@ -176,7 +187,7 @@ fn spin_when_alone(cpu: usize, cpus: &[usize]) -> Duration {
     if alone { Duration::from_micros(20) } else { Duration::ZERO }
 }
 
-fn run_shard<T, F, Made>(seat: Seat, settings: Settings, gate: &Gate, pool: Arc<Pool>, make: F) -> Option<T>
+fn run_shard<T, F, Made>(seat: Seat, settings: Settings, gate: &Gate, shared: Shared, make: F) -> Option<T>
 where
     T: 'static,
     F: Fn(ShardId, GlommioWorld) -> Made + 'static,
@@ -194,7 +205,7 @@ where
     if !gate.pass() {
         return None;
     }
-    drive(&executor, pool, async move |scheduler| make(seat.shard, GlommioWorld::new(scheduler, settings)).await)
+    drive(&executor, shared.pool, async move |scheduler| make(seat.shard, GlommioWorld::new(scheduler, settings, shared.dirty)).await)
 }
 
 /// Runs the shard's main task, and all the others, until the main one is over.
