@@ -66,9 +66,8 @@ impl OffsetsAnswer {
 }
 
 impl<W: World> Replica<W> {
-    /// Plans a read from memory alone; parks the reader in the same step when there is nothing to read, so that no append is missed
-    /// between the look and the wait.
-    pub fn try_plan_read(&self, request: &ReadRequest, park: Option<ReaderId>) -> Result<Planned<W>, Refusal> {
+    /// Plans a read from memory alone.
+    pub fn try_plan_read(&self, request: &ReadRequest) -> Result<Planned<W>, Refusal> {
         let (mut read, below) = match self.begin_read(request)? {
             Begun::Diverged(read) => return Ok(Planned::Ready(read)),
             Begun::Reading(read, below) => (read, below),
@@ -82,20 +81,15 @@ impl<W: World> Replica<W> {
             PlannedRange::NeedsLookup => return Ok(Planned::NeedsLookup),
             PlannedRange::OutOfRange { start, end } => return Err(Refusal::OffsetOutOfRange { start, end }),
         }
-        if read.range.is_none() {
-            self.park(park);
-        }
         Ok(Planned::Ready(read))
     }
 
     /// As [`Replica::try_plan_read`], looking into files where memory does not suffice.
-    pub async fn plan_read(&self, request: &ReadRequest, park: Option<ReaderId>) -> Result<PlannedRead<W>, Refusal> {
+    pub async fn plan_read(&self, request: &ReadRequest) -> Result<PlannedRead<W>, Refusal> {
         let (mut read, below) = match self.begin_read(request)? {
             Begun::Diverged(read) => return Ok(read),
             Begun::Reading(read, below) => (read, below),
         };
-        // Parked before the look-up, since the log may grow during it; a reader that got data ignores the wake.
-        self.park(park);
         read.range = self.log.plan_read(request.offset, below, request.max_bytes).await?;
         if request.isolation == Isolation::ReadCommitted && read.range.is_some() {
             read.aborted = self.log.aborted_between(request.offset, below).await?;
@@ -109,10 +103,9 @@ impl<W: World> Replica<W> {
         self.readers.borrow_mut().leave(reader);
     }
 
-    fn park(&self, reader: Option<ReaderId>) {
-        if let Some(reader) = reader {
-            self.readers.borrow_mut().park(reader);
-        }
+    /// Has the reader woken, once, when the high watermark moves or the replica stops serving.
+    pub fn park(&self, reader: ReaderId) {
+        self.readers.borrow_mut().park(reader);
     }
 
     fn begin_read(&self, request: &ReadRequest) -> Result<Begun<W>, Refusal> {

@@ -231,16 +231,20 @@ async fn read_requests<W: World>(
             Ok(Some(frame)) => frame,
             Ok(None) => return Ended::ByPeer,
             Err(FrameError::Io(error)) if is_ordinary_end(&error) => return Ended::ByPeer,
-            Err(error) => return Ended::Broken(error.to_string()),
+            Err(error) => {
+                // What came before it is answered first.
+                pipeline.below(1).await;
+                return Ended::Broken(error.to_string());
+            }
         };
         let Frame { bytes, reservation } = frame;
         let (header, body) = match RequestHeader::decode(&bytes) {
             Ok(decoded) => decoded,
             Err(error) => {
+                pipeline.below(1).await;
                 let Some(response) = dispatch::answer_bad_header(&error) else {
                     return Ended::Broken(error.to_string());
                 };
-                pipeline.below(1).await;
                 pipeline.push(Unanswered { answer: Box::pin(std::future::ready(response)), _memory: reservation });
                 continue;
             }
@@ -251,7 +255,10 @@ async fn read_requests<W: World>(
         vitals.busy.set(true);
         let answer: Answer<W> = match dispatch::start(server, peer, header, body).await {
             Started::Answering(answer) => answer,
-            Started::Refused(why) => return Ended::Broken(why),
+            Started::Refused(why) => {
+                pipeline.below(1).await;
+                return Ended::Broken(why);
+            }
         };
         pipeline.push(Unanswered { answer, _memory: reservation });
     }

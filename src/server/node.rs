@@ -15,7 +15,7 @@ use crate::metadata::controller::{CommitError, Controller};
 use crate::metadata::decision::{self, Registration};
 use crate::metadata::file::{FileHome, Limits};
 use crate::metadata::home::{Home, Member};
-use crate::metadata::record::Endpoint;
+use crate::metadata::record::{Endpoint, Record, Resource};
 use crate::shard::controller::ControllerHost;
 use crate::shard::mailbox::Mesh;
 use crate::shard::message::{Message, OpenedSummary};
@@ -97,6 +97,18 @@ pub async fn run_home_shard<W: World>(
     outcome
 }
 
+/// A new cluster keeps `min.insync.replicas` for all its brokers, as Kafka's does since 4.1: leaders must not differ in it (KIP-966).
+async fn keep_min_isr<W: World>(controller: &mut Controller<FileHome<W>>, settings: &BrokerSettings) -> Result<(), CommitError> {
+    const KEY: &str = "min.insync.replicas";
+    let all_brokers = Resource::Broker(None);
+    if controller.image().config(&all_brokers).contains_key(KEY) {
+        return Ok(());
+    }
+    let value = settings.topics.defaults.insync_replicas_min.to_string();
+    controller.commit(vec![Record::Config { resource: all_brokers, key: KEY.to_owned(), value: Some(value) }]).await?;
+    Ok(())
+}
+
 /// Founds the cluster if it is new, and registers this broker.
 async fn register<W: World>(
     world: &W,
@@ -112,6 +124,7 @@ async fn register<W: World>(
         .unwrap_or_else(|| TopicId::from_random(|| world.random()).to_string());
     let founding = decision::found_cluster(controller.image(), &cluster_id, FEATURES).map_err(|refused| refused.to_string())?;
     controller.commit(founding).await.map_err(sentence)?;
+    keep_min_isr(controller, settings).await.map_err(sentence)?;
     let endpoints = settings.network.listeners.advertised.iter().map(|advertised| {
         let bound = listeners.iter().find(|(name, _)| *name == advertised.name).map_or(0, |(_, address)| address.port());
         Endpoint {

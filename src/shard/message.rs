@@ -139,8 +139,9 @@ pub struct PartitionBatch {
 /// The partitions of one fetch that one shard owns.
 pub struct PlanRequest {
     pub image_version: i64,
-    /// Park this reader on every partition that has nothing to read.
+    /// Park this reader on every partition unless they have `min_bytes` to read between them.
     pub park: Option<ReaderId>,
+    pub min_bytes: u64,
     pub reads: Vec<(TopicPartition, ReadRequest)>,
 }
 

@@ -50,13 +50,17 @@ impl<W: World> Shard<W> {
     pub(super) fn handle_plan(self: &Rc<Self>, request: PlanRequest, responder: Responder<W>) {
         let mut plans = Vec::with_capacity(request.reads.len());
         let mut unplanned = Vec::new();
+        let mut found: u64 = 0;
         for (index, (partition, read)) in request.reads.iter().enumerate() {
             let planned = match self.replica(*partition) {
-                Some(replica) => replica.try_plan_read(read, request.park).map(|planned| (planned, replica)),
+                Some(replica) => replica.try_plan_read(read).map(|planned| (planned, replica)),
                 None => Err(self.refusal_without_replica(*partition)),
             };
             plans.push(match planned {
-                Ok((Planned::Ready(read), _)) => Some(Ok(read)),
+                Ok((Planned::Ready(read), _)) => {
+                    found += read.range.as_ref().map_or(0, |range| range.len);
+                    Some(Ok(read))
+                }
                 Ok((Planned::NeedsLookup, replica)) => {
                     unplanned.push((index, replica, *read));
                     None
@@ -64,14 +68,23 @@ impl<W: World> Shard<W> {
                 Err(refusal) => Some(Err(refusal)),
             });
         }
+        // Parked in the same step that found too little, so that no append is missed between the look and the wait.
+        if let Some(reader) = request.park
+            && found < request.min_bytes
+        {
+            for (partition, _) in &request.reads {
+                if let Some(replica) = self.replica(*partition) {
+                    replica.park(reader);
+                }
+            }
+        }
         if unplanned.is_empty() {
             responder.respond(Reply::Plan(plans.into_iter().flatten().collect()));
             return;
         }
-        let park = request.park;
         self.world.spawn(crate::io::Urgency::Foreground, async move {
             for (index, replica, read) in unplanned {
-                plans[index] = Some(replica.plan_read(&read, park).await);
+                plans[index] = Some(replica.plan_read(&read).await);
             }
             responder.respond(Reply::Plan(plans.into_iter().flatten().collect()));
         });

@@ -127,8 +127,8 @@ impl<'a> Layers<'a> {
             }
         }
         for &synonym in names {
-            // A key that no file can hold has no default to show.
-            let row = table::broker(synonym).filter(|row| row.origin != Origin::DynamicOnly);
+            // A key that no file can hold has no default to show, nor has node.id, which Kafka demands.
+            let row = table::broker(synonym).filter(|row| row.origin != Origin::DynamicOnly && row.name != "node.id");
             if let Some(value) = row.and_then(default_value) {
                 all.push(Synonym { name: synonym.to_owned(), value: shown(&value.to_string()), source: Source::Default });
             }

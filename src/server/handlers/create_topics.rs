@@ -64,6 +64,7 @@ fn result_of<W: World>(call: &Call<W>, name: &str, result: Result<CreatedTopic, 
             line.with_topic_id(uuid_of(created.id))
                 .with_num_partitions(created.partition_count)
                 .with_replication_factor(created.replication_factor)
+                .with_error_message(None)
                 .with_configs(Some(configs.collect()))
         }
         Err(refused) => line

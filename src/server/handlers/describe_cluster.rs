@@ -24,7 +24,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeClusterRequest) ->
             DescribeClusterResponse::default()
                 .with_error_code(code.code())
                 .with_error_message(Some(super::text(reason)))
-                .with_endpoint_type(endpoint_type)
+                .with_endpoint_type(BROKERS)
                 .with_cluster_authorized_operations(super::OPERATIONS_NOT_ASKED),
         );
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -23,7 +24,10 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeTopicPartitionsReq
     let image = call.server.shard.image();
     let limit_max = call.server.shard.settings().network.describe_partitions_max as usize;
     let mut left = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, limit_max);
-    let cursor = request.cursor.as_ref().map(|cursor| (TopicName::new(&cursor.topic_name), cursor.partition_index.max(0)));
+    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
+        return Some(DescribeTopicPartitionsResponse::default().with_topics(request.topics.iter().map(refused).collect()));
+    }
+    let cursor = request.cursor.as_ref().map(|cursor| (TopicName::new(&cursor.topic_name), cursor.partition_index));
     let from = cursor.as_ref().map(|(name, _)| name.clone());
     let asked: BTreeSet<TopicName> = request.topics.iter().map(|topic| TopicName::new(&topic.name)).collect();
     let names: Vec<TopicName> = if asked.is_empty() {
@@ -59,13 +63,18 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeTopicPartitionsReq
     Some(response)
 }
 
+/// A cursor before a topic's first partition: the whole request is refused.
+fn refused(topic: &TopicRequest) -> DescribeTopicPartitionsResponseTopic {
+    DescribeTopicPartitionsResponseTopic::default().with_error_code(ErrorCode::InvalidRequest.code()).with_name(Some(topic.name.clone()))
+}
+
 fn unknown(name: &TopicName) -> DescribeTopicPartitionsResponseTopic {
     let legal = crate::metadata::decision::validate_topic_name(name.as_str()).is_ok();
     let code = if legal { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
     DescribeTopicPartitionsResponseTopic::default()
         .with_error_code(code.code())
         .with_name(Some(super::wire_name(name)))
-        .with_topic_authorized_operations(super::OPERATIONS_NOT_ASKED)
+        .with_topic_authorized_operations(super::topic_operations())
 }
 
 fn described(image: &MetadataImage, topic: &Arc<TopicImage>, skipped: usize, limit: usize) -> DescribeTopicPartitionsResponseTopic {

@@ -76,6 +76,8 @@ struct Place<W: World> {
 enum Outcome<W: World> {
     Unplanned,
     Planned(PlannedRead<W>),
+    /// Known before any replica was asked.
+    Unresolved(ErrorCode),
     Refused(ErrorCode, Option<CurrentLeader>),
 }
 
@@ -110,7 +112,7 @@ impl<'a, W: World> Fetch<'a, W> {
                 let id = resolved.map(|topic| TopicPartition { topic, partition: PartitionIndex(wanted.index) });
                 let (partition, outcome) = match id.and_then(|id| locate(&image, shard, id)) {
                     Ok(id) => (Some((shard.owner(id), id, read)), Outcome::Unplanned),
-                    Err(code) => (None, Outcome::Refused(code, None)),
+                    Err(code) => (None, Outcome::Unresolved(code)),
                 };
                 places.push(Place { topic: topic_place, index: wanted.index, partition, outcome });
             }
@@ -150,7 +152,12 @@ impl<'a, W: World> Fetch<'a, W> {
         for (index, place) in self.places.iter().enumerate() {
             let Some((owner, partition, read)) = place.partition else { continue };
             let (places, request) = by_owner.entry(owner).or_insert_with(|| {
-                let request = PlanRequest { image_version: self.image.version(), park: parked.map(|parked| parked.id), reads: Vec::new() };
+                let request = PlanRequest {
+                    image_version: self.image.version(),
+                    park: parked.map(|parked| parked.id),
+                    min_bytes: u64::try_from(self.request.min_bytes).unwrap_or(0),
+                    reads: Vec::new(),
+                };
                 (Vec::new(), request)
             });
             places.push(index);
@@ -216,7 +223,7 @@ impl<'a, W: World> Fetch<'a, W> {
         let mut bytes: u64 = 0;
         for place in &self.places {
             match &place.outcome {
-                Outcome::Refused(..) => return true,
+                Outcome::Refused(..) | Outcome::Unresolved(_) => return true,
                 Outcome::Planned(planned) if planned.diverging.is_some() => return true,
                 Outcome::Planned(planned) => bytes += planned.range.as_ref().map_or(0, |range| range.len),
                 Outcome::Unplanned => {}
@@ -256,6 +263,10 @@ impl<W: World> Place<W> {
             Outcome::Planned(planned) => planned,
             Outcome::Refused(code, current_leader) => {
                 return FetchPartitionResponse { current_leader: *current_leader, ..FetchPartitionResponse::refused(self.index, *code) };
+            }
+            // Kafka's own difference: an empty list of aborted transactions here, none at all above.
+            Outcome::Unresolved(code) => {
+                return FetchPartitionResponse { aborted: Some(Vec::new()), ..FetchPartitionResponse::refused(self.index, *code) };
             }
             Outcome::Unplanned => return FetchPartitionResponse::refused(self.index, ErrorCode::UnknownServerError),
         };

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse};
 
@@ -22,7 +23,7 @@ use crate::wire::message::{topic_id_of, uuid_of};
 const NULL_IS_ALL_FROM: i16 = 1;
 /// From here on the client says whether topics may be created.
 const MAY_CREATE_FROM: i16 = 4;
-/// From here on a leader's own listener missing is told apart.
+/// From here on a topic may be asked for by its id.
 const TOPIC_ID_FROM: i16 = 12;
 
 pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option<MetadataResponse> {
@@ -31,6 +32,10 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
         None => true,
         Some(topics) => topics.is_empty() && version < NULL_IS_ALL_FROM,
     };
+    let unnamed = |topic: &MetadataRequestTopic| topic.name.is_none();
+    if version < TOPIC_ID_FROM && request.topics.as_ref().is_some_and(|topics| topics.iter().any(unnamed)) {
+        return Some(refused(&request));
+    }
     let mut image = call.server.shard.image();
     let operations = if request.include_topic_authorized_operations { super::topic_operations() } else { super::OPERATIONS_NOT_ASKED };
     let mut topics = Vec::new();
@@ -51,11 +56,11 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
                         unknown(Some(name.clone()), TopicId::ZERO, code)
                     }
                 },
-                (None, false) if version >= TOPIC_ID_FROM => match image.topic_by_id(id) {
+                (None, false) => match image.topic_by_id(id) {
                     Some(found) => described(&image, found, operations),
                     None => unknown(None, id, ErrorCode::UnknownTopicId),
                 },
-                (None, _) => unknown(None, id, ErrorCode::InvalidTopicException),
+                (None, true) => unknown(None, id, ErrorCode::InvalidTopicException),
             });
         }
     }
@@ -73,6 +78,17 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
     )
 }
 
+/// Topics by id from a client of a version that cannot ask so: the whole request is refused.
+fn refused(request: &MetadataRequest) -> MetadataResponse {
+    let line = |topic: &MetadataRequestTopic| {
+        MetadataResponseTopic::default()
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_name(topic.name.clone().or_else(|| Some(super::wire_name(&TopicName::new("")))))
+            .with_topic_id(topic.topic_id)
+    };
+    MetadataResponse::default().with_topics(request.topics.iter().flatten().map(line).collect())
+}
+
 fn unknown_name(name: &str) -> ErrorCode {
     if crate::metadata::decision::validate_topic_name(name).is_ok() {
         ErrorCode::UnknownTopicOrPartition
@@ -85,7 +101,7 @@ fn unknown_name(name: &str) -> ErrorCode {
 async fn create_missing<W: World>(
     call: &Call<W>,
     image: &mut MetadataImage,
-    wanted: &[kafka_protocol::messages::metadata_request::MetadataRequestTopic],
+    wanted: &[MetadataRequestTopic],
 ) -> Option<Vec<(String, ErrorCode)>> {
     let settings = call.server.shard.settings();
     if !settings.topics.auto_create {

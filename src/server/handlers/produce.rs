@@ -135,8 +135,9 @@ impl Sorting<'_> {
         let rules = shard.produce_rules(settings, self.version, self.now);
         let empty = Bytes::new();
         let valid = validation::validate_produce(records.unwrap_or(&empty), &rules).map_err(|refusal| ProducePartitionResponse {
+            // As Kafka: a sentence goes with refusals of single records only.
+            error_message: (!refusal.record_errors.is_empty()).then_some(refusal.message),
             record_errors: refusal.record_errors,
-            error_message: Some(refusal.message),
             ..refused(refusal.code)
         })?;
         let log_append_time = match valid.timestamp_type {
