@@ -10,7 +10,7 @@ use crate::metadata::home::{HomeError, Snapshot};
 use crate::metadata::record::Record;
 
 /// What an operator can do about damage.
-const REMEDY: &str = "Nothing has been changed. Restore ottla-metadata.log and ottla-metadata.snapshot from a copy of the same time; \
+const REMEDY: &str = "Nothing has been changed. Restore ottla-metadata.journal and ottla-metadata.image from a copy of the same time; \
                       if there is none, move both away: the topics are then found again from their directories, with default configs";
 
 /// What is wrong, and at which byte.

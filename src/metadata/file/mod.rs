@@ -1,7 +1,7 @@
 //! The home of a cluster of one node: a log file and a snapshot beside the partitions' directories. Nothing to install.
 //!
 //! Called by whoever opens the broker's metadata; calls `io` for its files and `batch` to split. Lives on one shard; clones are the same
-//! home. `ottla-metadata.log` and `ottla-metadata.snapshot` are plain files because Kafka, should it be pointed at the same data
+//! home. `ottla-metadata.journal` and `ottla-metadata.image` are plain files because Kafka, should it be pointed at the same data
 //! directory, takes every *directory* there for a partition and refuses names it cannot read, and ignores files. The bytes are drawn in
 //! `frame`.
 //!
@@ -109,8 +109,8 @@ enum AccessState {
 impl<W: World> FileHome<W> {
     /// Opens the home in this directory (which exists, durably), or founds it. Cuts off what a crash left unfinished; refuses damage.
     pub async fn open(world: W, directory: &Path, limits: Limits) -> Result<Self, HomeError> {
-        let log_path = directory.join("ottla-metadata.log");
-        let snapshot_path = directory.join("ottla-metadata.snapshot");
+        let log_path = directory.join("ottla-metadata.journal");
+        let snapshot_path = directory.join("ottla-metadata.image");
         let log = load::open(&world, &log_path, &snapshot_path).await?;
         let shared = Shared {
             world,

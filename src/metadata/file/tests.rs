@@ -172,7 +172,7 @@ fn a_failed_write_or_sync_ends_the_appends_until_the_home_is_opened_anew() {
             let home = open(&world, &path).await.unwrap();
             let epoch = home.election(NODE).await.unwrap();
             home.append(epoch, 0, vec![feature(1)]).await.unwrap();
-            control.aim(NODE_OF_HOMES, call, "ottla-metadata.log", 1, DiskFault::Fails(5));
+            control.aim(NODE_OF_HOMES, call, "ottla-metadata.journal", 1, DiskFault::Fails(5));
             assert!(matches!(home.append(epoch, 1, vec![feature(2)]).await, Err(HomeError::Io { .. })));
             assert!(matches!(home.append(epoch, 1, vec![feature(3)]).await, Err(HomeError::Offline(_))));
             assert!(matches!(home.election(NODE).await, Err(HomeError::Offline(_))));
@@ -227,7 +227,7 @@ fn a_log_cut_short_anywhere_keeps_what_is_whole() {
         let (whole, last) = three_frames(&world, &path).await;
         let first_frame_end = LOG_HEAD_LEN;
         for len in 0..whole.len() {
-            overwrite(&world, &path.join("ottla-metadata.log"), &whole[..len]).await;
+            overwrite(&world, &path.join("ottla-metadata.journal"), &whole[..len]).await;
             match open(&world, &path).await {
                 Ok(home) => {
                     assert!(len >= first_frame_end, "{len}");
@@ -251,7 +251,7 @@ fn damage_before_whole_records_refuses_the_start_and_says_where() {
     run(6, |world| async move {
         let path = directory(&world, "home").await;
         let (whole, last) = three_frames(&world, &path).await;
-        let log = path.join("ottla-metadata.log");
+        let log = path.join("ottla-metadata.journal");
         for position in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[position] ^= 0x41;
@@ -259,7 +259,7 @@ fn damage_before_whole_records_refuses_the_start_and_says_where() {
             match open(&world, &path).await {
                 Err(HomeError::Damaged { place, position: at, remedy, .. }) => {
                     assert!(position < last && at as usize <= position, "{position}");
-                    assert!(place.ends_with("ottla-metadata.log") && remedy.contains("Nothing has been changed"));
+                    assert!(place.ends_with("ottla-metadata.journal") && remedy.contains("Nothing has been changed"));
                     assert_eq!(world.read_file(&log).await.unwrap(), damaged);
                 }
                 Err(error) => panic!("{position}: {error}"),
@@ -277,7 +277,7 @@ fn a_damaged_snapshot_or_a_missing_log_refuses_the_start() {
         let (_, _) = three_frames(&world, &path).await;
         let home = open(&world, &path).await.unwrap();
         home.snapshot(Snapshot { offset: 3, records: (0..20).map(feature).collect() }).await.unwrap();
-        let file = path.join("ottla-metadata.snapshot");
+        let file = path.join("ottla-metadata.image");
         let whole = world.read_file(&file).await.unwrap();
         for position in 0..whole.len() {
             let mut damaged = whole.clone();
@@ -297,7 +297,7 @@ fn a_damaged_snapshot_or_a_missing_log_refuses_the_start() {
         }
         overwrite(&world, &file, &whole).await;
         open(&world, &path).await.unwrap().load().await.unwrap();
-        world.remove_file(&path.join("ottla-metadata.log")).await.unwrap();
+        world.remove_file(&path.join("ottla-metadata.journal")).await.unwrap();
         assert!(matches!(open(&world, &path).await, Err(HomeError::Damaged { .. })));
     });
 }
@@ -309,7 +309,7 @@ fn a_record_of_a_later_version_stops_the_reader_with_its_place() {
         let (mut log, last) = three_frames(&world, &path).await;
         log.truncate(last);
         log.extend_from_slice(&frame::encode(2, 1, &[br#"{"Colour":{}}"#.to_vec()]));
-        overwrite(&world, &path.join("ottla-metadata.log"), &log).await;
+        overwrite(&world, &path.join("ottla-metadata.journal"), &log).await;
         let home = open(&world, &path).await.unwrap();
         let error = home.read_from(2).await.unwrap_err().to_string();
         assert!(error.contains(&format!("position {last}")) && error.contains("Colour"), "{error}");
