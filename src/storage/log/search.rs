@@ -13,7 +13,13 @@ use crate::storage::index::{Entry, LargestTimestamp, Located, TimeEntry, decode_
 use crate::storage::layout::SegmentPart;
 use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 use crate::wire::batch::{BatchHeader, Codec, RECORDS_AT, TimestampType};
+use crate::wire::compression::{self, CompressionError};
 use crate::wire::record;
+
+/// Compressed bytes up to which a batch is decompressed on the shard.
+const DECOMPRESS_INLINE_MAX: usize = 16 << 10;
+/// Bytes that a batch may take when it is decompressed.
+const UNCOMPRESSED_MAX: usize = 256 << 20;
 
 /// A record found by its time.
 pub type FoundRecord = (TimestampMs, Offset, LeaderEpoch);
@@ -127,7 +133,7 @@ impl<W: World> Log<W> {
             if bytes.len() < batch.header.total_len() {
                 return Err(bad("the file ends within the batch".to_owned()));
             }
-            let body = self.uncompressed(&batch, Bytes::from(bytes)).await.map_err(bad)?;
+            let body = self.uncompressed(&batch, Bytes::from(bytes)).await.map_err(|why| bad(why.to_string()))?;
             if let Some((timestamp, offset)) = first_record(&batch.header, &body, &wanted).map_err(|why| bad(why.to_string()))? {
                 return Ok(Some((timestamp, offset, batch.header.leader_epoch)));
             }
@@ -136,11 +142,14 @@ impl<W: World> Log<W> {
         Ok(None)
     }
 
-    async fn uncompressed(&self, batch: &FoundBatch, bytes: Bytes) -> Result<Bytes, String> {
+    /// The records of a batch. A large one is decompressed off the shard.
+    async fn uncompressed(&self, batch: &FoundBatch, bytes: Bytes) -> Result<Bytes, CompressionError> {
         let body = bytes.slice(RECORDS_AT..);
-        match batch.header.codec {
+        let codec = batch.header.codec;
+        match codec {
             Codec::None => Ok(body),
-            codec => Err(format!("cannot decompress {}", codec.name())),
+            codec if body.len() <= DECOMPRESS_INLINE_MAX => compression::decompress(codec, &body, UNCOMPRESSED_MAX),
+            codec => self.shared.world.offload(move || compression::decompress(codec, &body, UNCOMPRESSED_MAX)).await,
         }
     }
 

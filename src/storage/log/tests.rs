@@ -1,1 +1,180 @@
+//! Procedures of the log on the world in memory.
 
+use std::cell::RefCell;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::io::File;
+use crate::io::memory::{MemoryWorld, run};
+use crate::storage::index::{AbortedTransaction, OffsetEntry, TimeEntry, TimeIndex, decode_all};
+use crate::types::{ProducerEpoch, ProducerId};
+use crate::wire::batch::{self, BatchBuilder, BatchHeader, ControlType};
+
+mod appending;
+mod crash;
+mod housekeeping;
+mod model;
+mod reading;
+
+const DIR: &str = "/logs/topic-0";
+const EPOCH: LeaderEpoch = LeaderEpoch(3);
+const NOW: TimestampMs = TimestampMs(1_750_000_000_000);
+
+/// Small segments, so that a test sees many.
+fn small() -> LogSettings {
+    LogSettings { segment_bytes: 4096, index_interval_bytes: 256, ..LogSettings::default() }
+}
+
+fn open_log(settings: LogSettings, shutdown: Shutdown) -> OpenLog {
+    OpenLog {
+        dir: PathBuf::from(DIR),
+        topic: TopicName::new("topic"),
+        partition: PartitionIndex(0),
+        topic_id: TopicId::from_bits(7),
+        settings,
+        shutdown,
+        recovery_point: None,
+        log_start: None,
+    }
+}
+
+async fn new_log(world: &MemoryWorld, settings: LogSettings) -> Log<MemoryWorld> {
+    Log::open(world, open_log(settings, Shutdown::Clean)).await.unwrap().0
+}
+
+async fn reopen(world: &MemoryWorld, log: Log<MemoryWorld>) -> Log<MemoryWorld> {
+    let settings = log.settings();
+    log.close().await.unwrap();
+    drop(log);
+    let open = OpenLog { recovery_point: None, ..open_log(settings, Shutdown::Clean) };
+    let (log, recovered) = Log::open(world, open).await.unwrap();
+    assert_eq!(recovered.bytes_cut, 0);
+    log
+}
+
+fn whole(bytes: Bytes) -> LeaderBatch {
+    LeaderBatch { header: BatchHeader::parse(&bytes).unwrap(), bytes }
+}
+
+/// A batch of `records` records of about `value_len` bytes each, one millisecond apart.
+fn batch_at(records: i32, value_len: usize, first: TimestampMs) -> LeaderBatch {
+    let mut builder = BatchBuilder::new();
+    for n in 0..records {
+        builder.push(TimestampMs(first.get() + i64::from(n)), None, Some(&vec![b'v'; value_len]), &[]);
+    }
+    whole(builder.build())
+}
+
+fn batch(records: i32, value_len: usize) -> LeaderBatch {
+    batch_at(records, value_len, NOW)
+}
+
+fn append(log: &Log<MemoryWorld>, batch: LeaderBatch) -> Appended {
+    log.append_as_leader(&[batch], EPOCH, NOW).unwrap()
+}
+
+/// Waits until all that was appended is written.
+async fn written(log: &Log<MemoryWorld>) {
+    let target = log.reserved_end();
+    log.shared.bell.until(|| (log.end() >= target || log.is_failed()).then_some(())).await;
+}
+
+/// All bytes from `from` to `below`, read in ranges of `max_bytes`, with a check of each range.
+async fn read_all(log: &Log<MemoryWorld>, from: Offset, below: Offset, max_bytes: u64) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut from = from;
+    while let Some(range) = log.plan_read(from, below, max_bytes).await.unwrap() {
+        let bytes = read_range(log, from, &range).await;
+        let batches: Vec<_> = batch::batches(&Bytes::from(bytes.clone())).map(Result::unwrap).collect();
+        assert!(batches[0].header.base_offset <= from && batches[0].header.last_offset() >= from, "the first batch holds the offset");
+        let first_len = batches[0].bytes.len() as u64;
+        assert!(range.first_batch_len >= first_len && range.first_batch_len <= range.len);
+        assert!(range.len <= max_bytes || range.len == first_len, "more than asked for only for the first batch");
+        from = batches.last().unwrap().header.next_offset();
+        assert!(from <= below, "never beyond what may be read");
+        all.extend_from_slice(&bytes);
+    }
+    all
+}
+
+/// The bytes of a range, through a handle of their own segment.
+async fn read_range(log: &Log<MemoryWorld>, from: Offset, range: &ReadRange<MemoryWorld>) -> Vec<u8> {
+    let (file, _) = {
+        let state = log.state();
+        let at = state.segment_for(from).unwrap();
+        // The batch may lie in the next segment, if offsets are missing between.
+        let at = if state.segments[at].len > range.position { at } else { at + 1 };
+        (state.segments[at].file.clone().unwrap(), at)
+    };
+    file.read_at(range.position, range.len as usize).await.unwrap()
+}
+
+fn offsets_in(bytes: &[u8]) -> Vec<(i64, i64)> {
+    let run = Bytes::copy_from_slice(bytes);
+    batch::batches(&run).map(|b| b.unwrap().header).map(|h| (h.base_offset.get(), h.last_offset().get())).collect()
+}
+
+/// What `kafka-dump-log` would check of every file in the directory of a log that was closed.
+async fn check_files(world: &MemoryWorld, dir: &Path) {
+    let entries = world.list_dir(dir).await.unwrap();
+    let logs: Vec<_> = entries.iter().filter_map(|e| SegmentFile::parse(&e.name)).filter(|f| f.part == SegmentPart::Log).collect();
+    assert!(!logs.is_empty());
+    for file in logs {
+        let read = async |part| world.read_file(&SegmentFile::live(file.base, part).path(dir)).await.unwrap();
+        let log = Bytes::from(read(SegmentPart::Log).await);
+        let mut position = 0;
+        let mut batches = Vec::new();
+        let mut largest = TimestampMs::NONE;
+        for batch in batch::batches(&log) {
+            let batch = batch.expect("whole batches, and nothing after them");
+            batch.verify_crc().unwrap();
+            let header = batch.header;
+            largest = largest.max(header.max_timestamp);
+            batches.push((position, header));
+            position += header.total_len() as u64;
+        }
+        let index: Vec<OffsetEntry> = decode_all(&read(SegmentPart::Index).await).unwrap();
+        for entry in index {
+            let found = batches.iter().find(|(at, _)| *at == u64::from(entry.position)).expect("an entry points to a batch");
+            assert_eq!(found.1.last_offset(), file.base.plus(i64::from(entry.last)), "and has its last offset");
+        }
+        let times: Vec<TimeEntry> = decode_all(&read(SegmentPart::TimeIndex).await).unwrap();
+        TimeIndex::check(&times).unwrap();
+        for entry in &times {
+            let found = batches.iter().find(|(_, h)| h.last_offset() == file.base.plus(i64::from(entry.last))).expect("a batch ends there");
+            assert_eq!(found.1.max_timestamp, entry.timestamp);
+        }
+        assert_eq!(times.last().map_or(TimestampMs::NONE, |entry| entry.timestamp), largest, "the last entry has the largest timestamp");
+        if let Ok(aborted) = world.read_file(&SegmentFile::live(file.base, SegmentPart::TransactionIndex).path(dir)).await {
+            let entries: Vec<AbortedTransaction> = decode_all(&aborted).unwrap();
+            AbortedTransaction::check(&entries, file.base).unwrap();
+        }
+    }
+    for file in entries.iter().filter_map(|e| SegmentFile::parse(&e.name)).filter(|f| f.part == SegmentPart::ProducerSnapshot) {
+        crate::storage::producer::Producers::decode(&world.read_file(&file.path(dir)).await.unwrap()).unwrap();
+    }
+}
+
+/// Remembers what it was told.
+#[derive(Default)]
+struct Witness {
+    ends: RefCell<Vec<Offset>>,
+    flushed: RefCell<Vec<Offset>>,
+    failures: RefCell<Vec<String>>,
+}
+
+impl LogObserver for Witness {
+    fn on_end_moved(&self, end: Offset) {
+        self.ends.borrow_mut().push(end);
+    }
+
+    fn on_flushed(&self, durable_end: Offset) {
+        self.flushed.borrow_mut().push(durable_end);
+    }
+
+    fn on_failed(&self, why: &LogError) {
+        self.failures.borrow_mut().push(why.to_string());
+    }
+}
