@@ -92,9 +92,12 @@ impl<W: World> Log<W> {
         self.sync_directory().await?;
         self.store_epochs().await?;
         self.release_floor(mark.offset).await?;
-        let mut state = self.state_mut();
-        state.recovery_point = state.recovery_point.max(mark.offset);
-        state.check_order();
+        {
+            let mut state = self.state_mut();
+            state.recovery_point = state.recovery_point.max(mark.offset);
+            state.check_order();
+        }
+        self.shared.bell.ring();
         Ok(mark.offset)
     }
 
