@@ -82,12 +82,17 @@ fn read_flagged(file: BorrowedFd<'_>, buffer: &mut Vec<u8>, len: usize, position
     Ok(count)
 }
 
-/// True if the byte can be read without waiting for the disk; also beyond the end of the file, where nothing has to be read.
-pub(super) fn is_readable(file: BorrowedFd<'_>, position: u64) -> bool {
+/// Whether the byte can be read without waiting for the disk. True beyond the end of the file too, where nothing has to be read; None
+/// if the filesystem cannot tell.
+pub(super) fn is_readable(file: BorrowedFd<'_>, position: u64) -> Option<bool> {
     let mut byte = 0u8;
     let part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     // SAFETY: the kernel writes at most one byte, into `byte`.
-    checked(unsafe { libc::preadv2(file.as_raw_fd(), &part, 1, position as libc::off_t, libc::RWF_NOWAIT) }).is_ok()
+    match checked(unsafe { libc::preadv2(file.as_raw_fd(), &part, 1, position as libc::off_t, libc::RWF_NOWAIT) }) {
+        Ok(_) => Some(true),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => None,
+        Err(_) => Some(false),
+    }
 }
 
 /// `sendfile(2)`: 0 at the end of the file, `WouldBlock` when a non-blocking socket is full. Sleeps on pages that are not cached.

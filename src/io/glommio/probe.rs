@@ -6,8 +6,8 @@
 //! 1. A refusal is one sentence that names what to change.
 //! 2. Probing leaves nothing behind but the file that remembers its answers, `.ottla-device-traits` in the directory probed.
 //!
-//! The file holds one line, `device=D filesystem=F kernel=R append=A residency=P`; a line of another machine, kernel or form is
-//! probed anew. A crash leaves the file, an unlinked scratch file, or neither.
+//! The file holds one line, `probe=N device=D filesystem=F kernel=R append=A residency=P`; a line of another machine, kernel or
+//! version of the probe is probed anew. A crash leaves the file, an unlinked scratch file, or neither.
 
 use std::fs;
 use std::io::{self, IoSlice, Write};
@@ -24,6 +24,8 @@ use super::socket::{Sharing, listening_socket};
 use super::{StartError, kernel, usable_cpus};
 
 const REMEMBERED: &str = ".ottla-device-traits";
+/// Counts the changes to what the probe asks and concludes.
+const PROBE: u32 = 2;
 const SCRATCH: &str = ".ottla-probe-scratch";
 
 /// How the filesystem of a directory wants to be written and asked.
@@ -101,6 +103,13 @@ impl Requirements {
             warnings.push(format!("{} is on {name}: a file open there can vanish and a sync can lie", directory.display()));
         }
         let traits = device_traits(directory).map_err(refused)?;
+        if traits.residency == Residency::Unknown {
+            let name = filesystem.name;
+            warnings.push(format!(
+                "{name} does not tell what is cached, so every fetch is read first: put {} on ext4 or XFS",
+                directory.display()
+            ));
+        }
         Ok(Findings { cpus, filesystem: filesystem.name, traits, descriptors, warnings })
     }
 }
@@ -186,7 +195,7 @@ fn filesystem(directory: &Path) -> io::Result<Filesystem> {
 pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let device = fs::metadata(directory)?.dev();
     let filesystem = filesystem(directory)?;
-    let subject = format!("device={device} filesystem={} kernel={}", filesystem.name, kernel_release());
+    let subject = format!("probe={PROBE} device={device} filesystem={} kernel={}", filesystem.name, kernel_release());
     let remembered = directory.join(REMEMBERED);
     if let Ok(line) = fs::read_to_string(&remembered)
         && let Some((append, residency)) = parse_line(&subject, &line)

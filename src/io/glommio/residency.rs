@@ -44,10 +44,10 @@ pub(super) fn is_resident(residency: Residency, file: BorrowedFd<'_>, position: 
         Residency::Assumed => true,
         Residency::Unknown => false,
         // A page whose read is under way is counted as cached. Readahead finishes in order, so the last byte answers for those.
-        Residency::Counted => is_counted(file, position, len) && kernel::is_readable(file, position + len - 1),
+        Residency::Counted => is_counted(file, position, len) && kernel::is_readable(file, position + len - 1) != Some(false),
         Residency::Sampled => {
-            (position..position + len).step_by(SAMPLE_STRIDE as usize).all(|sample| kernel::is_readable(file, sample))
-                && kernel::is_readable(file, position + len - 1)
+            let samples = (position..position + len).step_by(SAMPLE_STRIDE as usize).chain([position + len - 1]);
+            samples.into_iter().all(|sample| kernel::is_readable(file, sample) == Some(true))
         }
     }
 }
