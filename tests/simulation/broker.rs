@@ -1,0 +1,73 @@
+//! Starting and stopping a broker on the simulated node.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ottla::config::{BrokerSettings, Environment};
+use ottla::io::memory::Control;
+use ottla::server::node;
+use ottla::shard::mailbox::Mesh;
+use ottla::shard::oneshot;
+use ottla::types::ShardId;
+
+use crate::shape::Shape;
+
+pub const BROKER: u32 = 1;
+pub const PORT: u16 = 9092;
+
+/// How far a started broker has come.
+#[derive(Clone, Default)]
+pub enum Progress {
+    #[default]
+    Starting,
+    Ready,
+    Ended(Result<(), String>),
+}
+
+/// A broker from its start to its end; dropping it asks it to stop.
+pub struct Broker {
+    stop: Option<oneshot::Sender<()>>,
+    progress: Rc<RefCell<Progress>>,
+}
+
+impl Broker {
+    /// Starts every shard.
+    pub fn start(control: &Control, shape: &Shape) -> Self {
+        let shards = shape.shards;
+        let environment = Environment { cores: shards, host_names: Vec::new() };
+        let resolved = BrokerSettings::resolve(None, &shape.overrides, &environment);
+        let settings = Arc::new(resolved.unwrap_or_else(|error| panic!("settings of the simulated broker: {error}")).settings);
+        let mesh = Mesh::new(shards, shape.mailbox_slots);
+        let address: SocketAddr = SocketAddr::from(([0, 0, 0, 0], PORT));
+        let (stop, stopped) = oneshot::oneshot();
+        let progress: Rc<RefCell<Progress>> = Rc::default();
+        for shard in 1..shards {
+            let world = control.world(BROKER, shard);
+            control.spawn(BROKER, shard, node::run_shard(world, mesh.clone(), ShardId(shard), settings.clone()));
+        }
+        let world = control.world(BROKER, 0);
+        let (ready, ended) = (progress.clone(), progress.clone());
+        control.spawn(BROKER, 0, async move {
+            let stop = async {
+                stopped.receive().await;
+            };
+            let on_ready = |_| *ready.borrow_mut() = Progress::Ready;
+            let outcome = node::run_home_shard(world, mesh, settings, vec![address], on_ready, stop).await;
+            *ended.borrow_mut() = Progress::Ended(outcome);
+        });
+        Self { stop: Some(stop), progress }
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// Asks the broker to close its logs and end.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(());
+        }
+    }
+}
