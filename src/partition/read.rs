@@ -189,6 +189,10 @@ enum Begun<W: World> {
 
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
+        if !matches!(error, ReadError::OutOfRange { .. } | ReadError::Restless) {
+            // The client learns a number only.
+            tracing::error!("a read failed: {error}");
+        }
         match error {
             ReadError::OutOfRange { start, end, .. } => Self::OffsetOutOfRange { start, end },
             ReadError::Corrupt { .. } | ReadError::BadRecords { .. } => Self::Corrupt,

@@ -47,6 +47,7 @@ impl<W: World> Shard<W> {
 
     /// Takes a newer image: replicas first, then the image, then the requests that waited for it.
     pub(super) async fn apply(self: &Rc<Self>, image: MetadataImage, delta: &Delta) {
+        self.leaving.borrow_mut().extend(delta.deleted.iter().map(|(id, _, _)| *id));
         for (id, _, _) in &delta.deleted {
             self.remove_topic(*id).await;
         }
@@ -73,6 +74,7 @@ impl<W: World> Shard<W> {
             }
         }
         *self.image.borrow_mut() = image;
+        self.leaving.borrow_mut().clear();
         let early = self.early.take();
         for (from, slot, request) in early {
             self.on_request(from, slot, request);

@@ -12,7 +12,7 @@
 //! 5. Each request is answered exactly once, even when its partition goes away.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -78,6 +78,8 @@ pub struct Shard<W: World> {
     /// In which log directory each partition is.
     placed: RefCell<FixedMap<TopicPartition, usize>>,
     changes: oneshot::Queue<controller::QueuedChange<W>>,
+    /// Topics whose replicas are being removed, while the image still has them.
+    leaving: RefCell<BTreeSet<TopicId>>,
     closing: Cell<bool>,
 }
 
@@ -121,6 +123,7 @@ impl<W: World> Shard<W> {
             topic_settings: RefCell::default(),
             placed: RefCell::default(),
             changes: oneshot::Queue::default(),
+            leaving: RefCell::default(),
             closing: Cell::new(false),
         })
     }

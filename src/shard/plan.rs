@@ -104,8 +104,11 @@ impl<W: World> Shard<W> {
         });
     }
 
-    /// A partition without a replica here: known to the image, its directory failed; unknown, it was deleted.
+    /// A partition without a replica here: known to the image, its directory failed; unknown or about to be, it was deleted.
     pub(super) fn refusal_without_replica(&self, partition: TopicPartition) -> Refusal {
+        if self.leaving.borrow().contains(&partition.topic) {
+            return Refusal::Unknown;
+        }
         let image = self.image.borrow();
         let known = image.topic_by_id(partition.topic).is_some_and(|topic| (partition.partition.get() as usize) < topic.partitions.len());
         if known { Refusal::Offline } else { Refusal::Unknown }

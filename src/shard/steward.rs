@@ -40,6 +40,7 @@ pub async fn read_directories<W: World>(world: &W, dirs: &[PathBuf], node: NodeI
     for dir in dirs {
         let at = |error: io::Error| format!("{}: {error}", dir.display());
         world.create_dir_all(dir).await.map_err(at)?;
+        make_name_durable(world, dir).await.map_err(at)?;
         if let Some(found) = read_meta_properties(world, dir, node).await? {
             if cluster_id.as_ref().is_some_and(|known| *known != found) {
                 return Err(format!("{}: its cluster.id {found} is not that of the other log directories", dir.display()));
@@ -49,6 +50,19 @@ pub async fn read_directories<W: World>(world: &W, dirs: &[PathBuf], node: NodeI
         state.directories.push(read_directory(world, dir).await?);
     }
     Ok((state, cluster_id))
+}
+
+/// A new directory is lost with all it holds, synced or not, as long as an entry on the way to it is not on disk.
+async fn make_name_durable<W: World>(world: &W, dir: &Path) -> io::Result<()> {
+    for above in dir.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match world.sync_dir(above).await {
+            // What may not be read was there before us, and so was the way to it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 async fn read_meta_properties<W: World>(world: &W, dir: &Path, node: NodeId) -> Result<Option<String>, String> {

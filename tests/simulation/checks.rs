@@ -98,10 +98,10 @@ pub async fn audit(shared: &Rc<Shared>, end: End) -> Result<(), Broken> {
             audit_log(shared, &mut connection, &topic, partition, end).await?;
             let place = (topic.id, partition);
             let mut model = shared.model.borrow_mut();
-            let now = leader_epochs.get(&place).copied().unwrap_or(-1);
+            let now = (model.starts, leader_epochs.get(&place).copied().unwrap_or(-1));
             let before = std::mem::replace(&mut model.partition(place).leader_epoch, now);
-            if end != End::Nothing && before >= now && before > 0 {
-                model.violate(format!("7: {place:?} has the leader epoch {now} after {before}"));
+            if before.0 > 0 && before.0 < now.0 && before.1 >= now.1 {
+                model.violate(format!("7: {place:?} has the leader epoch {} after {}", now.1, before.1));
             }
         }
     }

@@ -3,7 +3,7 @@
 //! What it checks by itself: answers come in the order of the requests, each once, within [`ANSWER_WITHIN`], and a connection is not
 //! closed without a reason.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use futures_lite::FutureExt;
 use kafka_protocol::protocol::{Decodable, Encodable};
 use ottla::io::memory::MemoryWorld;
 use ottla::io::{Follows, Reader, World, Writer};
+use ottla::types::TopicId;
 use ottla::wire::api::ApiKey;
 use ottla::wire::message;
 
@@ -36,6 +37,8 @@ pub struct Connection {
     pub number: u64,
     /// Something was sent after which the broker may close: a refused produce request with acks=0.
     pub may_close: bool,
+    /// Topics that Metadata has shown on this connection: requests that follow find them.
+    pub shown: BTreeSet<TopicId>,
     cuts_before: u64,
 }
 
@@ -59,6 +62,7 @@ impl Connection {
                     unanswered: VecDeque::new(),
                     number,
                     may_close: false,
+                    shown: BTreeSet::new(),
                     cuts_before,
                 });
             }

@@ -76,7 +76,8 @@ fn seeds_hold() {
     };
     if count == 1 {
         // One seed is looked at closely: RUST_LOG=ottla=debug shows what the broker says.
-        let _already_set = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).without_time().try_init();
+        let set = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).without_time().try_init();
+        println!("{set:?}");
     }
     let next = AtomicU64::new(from);
     let total = Mutex::new(Total::default());

@@ -59,6 +59,8 @@ pub struct Sent {
     pub records: i64,
     pub timestamp_first: i64,
     pub timestamp_last: i64,
+    /// The broker writes its own time into the header.
+    stamped: bool,
     /// It must lie at or above: what was acknowledged before it was sent.
     floor: i64,
     pub fate: Fate,
@@ -77,7 +79,8 @@ pub struct Partition {
     pub acknowledgements: Vec<(i64, Duration)>,
     pub high_watermark: i64,
     pub log_start: i64,
-    pub leader_epoch: i32,
+    /// And the number of the start that showed it.
+    pub leader_epoch: (u64, i32),
 }
 
 #[derive(Default)]
@@ -85,6 +88,8 @@ pub struct Model {
     pub violation: Option<String>,
     /// Writes, syncs or space have failed in this life of the broker: partitions may be offline.
     pub faulted: bool,
+    /// Starts of the broker.
+    pub starts: u64,
     pub topics: BTreeMap<String, Topic>,
     pub gone: BTreeSet<TopicId>,
     pub partitions: BTreeMap<Place, Partition>,
@@ -118,7 +123,10 @@ impl Model {
     }
 
     pub fn violate(&mut self, what: String) {
-        self.violation.get_or_insert(what);
+        if self.violation.is_none() {
+            let topics: Vec<String> = self.topics.values().map(|topic| format!("{} {:?} {:?}", topic.shape.name, topic.existence, topic.id)).collect();
+            self.violation = Some(format!("{what}\n    topics: {}", topics.join(", ")));
+        }
     }
 
     pub fn count(&mut self, event: &'static str) {
@@ -135,6 +143,11 @@ impl Model {
         let visible = |topic: &&Topic| matches!(topic.existence, Existence::Creating | Existence::Present | Existence::Deleting);
         let target = |topic: &Topic| Some(Target { name: topic.shape.name.clone(), id: topic.id?, shape: topic.shape.clone() });
         self.topics.values().filter(visible).filter_map(target).collect()
+    }
+
+    /// Whether a request sent now may not find the topic, because a shard may not have heard of it yet.
+    pub fn may_be_early(&self, id: TopicId, shown: &BTreeSet<TopicId>) -> bool {
+        !shown.contains(&id) && self.topics.values().any(|topic| topic.id == Some(id) && topic.existence == Existence::Creating)
     }
 
     /// An incarnation that is not to be seen any more, or will not be soon.
@@ -175,10 +188,11 @@ impl Model {
         let number = self.sent.len();
         let floor = self.partition(place).acknowledged_end;
         let (timestamp_first, timestamp_last) = timestamps;
+        let stamped = self.stamps(place.0);
         if bytes.len() > RECORDS_AT {
             self.by_content.insert(content_key(bytes), number);
         }
-        self.sent.push(Sent { place, connection, bytes: bytes.clone(), records, timestamp_first, timestamp_last, floor, fate, base: None });
+        self.sent.push(Sent { place, connection, bytes: bytes.clone(), records, timestamp_first, timestamp_last, stamped, floor, fate, base: None });
         number
     }
 
@@ -261,7 +275,7 @@ impl Model {
         let Some(&number) = self.by_content.get(&content_key(&batch.bytes)) else {
             return self.violate(format!("3: a batch of {} bytes read at {base} of {place:?} was never sent", batch.bytes.len()));
         };
-        let same_from = if self.stamps(place.0) { RECORDS_AT } else { PREFIX_LEN };
+        let same_from = if self.sent[number].stamped { RECORDS_AT } else { PREFIX_LEN };
         if batch.bytes[same_from..] != self.sent[number].bytes[same_from..] {
             return self.violate(format!("3: batch {number} read at {base} of {place:?} differs from what was sent"));
         }

@@ -168,6 +168,7 @@ impl Director {
             let before = control.crashes(BROKER);
             self.shared.crashes_at_start.set(before);
             self.shared.power_losses_at_start.set(control.count("crash.power_loss"));
+            self.shared.model.borrow_mut().starts += 1;
             let broker = Broker::start(&control, &self.shared.shape);
             let deadline = control.now() + START_WITHIN;
             loop {
@@ -184,7 +185,9 @@ impl Director {
                         match audited {
                             Ok(()) => return Ok(broker),
                             // An aimed crash came late.
-                            Err(_) => break,
+                            Err(_) if self.crashed().is_some() => break,
+                            // The connection was cut: once more.
+                            Err(_) => self.count("audit cut short"),
                         }
                     }
                     Progress::Ended(outcome) => return Err(format!("the broker did not start after {end:?}: {outcome:?}")),
@@ -193,10 +196,7 @@ impl Director {
                 }
             }
             self.shared.phase.set(Phase::Down);
-            match self.crashed() {
-                Some(crash) => end = worse(end, crash),
-                None => return Err("the audit broke off, and the broker is up".to_owned()),
-            }
+            end = worse(end, self.crashed().unwrap_or(End::Kill));
             self.count("crashed while starting");
         }
     }

@@ -39,8 +39,10 @@ pub struct Client {
 struct Produced {
     parts: Vec<(Place, usize, Soundness)>,
     acks: i16,
-    /// Topics that were deleted when it was sent.
+    /// Its topic was deleted when it was sent.
     to_the_gone: bool,
+    /// Its topic may not have been known everywhere when it was sent.
+    early: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,14 +57,19 @@ struct Fetching {
     floors: Vec<Marks>,
     max_wait: Duration,
     version: i16,
+    /// A topic may not have been known everywhere when it was sent.
+    early: bool,
 }
 
 /// One client, from a start of the broker to the end of clients' work.
 pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) {
     while shared.is_serving() {
         let Ok(connection) = Connection::open(&shared, &world).await else { break };
-        let work = random.below(16);
+        let (work, looks_first) = (random.below(16), random.one_in(3));
         let mut client = Client { shared: shared.clone(), world: world.clone(), random: Random::new(random.next(), "session", 0), connection };
+        if looks_first && client.metadata().await.is_err() {
+            continue;
+        }
         let _broken = match work {
             0..=6 => client.produce().await,
             7..=9 => client.read_anywhere().await,
@@ -139,7 +146,11 @@ impl Client {
         let count = if random.one_in(3) { random.between(1, target.shape.partitions as u64) } else { 1 };
         let first = random.below(target.shape.partitions as u64) as i32;
         let now_ms = self.world.wall().get();
-        let mut produced = Produced { parts: Vec::new(), acks, to_the_gone: self.shared.model.borrow().gone.contains(&target.id) };
+        let (to_the_gone, early) = {
+            let model = self.shared.model.borrow();
+            (model.gone.contains(&target.id), model.may_be_early(target.id, &self.connection.shown))
+        };
+        let mut produced = Produced { parts: Vec::new(), acks, to_the_gone, early };
         let mut partitions = Vec::new();
         for step in 0..count as i32 {
             let partition = (first + step) % target.shape.partitions;
@@ -156,7 +167,7 @@ impl Client {
             let fate = if soundness == Soundness::Sound { Fate::Open } else { Fate::Refused };
             model.send(place, self.connection.number, &bytes, records, timestamps, fate);
             model.count(if soundness == Soundness::Sound { "batch sent" } else { "unsound batch sent" });
-            if acks == 0 && (soundness == Soundness::Unsound || target.shape.volatile) {
+            if acks == 0 && (soundness == Soundness::Unsound || target.shape.volatile || early) {
                 self.connection.may_close = true;
             }
             produced.parts.push((place, number, soundness));
@@ -196,7 +207,7 @@ impl Client {
                 requests::NONE => model.acknowledge(number, answer.base_offset, now),
                 requests::KAFKA_STORAGE_ERROR if model.faulted || excused => model.count("produce answered: storage error"),
                 requests::REQUEST_TIMED_OUT if produced.acks == -1 => model.count("produce answered: timed out"),
-                requests::UNKNOWN_TOPIC_ID | requests::UNKNOWN_TOPIC_OR_PARTITION if model.may_be_missing(place.0) => {
+                requests::UNKNOWN_TOPIC_ID | requests::UNKNOWN_TOPIC_OR_PARTITION if produced.early || model.may_be_missing(place.0) => {
                     model.count("produce answered: topic gone");
                 }
                 code if soundness == Soundness::Sound => {
@@ -310,14 +321,15 @@ impl Client {
         let by_id = wanted.iter().any(|wanted| wanted.topic.shape.volatile) || self.random.one_in(2);
         let versions = if by_id { (requests::FETCH_BY_ID, 18) } else { (4, requests::FETCH_BY_ID - 1) };
         let version = self.random.between(versions.0 as u64, versions.1 as u64) as i16;
-        let floors = {
+        let (floors, early) = {
             let mut model = self.shared.model.borrow_mut();
             model.count("fetch sent");
-            wanted.iter().map(|wanted| model.floor((wanted.topic.id, wanted.partition))).collect()
+            let early = wanted.iter().any(|wanted| model.may_be_early(wanted.topic.id, &self.connection.shown));
+            (wanted.iter().map(|wanted| model.floor((wanted.topic.id, wanted.partition))).collect(), early)
         };
         let request = requests::fetch(version, &wanted, max_wait_ms, min_bytes, max_bytes);
         self.connection.send(ApiKey::Fetch, version, &request).await?;
-        Ok(Fetching { wanted, floors, max_wait: Duration::from_millis(max_wait_ms as u64), version })
+        Ok(Fetching { wanted, floors, max_wait: Duration::from_millis(max_wait_ms as u64), version, early })
     }
 
     /// Takes the answer; by partition the offset to go on from, none where there was an error.
@@ -345,7 +357,7 @@ impl Client {
                     model.count("fetch answered: storage error");
                     continue;
                 }
-                requests::UNKNOWN_TOPIC_ID | requests::UNKNOWN_TOPIC_OR_PARTITION if model.may_be_missing(place.0) => {
+                requests::UNKNOWN_TOPIC_ID | requests::UNKNOWN_TOPIC_OR_PARTITION if fetching.early || model.may_be_missing(place.0) => {
                     model.count("fetch answered: topic gone");
                     continue;
                 }
@@ -405,6 +417,7 @@ impl Client {
                 1 => requests::EARLIEST,
                 _ => wall - self.random.skewed(0, 5000) as i64,
             };
+            let early = self.shared.model.borrow().may_be_early(topic.id, &self.connection.shown);
             let floor = self.shared.model.borrow_mut().floor(place);
             let version = self.random.between(1, 8) as i16;
             let request = requests::list_offsets(&topic.name, partition, timestamp);
@@ -418,6 +431,7 @@ impl Client {
             match answer.error_code {
                 requests::NONE => crate::checks::looked_up(&mut model, place, timestamp, floor, (answer.offset, answer.timestamp)),
                 requests::KAFKA_STORAGE_ERROR if model.faulted || excused => {}
+                requests::UNKNOWN_TOPIC_OR_PARTITION if early => {}
                 code => model.violate(format!("offsets of {place:?} at {timestamp} were answered with error {code}")),
             }
             model.count("offset looked up");
@@ -559,6 +573,7 @@ pub async fn metadata(shared: &Rc<Shared>, connection: &mut Connection) -> Resul
     let response: MetadataResponse = connection.call(ApiKey::Metadata, 12, &MetadataRequest::default().with_topics(None)).await?;
     let mut model = shared.model.borrow_mut();
     let mut shown = Vec::new();
+    connection.shown.extend(response.topics.iter().map(|topic| message::topic_id_of(topic.topic_id)));
     for topic in &response.topics {
         let id = message::topic_id_of(topic.topic_id);
         shown.push(id);
@@ -571,7 +586,7 @@ pub async fn metadata(shared: &Rc<Shared>, connection: &mut Connection) -> Resul
     }
     for id in present_before {
         if !shown.contains(&id) && !model.may_be_missing(id) {
-            model.violate(format!("6: the topic {id} is not shown"));
+            model.violate(format!("6: the topic {id} is not shown; {:?}", response.topics.iter().map(|t| (t.name.clone(), t.error_code, t.topic_id)).collect::<Vec<_>>()));
         }
     }
     Ok(response)

@@ -290,6 +290,8 @@ impl Network {
             match parcel {
                 Parcel::End => target.ended = true,
                 Parcel::Reset => target.reset = true,
+                // What was sent before it is lost in part: what was sent after it must not be taken for its continuation.
+                _ if target.reset => target.held -= len,
                 _ if target.gone => {
                     target.held -= len;
                     unwanted = true;
