@@ -13,7 +13,8 @@ use crate::storage::index::{Entry, LargestTimestamp, Located, TimeEntry, decode_
 use crate::storage::layout::SegmentPart;
 use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 use crate::wire::batch::{BatchHeader, Codec, RECORDS_AT, TimestampType};
-use crate::wire::{compression, record};
+use crate::wire::compression::{self, CompressionError};
+use crate::wire::record;
 
 /// Compressed bytes up to which a batch is decompressed on the shard.
 const DECOMPRESS_INLINE_MAX: usize = 16 << 10;
@@ -147,11 +148,8 @@ impl<W: World> Log<W> {
         let codec = batch.header.codec;
         match codec {
             Codec::None => Ok(body),
-            // How large it may get was checked when it was produced.
-            codec => {
-                let decompressed = self.shared.world.offload(move || compression::decompress(codec, &body, i32::MAX as usize)).await;
-                decompressed.map_err(|error| error.to_string())
-            }
+            codec if body.len() <= DECOMPRESS_INLINE_MAX => compression::decompress(codec, &body, UNCOMPRESSED_MAX),
+            codec => self.shared.world.offload(move || compression::decompress(codec, &body, UNCOMPRESSED_MAX)).await,
         }
     }
 
