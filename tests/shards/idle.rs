@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::threads::context_switches;
+use super::threads::{context_switches, switches_between};
 use crate::support::broker::{Broker, Settings, only_ottla};
 use crate::support::quiet;
 use crate::support::raw::Connection;
@@ -39,7 +39,7 @@ fn a_thousand_parked_fetches_cost_fewer_than_fifty_switches_a_second() {
     std::thread::sleep(Duration::from_secs(2));
     let before = context_switches(broker.pid());
     std::thread::sleep(WATCHED);
-    let rate = (context_switches(broker.pid()) - before) as f64 / WATCHED.as_secs_f64();
+    let rate = switches_between(&before, &context_switches(broker.pid())) as f64 / WATCHED.as_secs_f64();
     println!("{rate:.1} context switches a second");
     assert!(rate < 50.0, "{rate:.1} context switches a second");
     // They were waiting indeed: one batch per partition wakes them all.

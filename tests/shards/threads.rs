@@ -19,12 +19,17 @@ pub fn cpu_ns(pid: u32) -> BTreeMap<String, u64> {
 }
 
 /// Times any thread of the process was put on or taken off a CPU so far, both of its own will and not.
-pub fn context_switches(pid: u32) -> u64 {
-    fs::read_dir(format!("/proc/{pid}/task"))
-        .unwrap()
-        .filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).ok())
-        .flat_map(|status| status.lines().filter_map(switches).collect::<Vec<_>>())
-        .sum()
+pub fn context_switches(pid: u32) -> BTreeMap<String, u64> {
+    let of_thread = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        Some((thread.file_name().into_string().ok()?, status.lines().filter_map(switches).sum()))
+    };
+    fs::read_dir(format!("/proc/{pid}/task")).unwrap().filter_map(|thread| of_thread(thread.unwrap())).collect()
+}
+
+/// Context switches between two looks. A thread that ended meanwhile took its count along; a new one counts from its start.
+pub fn switches_between(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> u64 {
+    after.iter().map(|(thread, count)| count - before.get(thread).copied().unwrap_or(0)).sum()
 }
 
 fn switches(line: &str) -> Option<u64> {

@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
@@ -26,16 +27,26 @@ struct Descriptor {
     /// Some until dropped.
     file: Option<OwnedFd>,
     residency: Residency,
+    /// Whether a range of it was found cold since it was opened: reads may then be under way in it.
+    was_cold: AtomicBool,
 }
 
 impl SharedFile {
     pub(super) fn new(file: File, residency: Residency) -> Self {
-        Self(Arc::new(Descriptor { file: Some(file.into()), residency }))
+        Self(Arc::new(Descriptor { file: Some(file.into()), residency, was_cold: AtomicBool::new(false) }))
     }
 
     /// How to ask whether a range of this file is in the page cache.
     pub(super) fn residency(&self) -> Residency {
         self.0.residency
+    }
+
+    pub(super) fn was_cold(&self) -> bool {
+        self.0.was_cold.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_cold(&self) {
+        self.0.was_cold.store(true, Ordering::Relaxed);
     }
 }
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::append::AppendPath;
-use super::residency::Residency;
+use super::residency::{Reads, Residency};
 use super::socket::{Sharing, listening_socket};
 use super::{StartError, kernel, usable_cpus};
 
@@ -257,7 +257,7 @@ fn probe_append_path(file: &mut fs::File, is_remote: bool) -> io::Result<AppendP
 fn probe_residency(file: &fs::File) -> Residency {
     [Residency::Counted, Residency::Sampled]
         .into_iter()
-        .find(|residency| super::residency::is_resident(*residency, file.as_fd(), 0, 64 * 1024))
+        .find(|residency| super::residency::is_resident(*residency, file.as_fd(), 0, 64 * 1024, Reads::Possible))
         .unwrap_or(Residency::Unknown)
 }
 

@@ -35,8 +35,17 @@ const SAMPLE_STRIDE: u64 = 64 * 1024;
 /// Bytes read per call while a cold range is brought in.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
+/// Whether reads of a file may be under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reads {
+    /// It was found cached ever since it was opened.
+    None,
+    /// A range of it was brought in, or is just being.
+    Possible,
+}
+
 /// True if `sendfile` of the range will not wait for the disk.
-pub(super) fn is_resident(residency: Residency, file: BorrowedFd<'_>, position: u64, len: u64) -> bool {
+pub(super) fn is_resident(residency: Residency, file: BorrowedFd<'_>, position: u64, len: u64, reads: Reads) -> bool {
     if len == 0 {
         return true;
     }
@@ -44,7 +53,9 @@ pub(super) fn is_resident(residency: Residency, file: BorrowedFd<'_>, position: 
         Residency::Assumed => true,
         Residency::Unknown => false,
         // A page whose read is under way is counted as cached. Readahead finishes in order, so the last byte answers for those.
-        Residency::Counted => is_counted(file, position, len) && kernel::is_readable(file, position + len - 1) != Some(false),
+        Residency::Counted => {
+            is_counted(file, position, len) && (reads == Reads::None || kernel::is_readable(file, position + len - 1) != Some(false))
+        }
         Residency::Sampled => {
             let samples = (position..position + len).step_by(SAMPLE_STRIDE as usize).chain([position + len - 1]);
             samples.into_iter().all(|sample| kernel::is_readable(file, sample) == Some(true))

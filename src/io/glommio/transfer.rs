@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 
 use super::blocking::off_shard;
 use super::descriptor::SharedFile;
+use super::residency::Reads;
 use super::socket::Connection;
 use super::{kernel, residency, scheduler};
 
@@ -76,9 +77,11 @@ async fn send_parked(connection: &Connection, file: &SharedFile, position: u64, 
 }
 
 async fn make_resident(file: &SharedFile, position: u64, len: u64, end: u64) -> io::Result<()> {
-    if residency::is_resident(file.residency(), file.as_fd(), position, len) {
+    let reads = if file.was_cold() { Reads::Possible } else { Reads::None };
+    if residency::is_resident(file.residency(), file.as_fd(), position, len, reads) {
         return Ok(());
     }
+    file.note_cold();
     let ahead = AHEAD_BYTES.min(end - position - len);
     let file = file.clone();
     let present = off_shard(move || residency::bring_in(file.as_fd(), position, len, ahead)).await?;

@@ -165,3 +165,14 @@ fn aborted_transactions_read_back() {
     bytes[1] = 1;
     assert!(decode_all::<AbortedTransaction>(&bytes).is_err(), "an unknown version");
 }
+
+#[test]
+fn the_largest_timestamp_of_an_index_read_later_is_its_last_entrys() {
+    let entries = [TimeEntry { timestamp: TimestampMs(10), last: 1 }, TimeEntry { timestamp: TimestampMs(20), last: 3 }];
+    let mut file = Vec::new();
+    entries.iter().for_each(|entry| entry.encode(&mut file));
+    let mut times = TimeIndex::of(Entries::in_file(2));
+    assert_eq!(times.largest(), LargestTimestamp::NotLoaded);
+    times.entries.fill(&file).unwrap();
+    assert_eq!(times.largest(), LargestTimestamp::Of(entries[1]));
+}

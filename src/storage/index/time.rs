@@ -77,7 +77,11 @@ impl TimeIndex {
     }
 
     pub fn largest(&self) -> LargestTimestamp {
-        self.largest
+        match self.entries.held().last() {
+            // The entries were read meanwhile: those in memory are the last ones.
+            Some(entry) if self.largest == LargestTimestamp::NotLoaded => LargestTimestamp::Of(*entry),
+            _ => self.largest,
+        }
     }
 
     /// Notes an appended batch: its largest timestamp and last offset, and whether it got an offset index entry.
