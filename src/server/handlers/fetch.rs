@@ -8,6 +8,7 @@
 //!
 //! KIPs: 74 (max.bytes), 98 (isolation), 320 (epochs), 516 (topic ids), 951 (current leader).
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::server::errors;
 use crate::server::response::{Chunk, Response};
 use crate::shard::message::PlanRequest;
 use crate::shard::{Parked, Shard};
-use crate::types::{LeaderEpoch, PartitionIndex, ShardId, TopicPartition};
+use crate::types::{LeaderEpoch, Monotonic, PartitionIndex, ShardId, TopicPartition};
 use crate::wire::TopicRef;
 use crate::wire::error::ErrorCode;
 use crate::wire::fetch::{
@@ -127,34 +128,33 @@ impl<'a, W: World> Fetch<'a, W> {
         if wait.is_zero() || self.request.min_bytes <= 0 {
             return self.plan(None).await;
         }
-        let parked = self.shard.park();
-        let answer = self.run_parked(&parked, deadline).await;
-        self.stop_waiting(&parked);
-        answer
+        let waiting = Waiting { shard: self.shard.clone(), parked: self.shard.park(), at: RefCell::default(), waited: Cell::new(false) };
+        self.run_parked(&waiting, deadline).await
     }
 
-    async fn run_parked(&mut self, parked: &Parked, deadline: crate::types::Monotonic) -> Option<()> {
+    async fn run_parked(&mut self, waiting: &Waiting<W>, deadline: Monotonic) -> Option<()> {
         loop {
-            parked.rearm();
-            self.plan(Some(parked)).await?;
+            waiting.parked.rearm();
+            self.plan(Some(waiting)).await?;
             if self.enough() {
                 return Some(());
             }
-            if self.shard.timers().before(deadline, parked.woken()).await.is_none() {
+            waiting.waited.set(true);
+            if self.shard.timers().before(deadline, waiting.parked.woken()).await.is_none() {
                 return Some(());
             }
         }
     }
 
     /// Asks every owner; those of other shards at the same time.
-    async fn plan(&mut self, parked: Option<&Parked>) -> Option<()> {
+    async fn plan(&mut self, waiting: Option<&Waiting<W>>) -> Option<()> {
         let mut by_owner: BTreeMap<ShardId, (Vec<usize>, PlanRequest)> = BTreeMap::new();
         for (index, place) in self.places.iter().enumerate() {
             let Some((owner, partition, read)) = place.partition else { continue };
             let (places, request) = by_owner.entry(owner).or_insert_with(|| {
                 let request = PlanRequest {
                     image_version: self.image.version(),
-                    park: parked.map(|parked| parked.id),
+                    park: waiting.map(|waiting| waiting.parked.id),
                     min_bytes: u64::try_from(self.request.min_bytes).unwrap_or(0),
                     reads: Vec::new(),
                 };
@@ -165,10 +165,19 @@ impl<'a, W: World> Fetch<'a, W> {
         }
         let mut asked = Vec::with_capacity(by_owner.len());
         for (owner, (places, request)) in by_owner {
-            asked.push((places, self.shard.begin_plan(owner, request).await));
+            if let Some(waiting) = waiting {
+                waiting.begin(owner, request.reads.iter().map(|(partition, _)| *partition));
+            }
+            asked.push((owner, places, self.shard.begin_plan(owner, request).await));
         }
-        for (places, pending) in asked {
+        for (owner, places, pending) in asked {
             let plans = pending.planned().await?;
+            let found: u64 = plans.iter().flatten().filter_map(|plan| plan.range.as_ref()).map(|range| range.len).sum();
+            if let Some(waiting) = waiting
+                && found >= u64::try_from(self.request.min_bytes).unwrap_or(0)
+            {
+                waiting.end(owner);
+            }
             for (place, plan) in places.into_iter().zip(plans) {
                 self.places[place].outcome = match plan {
                     Ok(planned) => Outcome::<W>::Planned(planned),
@@ -232,16 +241,6 @@ impl<'a, W: World> Fetch<'a, W> {
         self.places.is_empty() || bytes >= u64::try_from(self.request.min_bytes).unwrap_or(0)
     }
 
-    fn stop_waiting(&self, parked: &Parked) {
-        let mut by_owner: BTreeMap<ShardId, Vec<TopicPartition>> = BTreeMap::new();
-        for (owner, partition, _) in self.places.iter().filter_map(|place| place.partition) {
-            by_owner.entry(owner).or_default().push(partition);
-        }
-        for (owner, partitions) in by_owner {
-            self.shard.stop_waiting(owner, parked.id, partitions);
-        }
-    }
-
     fn response(&self) -> FetchResponse {
         let mut topics: Vec<FetchTopicResponse> = self
             .request
@@ -254,6 +253,39 @@ impl<'a, W: World> Fetch<'a, W> {
             topics[place.topic].partitions.push(place.response(committed));
         }
         FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id: 0, topics, node_endpoints: Vec::new() }
+    }
+}
+
+/// A fetch that may be parked. Its places at the owners are given up when it ends, also when its connection goes away first: partitions
+/// nobody writes to would otherwise collect them.
+struct Waiting<W: World> {
+    shard: Rc<Shard<W>>,
+    parked: Parked,
+    /// Owners that have parked it, or may have, and for which partitions.
+    at: RefCell<BTreeMap<ShardId, Vec<TopicPartition>>>,
+    /// Whether a round has found too little.
+    waited: Cell<bool>,
+}
+
+impl<W: World> Waiting<W> {
+    /// A plan with a place to park goes to this owner.
+    fn begin(&self, owner: ShardId, partitions: impl Iterator<Item = TopicPartition>) {
+        self.at.borrow_mut().insert(owner, partitions.collect());
+    }
+
+    /// The owner found enough, and so has not parked it in this round. In an earlier one it may have, at other partitions.
+    fn end(&self, owner: ShardId) {
+        if !self.waited.get() {
+            self.at.borrow_mut().remove(&owner);
+        }
+    }
+}
+
+impl<W: World> Drop for Waiting<W> {
+    fn drop(&mut self) {
+        for (owner, partitions) in self.at.take() {
+            self.shard.stop_waiting(owner, self.parked.id, partitions);
+        }
     }
 }
 
