@@ -409,7 +409,9 @@ impl<W: World> Log<W> {
         let (now_due, after) = {
             let mut state = self.state_mut();
             let waiting = state.end.offset.since(state.durable_end);
-            if waiting <= 0 || !state.settings.flushes_appends() || state.life == Life::Failed {
+            // A log that is closed flushes as it closes, or never: one that is deleted would be asked for ever.
+            let ended = matches!(state.life, Life::Closed | Life::Failed);
+            if waiting <= 0 || !state.settings.flushes_appends() || ended {
                 return;
             }
             let now_due = waiting as u64 >= state.settings.flush_messages;
