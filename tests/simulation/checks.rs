@@ -178,7 +178,7 @@ async fn audit_log(shared: &Rc<Shared>, connection: &mut Connection, topic: &Tar
     let mut model = shared.model.borrow_mut();
     survived(&mut model, topic, partition, (start, log_end), end, shared.control.world(BROKER, 0).wall().get());
     if offset == log_end {
-        missing_within(&mut model, place, (start, log_end), &bases);
+        missing_within(&mut model, place, (start, log_end), &bases, end);
     }
     model.settle(place, start, log_end);
     Ok(())
@@ -217,11 +217,11 @@ fn survived(model: &mut Model, topic: &Target, partition: i32, (start, log_end):
 }
 
 /// Whether every batch known below the end was among those read.
-fn missing_within(model: &mut Model, place: Place, (start, log_end): (i64, i64), bases: &[i64]) {
+fn missing_within(model: &mut Model, place: Place, (start, log_end): (i64, i64), bases: &[i64], end: End) {
     let partition = model.partitions.entry(place).or_default();
     let missing = partition.entries.range(start..log_end).map(|(base, _)| *base).find(|base| bases.binary_search(base).is_err());
     if let Some(base) = missing {
-        model.violate(format!("1: the batch at {base} of {place:?} is no batch of the log any more"));
+        model.violate(format!("1: the batch at {base} of {place:?} is no batch of {start}..{log_end} any more after {end:?}; there are {bases:?}"));
     }
 }
 

@@ -242,6 +242,9 @@ impl Director {
 
     /// Perhaps something goes wrong.
     async fn disturb(&mut self) {
+        if self.crashed().is_some() {
+            return;
+        }
         let control = self.shared.control.clone();
         let node = CLIENTS + self.random.below(u64::from(self.shared.shape.clients) + 1) as u32;
         match self.random.below(12) {
