@@ -105,7 +105,7 @@ pub fn run(seed: u64) -> Outcome {
         control: control.clone(),
         shape,
     });
-    let director = Director { world: control.world(DIRECTOR, 0), random: Random::new(seed, "director", 0), shared: shared.clone(), clean: false };
+    let director = Director { world: control.world(DIRECTOR, 0), random: Random::new(seed, "director", 0), shared: shared.clone(), clean: false, sync_failed: false };
     let ended = simulation.try_block_on(DIRECTOR, director.run());
     let violation = shared.model.borrow_mut().violation.take();
     let failure = violation.or(match ended {
@@ -124,6 +124,8 @@ struct Director {
     random: Random,
     /// The last life ended in good order.
     clean: bool,
+    /// A sync failed in an earlier life.
+    sync_failed: bool,
 }
 
 impl Director {
@@ -133,7 +135,7 @@ impl Director {
             let mut broker = self.start(end).await?;
             self.work(life).await?;
             end = self.end(&mut broker).await?;
-            checks::walk_files(&self.shared, end).await?;
+            checks::walk_files(&self.shared, end).await.map_err(|why| format!("after {end:?}: {why}"))?;
         }
         let mut broker = self.start(end).await?;
         checks::no_leftovers(&self.shared).await?;
@@ -158,6 +160,7 @@ impl Director {
         let control = self.shared.control.clone();
         self.shared.model.borrow_mut().faulted = false;
         self.clean = false;
+        self.sync_failed = self.shared.model.borrow().events.contains_key("sync fails");
         loop {
             if self.random.one_in(6) {
                 let crash = if self.may_lose_power() { *self.random.choose(&[Crash::Kill, Crash::PowerLoss]) } else { Crash::Kill };
@@ -211,9 +214,9 @@ impl Director {
         Some(if lost_power { End::PowerLoss } else { End::Kill })
     }
 
-    /// A failed sync leaves pages that the kernel takes for written: only if the next end comes before a start can the log know.
+    /// A failed sync leaves pages that the kernel takes for written, and only the process that saw it fail knows.
     fn may_lose_power(&self) -> bool {
-        self.shared.control.count("fault.page_never_written") == 0
+        !self.sync_failed
     }
 
     /// Lets clients work for the life's span while things go wrong.

@@ -28,6 +28,10 @@ impl<W: World> Log<W> {
     /// The first record at or after `target`, unless it lies at or beyond `below`.
     pub async fn offset_for_timestamp(&self, target: TimestampMs, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
         for base in self.segment_bases() {
+            // A segment that was just rolled to may have no file yet, and nothing in it counts.
+            if base >= below {
+                break;
+            }
             let old = match self.largest_timestamp(base).await? {
                 Some(largest) => largest.timestamp < target,
                 None => true,
@@ -47,7 +51,7 @@ impl<W: World> Log<W> {
     /// The record with the largest timestamp of the log, the first if there are several, unless it lies at or beyond `below`.
     pub async fn max_timestamp(&self, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
         let mut largest: Option<(Offset, TimeEntry)> = None;
-        for base in self.segment_bases() {
+        for base in self.segment_bases().into_iter().take_while(|base| *base < below) {
             if let Some(entry) = self.largest_timestamp(base).await?
                 && largest.is_none_or(|(_, before)| before.timestamp < entry.timestamp)
             {

@@ -152,7 +152,8 @@ impl Tree {
 pub(super) struct Namespace {
     pub(super) live: Tree,
     durable: Tree,
-    changes: VecDeque<Change>,
+    /// With the number of each, ascending: some in between may have become durable.
+    changes: VecDeque<(u64, Change)>,
     /// Changes ever made: a directory's sync covers those made before it was called.
     made: u64,
     directories_made: DirectoryId,
@@ -256,7 +257,7 @@ impl Namespace {
 
     fn make(&mut self, change: Change) {
         self.live.apply(&change);
-        self.changes.push_back(change);
+        self.changes.push_back((self.made, change));
         self.made += 1;
     }
 
@@ -270,15 +271,14 @@ impl Namespace {
 
     /// Makes durable what was changed in the directory before change number `covered`.
     pub(super) fn settle(&mut self, directory: DirectoryId, covered: u64) {
-        let first = self.made - self.changes.len() as u64;
-        let chosen = (first..).zip(&self.changes).map(|(number, change)| number < covered && change.directory() == directory).collect();
+        let chosen = self.changes.iter().map(|(number, change)| *number < covered && change.directory() == directory).collect();
         self.commit(chosen);
     }
 
     /// Makes the oldest changes durable until at most `most` are left.
     pub(super) fn settle_oldest(&mut self, most: usize) {
         while self.changes.len() > most {
-            if let Some(change) = self.changes.pop_front() {
+            if let Some((_, change)) = self.changes.pop_front() {
                 self.durable.apply(&change);
             }
         }
@@ -288,7 +288,7 @@ impl Namespace {
     fn commit(&mut self, mut chosen: Vec<bool>) -> u64 {
         let mut needed_names = BTreeSet::new();
         let mut needed_entries = BTreeSet::new();
-        for (change, chosen) in self.changes.iter().zip(&mut chosen).rev() {
+        for ((_, change), chosen) in self.changes.iter().zip(&mut chosen).rev() {
             let names = change.names();
             *chosen |= needed_entries.contains(&change.entry().identity()) || names.iter().any(|name| needed_names.contains(*name));
             if *chosen {
@@ -298,12 +298,12 @@ impl Namespace {
         }
         let mut left = VecDeque::new();
         let mut committed = 0;
-        for (change, chosen) in std::mem::take(&mut self.changes).into_iter().zip(chosen) {
+        for ((number, change), chosen) in std::mem::take(&mut self.changes).into_iter().zip(chosen) {
             if chosen {
                 self.durable.apply(&change);
                 committed += 1;
             } else {
-                left.push_back(change);
+                left.push_back((number, change));
             }
         }
         self.changes = left;

@@ -183,6 +183,29 @@ fn a_sync_covers_only_what_was_complete_when_it_was_called() {
 }
 
 #[test]
+fn syncs_of_two_directories_at_once_each_keep_their_own() {
+    for seed in 0..100 {
+        let sim = Simulation::new(seed, SimulationSettings::default());
+        let world = sim.world(0, 0);
+        sim.block_on(0, async {
+            create(&world, "/a/old").await;
+            world.create_dir_all(Path::new("/b")).await.unwrap();
+            world.sync_dir(Path::new("/")).await.unwrap();
+            let other = async {
+                create(&world, "/b/new").await;
+                world.sync_dir(Path::new("/b")).await.unwrap();
+            };
+            let (first, ()) = zip(world.sync_dir(Path::new("/a")), other).await;
+            first.unwrap();
+        });
+        sim.power_loss(0);
+        for path in ["/a/old", "/b/new"] {
+            assert!(sim.peek(0, Path::new(path)).is_ok(), "seed {seed}: {path} was synced and is gone");
+        }
+    }
+}
+
+#[test]
 fn a_failed_sync_is_not_repaired_by_the_next() {
     let mut lost = 0;
     for seed in 0..60 {
