@@ -48,7 +48,7 @@ pub struct TurnGuard<'a>(&'a Turn);
 
 impl Turn {
     pub async fn take(&self) -> TurnGuard<'_> {
-        self.bell.until(|| (!self.taken.replace(true)).then_some(TurnGuard(self))).await
+        self.bell.until(|| (!self.taken.replace(true)).then(|| TurnGuard(self))).await
     }
 }
 
@@ -56,5 +56,23 @@ impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
         self.0.taken.set(false);
         self.0.bell.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_once};
+
+    #[test]
+    fn a_turn_is_one_procedures_until_its_guard_goes() {
+        block_on(async {
+            let turn = Turn::default();
+            let first = turn.take().await;
+            assert!(poll_once(turn.take()).await.is_none());
+            assert!(poll_once(turn.take()).await.is_none(), "asking for a turn that is taken does not end it");
+            drop(first);
+            assert!(poll_once(turn.take()).await.is_some());
+        });
     }
 }
