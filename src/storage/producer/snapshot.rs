@@ -85,6 +85,10 @@ impl Producers {
         producer.last_timestamp = TimestampMs(i64::from_be_bytes(take(&mut bytes)?));
         producer.coordinator_epoch = i32::from_be_bytes(take(&mut bytes)?);
         let open = Offset(i64::from_be_bytes(take(&mut bytes)?));
+        // One entry per producer, and one transaction per first offset: else a transaction nobody can end would hold back all readers.
+        if self.producers.contains_key(&id) || (open.get() >= 0 && self.ongoing.contains_key(&open)) {
+            return None;
+        }
         if last_offset.get() >= 0 {
             producer.remember(StoredBatch { last_sequence, last_offset, offset_delta, timestamp: producer.last_timestamp });
         }

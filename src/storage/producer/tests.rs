@@ -178,3 +178,19 @@ fn damaged_snapshots_are_refused() {
         assert!(Producers::decode(&file[..at]).is_err(), "cut at {at}");
     }
 }
+
+#[test]
+fn a_snapshot_that_has_a_producer_or_a_transaction_twice_is_refused() {
+    let mut log = Appender::new();
+    log.append(in_transaction(data(1, 0, 0, 1)));
+    log.append(in_transaction(data(2, 0, 0, 1)));
+    let file = log.producers.encode();
+    // Producer id and, at the end of an entry of 46 bytes, the first offset of the open transaction.
+    for field in [10..18, 48..56] {
+        let mut twice = file.clone();
+        twice.copy_within(field.clone(), field.start + 46);
+        let checksum = crc32c::crc32c(&twice[6..]);
+        twice[2..6].copy_from_slice(&checksum.to_be_bytes());
+        assert_eq!(Producers::decode(&twice), Err(snapshot::SnapshotError::BadEntry(1)));
+    }
+}

@@ -22,8 +22,8 @@ use crate::Target;
 pub const TARGET: Target = Target { name: "metadata_log", run, seeds, held_max: 8 << 20, held_per_byte: 256 };
 
 const NODE: u32 = 0;
-const LOG: &str = "/meta/ottla-metadata.log";
-const SNAPSHOT: &str = "/meta/ottla-metadata.snapshot";
+const LOG: &str = "/meta/ottla-metadata.journal";
+const SNAPSHOT: &str = "/meta/ottla-metadata.image";
 const MAGIC_LEN: usize = 8;
 const LIMITS: Limits = Limits { frame_bytes_max: 300, page_bytes: 400, log_bytes_before_snapshot: 1500 };
 

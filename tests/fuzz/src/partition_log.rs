@@ -12,6 +12,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ottla::io::memory::{MemoryReader, MemoryWorld, MemoryWriter, Simulation, SimulationSettings};
@@ -137,7 +138,7 @@ async fn open_and_use(case: &Case, world: &MemoryWorld, pipe: Pipe) {
     let (mut pipe, found) = read_all(pipe, &log, case).await;
     ask_everything(&log).await;
     let end = log.end();
-    let added = append(&log).await;
+    let added = append(world, &log).await;
     let Some(added) = added else { return };
     if case.believes_nothing() {
         assert_eq!(log.end(), end.plus(added));
@@ -157,12 +158,18 @@ async fn open_and_use(case: &Case, world: &MemoryWorld, pipe: Pipe) {
     }
 }
 
-/// One batch of two records; how many offsets that took, unless the log refuses.
-async fn append(log: &Log<MemoryWorld>) -> Option<i64> {
+/// One batch of two records, written; how many offsets that took, unless the log refuses.
+async fn append(world: &MemoryWorld, log: &Log<MemoryWorld>) -> Option<i64> {
     let bytes = seeds::filled(BatchBuilder::new(), 2).build();
     let header = BatchHeader::parse(&bytes).expect("our own batch");
     let epoch = log.latest_epoch().unwrap_or(LeaderEpoch(0)).next();
     log.append_as_leader(&[LeaderBatch { header, bytes }], epoch, NOW).ok()?;
+    while log.end() < log.reserved_end() {
+        if log.is_failed() {
+            return None;
+        }
+        world.sleep(Duration::from_millis(1)).await;
+    }
     log.flush().await.ok()?;
     Some(2)
 }
