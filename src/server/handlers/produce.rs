@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::config::topic::TopicSettings;
+use crate::config::topic::{Compression, TopicSettings};
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
 use crate::partition::{Acks, Refusal};
@@ -17,7 +17,8 @@ use crate::shard::AppendPending;
 use crate::shard::message::{AppendRequest, PartitionBatch};
 use crate::types::{PartitionIndex, ShardId, TimestampMs, TopicPartition};
 use crate::wire::TopicRef;
-use crate::wire::batch::{Batch, BatchError, BatchHeader, PREFIX_LEN, RECORDS_AT, TimestampType};
+use crate::wire::batch::{Batch, BatchError, BatchHeader, Codec, PREFIX_LEN, RECORDS_AT, TimestampType, recompress};
+use crate::wire::compression::Level;
 use crate::wire::error::ErrorCode;
 use crate::wire::produce::{CurrentLeader, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse};
 use crate::wire::validation::{self, ValidBatch};
@@ -68,7 +69,24 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         response.topics.push(ProduceTopicResponse { topic: topic.topic.clone(), partitions });
     }
     let mut sent = Vec::with_capacity(sorting.by_owner.len());
-    for (owner, (batches, places)) in sorting.by_owner {
+    for (owner, checked) in sorting.by_owner {
+        let (mut batches, mut places) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
+        for Checked { mut batch, place, wanted } in checked {
+            if let Some((codec, level)) = wanted {
+                let (from, limit) = (batch.batch, shard.settings().storage.decompressed_bytes_max as usize);
+                // Costs milliseconds for a large batch: not the shard's.
+                match shard.world().offload(move || recompress(&from, codec, level, limit)).await {
+                    Ok(recompressed) => batch.batch = recompressed,
+                    Err(error) => {
+                        tracing::debug!("a batch could not be compressed anew: {error}");
+                        response.topics[place.0].partitions[place.1].error = ErrorCode::InvalidRecord;
+                        continue;
+                    }
+                }
+            }
+            batches.push(batch);
+            places.push(place);
+        }
         let append = AppendRequest { image_version: image.version(), acks, batches };
         sent.push(Sent { pending: shard.append(owner, append).await, places });
     }
@@ -109,10 +127,17 @@ fn refuse_all(request: &ProduceRequest, error: ErrorCode) -> ProduceResponse {
     ProduceResponse { topics: topics.collect(), throttle_ms: 0, node_endpoints: Vec::new() }
 }
 
+/// A batch that may be appended, and the codec the topic wants it in if the producer chose another.
+struct Checked {
+    batch: PartitionBatch,
+    place: Place,
+    wanted: Option<(Codec, Level)>,
+}
+
 /// Checks batches and sorts them by owner.
 struct Sorting<'a> {
     image: &'a MetadataImage,
-    by_owner: BTreeMap<ShardId, (Vec<PartitionBatch>, Vec<Place>)>,
+    by_owner: BTreeMap<ShardId, Vec<Checked>>,
     now: TimestampMs,
     version: i16,
 }
@@ -146,10 +171,21 @@ impl Sorting<'_> {
         };
         let batch = stamped(valid).map_err(|_| refused(ErrorCode::CorruptMessage))?;
         let batch = PartitionBatch { partition: id, batch, log_append_time };
-        let (batches, places) = self.by_owner.entry(shard.owner(id)).or_default();
-        batches.push(batch);
-        places.push(place);
+        let wanted = codec_of(settings.compression).filter(|(codec, _)| *codec != batch.batch.header.codec);
+        self.by_owner.entry(shard.owner(id)).or_default().push(Checked { batch, place, wanted });
         Ok(())
+    }
+}
+
+/// What `compression.type` asks for; `None` leaves it to the producer.
+fn codec_of(compression: Compression) -> Option<(Codec, Level)> {
+    match compression {
+        Compression::Producer => None,
+        Compression::Uncompressed => Some((Codec::None, None)),
+        Compression::Gzip { level } => Some((Codec::Gzip, level.map(|level| level as i32))),
+        Compression::Snappy => Some((Codec::Snappy, None)),
+        Compression::Lz4 { level } => Some((Codec::Lz4, Some(level as i32))),
+        Compression::Zstd { level } => Some((Codec::Zstd, Some(level))),
     }
 }
 

@@ -22,8 +22,10 @@ use bytes::Bytes;
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 mod builder;
+mod recompress;
 
 pub use builder::{BatchBuilder, ControlType};
+pub use recompress::{RecompressError, recompress};
 
 pub const BASE_OFFSET_AT: usize = 0;
 pub const LENGTH_AT: usize = 8;
