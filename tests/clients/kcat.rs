@@ -54,3 +54,23 @@ fn lists_topics_and_asks_for_offsets() {
         assert_eq!(tail.lines().collect::<Vec<_>>(), (30..40).map(|offset| offset.to_string()).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn a_topic_chooses_the_codec_it_is_stored_in() {
+    at_every_shard_count(Settings::new(), |broker| {
+        let bootstrap = broker.bootstrap();
+        for (name, codec) in CODECS {
+            let topic = format!("stored-{name}");
+            let kept = if name == "none" { "uncompressed" } else { name };
+            topics::create(&mut broker.connect(), &topic, 1, &[("compression.type", kept)]);
+            let sent = if name == "gzip" { "lz4" } else { "gzip" };
+            let values = values(name, COUNT);
+            let input: String = values.iter().map(|value| format!("{value}\n")).collect();
+            kcat(&["-P", "-b", &bootstrap, "-t", &topic, "-p", "0", "-z", sent, "-X", "batch.num.messages=50"], input.as_bytes())
+                .expect_success();
+            let read = kcat(&["-C", "-q", "-b", &bootstrap, "-t", &topic, "-p", "0", "-o", "beginning", "-e"], b"").expect_success();
+            assert_eq!(read.lines().collect::<Vec<_>>(), values, "{topic}");
+            expect_codec(broker, &topic, 1, codec);
+        }
+    });
+}
