@@ -3,7 +3,8 @@
 //! Called by `shard`'s timers; calls `flush`, `io::World`.
 //!
 //! Invariants:
-//! 1. Segments leave from the front, one at a time, each with a synced directory, so that no crash leaves a gap between two that stay.
+//! 1. Segments leave from the front, one at a time, each with a synced directory, so that no crash leaves a gap between two that stay,
+//!    and none before the one that follows it is on disk.
 //! 2. Nothing at or above the high watermark is deleted.
 
 use std::path::PathBuf;
@@ -49,6 +50,7 @@ impl<W: World> Log<W> {
                     self.begin_opening(base);
                 }
             }
+            self.await_successor().await?;
             retained.bytes += self.delete_oldest(now).await?;
             retained.segments += 1;
         }
@@ -66,6 +68,17 @@ impl<W: World> Log<W> {
             // Unreadable, it is taken for unknown; whoever reads the segment will say why.
             let _largest = self.largest_timestamp(base).await;
         }
+    }
+
+    /// Waits until the segment after the oldest has its file, durably: a crash must not leave a log without any, whose end nobody knew.
+    async fn await_successor(&self) -> Result<(), LogError> {
+        let failed = self.shared.bell.until(|| {
+            let state = self.state();
+            let on_disk = state.segments.get(1).is_none_or(|next| next.file.is_some() || next.seal == Seal::Sealed);
+            let failed = state.life == Life::Failed;
+            (failed || on_disk).then_some(failed)
+        });
+        if failed.await { Err(LogError::Offline) } else { self.sync_directory().await }
     }
 
     async fn delete_oldest(&self, now: TimestampMs) -> Result<u64, LogError> {
