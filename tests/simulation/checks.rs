@@ -181,6 +181,7 @@ async fn audit_log(shared: &Rc<Shared>, connection: &mut Connection, topic: &Tar
         missing_within(&mut model, place, (start, log_end), &bases, end);
     }
     model.settle(place, start, log_end);
+    model.partition(place).read_whole = offset == log_end;
     Ok(())
 }
 

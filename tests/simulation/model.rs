@@ -81,6 +81,8 @@ pub struct Partition {
     pub log_start: i64,
     /// And the number of the start that showed it.
     pub leader_epoch: (u64, i32),
+    /// The last audit saw every batch of it.
+    pub read_whole: bool,
 }
 
 #[derive(Default)]
@@ -342,9 +344,11 @@ impl Model {
         partition.log_start = start;
     }
 
-    /// Every connection of the last life is gone, and all logs were read: what was not found will not be.
+    /// Every connection of the last life is gone, and logs were read: what was not found in one that was read whole will not be.
     pub fn close_open_fates(&mut self) {
-        for sent in self.sent.iter_mut().filter(|sent| sent.fate == Fate::Open && sent.base.is_none()) {
+        let partitions = &self.partitions;
+        let read_whole = |place: &Place| partitions.get(place).is_some_and(|partition| partition.read_whole);
+        for sent in self.sent.iter_mut().filter(|sent| sent.fate == Fate::Open && sent.base.is_none() && read_whole(&sent.place)) {
             sent.fate = Fate::Lost;
         }
     }
