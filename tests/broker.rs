@@ -7,6 +7,7 @@
 
 mod clients;
 mod crash;
+mod hostile;
 mod shards;
 mod support;
 mod wire;

@@ -7,6 +7,6 @@
 
 mod answer;
 mod capture;
-mod fixture;
+pub mod fixture;
 mod replay;
 mod scenario;
