@@ -107,6 +107,11 @@ impl<F> Segment<F> {
         last.since(self.base) <= RELATIVE_MAX
     }
 
+    /// Whether the index files have all that is known.
+    pub fn is_indexed(&self) -> bool {
+        self.index_files == Stored::Yes && self.index.entries.is_written() && self.times.entries.is_written() && self.aborted.is_written()
+    }
+
     /// Notes a batch that begins at `len`, and its place in the indexes.
     pub fn on_batch(&mut self, base: Offset, last: Offset, max_timestamp: TimestampMs, bytes: u32, index_interval: u32) {
         let (base, last) = (self.relative(base), self.relative(last));

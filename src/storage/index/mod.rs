@@ -132,13 +132,18 @@ impl<E: Entry> Entries<E> {
         assert!(self.written as usize <= self.len(), "index file ahead of its index");
     }
 
+    /// Whether the file has every entry.
+    pub fn is_written(&self) -> bool {
+        self.written as usize == self.len()
+    }
+
     pub fn written(&self) -> u32 {
         self.written
     }
 
     /// Gives the memory of the entries back, if the file has them all. Answers whether it does.
     pub fn shed(&mut self) -> bool {
-        if self.written as usize != self.len() {
+        if !self.is_written() {
             return false;
         }
         self.skipped = self.written;

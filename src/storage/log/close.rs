@@ -12,6 +12,7 @@ use super::{Life, Log, LogError, sync_dir};
 use crate::io::{File, World};
 use crate::storage::layout::{self, DirectoryPhase, NEXT_SEGMENT};
 use crate::storage::segment::{Seal, Stored};
+use crate::types::Offset;
 
 impl<W: World> Log<W> {
     /// Writes and flushes everything, completes the files a clean start relies on, and takes nothing more. A log that saw no change since
@@ -26,7 +27,7 @@ impl<W: World> Log<W> {
             let mut state = self.state_mut();
             let state = &mut *state;
             let end = state.end.offset;
-            if state.snapshots.newest().is_none_or(|newest| newest < end) {
+            if end > Offset::ZERO && state.snapshots.newest().is_none_or(|newest| newest < end) {
                 let snapshot = state.producers.encode();
                 state.snapshots.waiting.push((end, snapshot));
             }
@@ -58,6 +59,7 @@ impl<W: World> Log<W> {
         }
         if let Some(path) = next {
             self.remove_file(&path).await?;
+            self.state_mut().writer.on_next_gone();
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ impl<W: World> Log<W> {
         self.sync_upto(mark).await?;
         self.write_indexes(mark.offset).await?;
         self.write_snapshots(mark.offset).await?;
-        self.seal(mark.offset);
+        self.seal();
         self.sync_directory().await?;
         self.store_epochs().await?;
         self.release_floor(mark.offset).await?;
@@ -226,15 +226,16 @@ impl<W: World> Log<W> {
         Ok(())
     }
 
-    /// Segments whose file and indexes are complete and durable are history.
-    fn seal(&self, durable: Offset) {
+    /// Segments whose file, indexes and following snapshot are complete and durable are history. One that was rolled while this flush ran
+    /// may not be there yet.
+    fn seal(&self) {
         let mut state = self.state_mut();
-        let last = state.segments.len() - 1;
-        for at in 0..last {
-            let whole = state.segments[at + 1].base <= durable || state.completed_len(at) == state.segments[at].len;
+        let state = &mut *state;
+        for at in 0..state.segments.len() - 1 {
+            let next = state.segments[at + 1].base;
+            let snapshot_waits = state.snapshots.waiting.iter().any(|(offset, _)| *offset == next);
             let segment = &mut state.segments[at];
-            let durable = whole && segment.synced == segment.len;
-            if durable && segment.seal == Seal::Rolled {
+            if segment.seal == Seal::Rolled && segment.synced == segment.len && segment.is_indexed() && !snapshot_waits {
                 segment.seal = Seal::Sealed;
             }
         }
@@ -287,11 +288,12 @@ impl<W: World> State<W> {
                     plans.push(IndexPlan { segment: segment.base, part, path: self.path(segment.base, part), unwritten });
                 }
             };
-            // Kafka has both files for every segment, if empty ones.
-            let create = segment.seal == Seal::Rolled && segment.index_files == Stored::No;
             let offsets = segment.index.entries.unwritten(|entry| durable(segment.offset_of(entry.last)));
-            plan(SegmentPart::Index, offsets, create);
             let times = segment.times.entries.unwritten(|entry| durable(segment.offset_of(entry.last)));
+            // Both or none: Kafka has both files for every segment, if empty ones.
+            let wanted = segment.seal == Seal::Rolled || offsets.count > 0 || times.count > 0;
+            let create = segment.index_files == Stored::No && wanted;
+            plan(SegmentPart::Index, offsets, create);
             plan(SegmentPart::TimeIndex, times, create);
             let aborted = segment.aborted.unwritten(|entry| durable(entry.last));
             plan(SegmentPart::TransactionIndex, aborted, false);

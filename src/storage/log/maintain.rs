@@ -50,7 +50,10 @@ impl<W: World> Log<W> {
                     self.begin_opening(base);
                 }
             }
-            self.await_successor().await?;
+            if self.state().segments[0].seal == Seal::Rolled {
+                // The next segment's producer snapshot has to be there before what it was made from goes.
+                self.flush_in_turn(Upto::Rolled).await?;
+            }
             retained.bytes += self.delete_oldest(now).await?;
             retained.segments += 1;
         }

@@ -57,7 +57,10 @@ pub struct Recovered {
     pub segments_removed: usize,
     /// Segments whose index files were made anew.
     pub indexes_rebuilt: usize,
+    /// There was no directory.
     pub created: bool,
+    /// All that was left lay below the log's start: the log begins there, empty.
+    pub begun_anew: bool,
 }
 
 /// A segment as the directory lists it: lengths of its files.
@@ -119,17 +122,18 @@ impl<W: World> Log<W> {
         let Recovery { segments, mut epochs, epochs_stored, producers, snapshots, end, durable, recovered, believed, .. } = recovery;
         let mut segments: VecDeque<Segment<W::File>> = segments.into();
         let mut end = end;
-        let mut directory = if believed == Believed::All { Stored::Yes } else { Stored::No };
+        let directory = if believed == Believed::All { Stored::Yes } else { Stored::No };
         if segments.is_empty() {
             let base = log_start.unwrap_or_default();
             end = base;
             segments.push_back(create_segment(world, &dir, base).await?);
-            directory = Stored::No;
+            // At once: were this name lost and a later segment's kept, the log would seem to begin there.
+            sync_dir(world, &dir).await?;
         }
         let first = segments[0].base;
         let wanted_start = log_start.unwrap_or(first).max(first);
         let log_start = wanted_start.min(end);
-        let trimmed = epochs.truncate_start(log_start) | epochs.truncate_end(end);
+        let trimmed = epochs.truncate_end(end) | epochs.truncate_start(log_start);
         let epochs_stored = if trimmed { Stored::No } else { epochs_stored };
         let last = segments.back().expect("a segment was created if there was none");
         let mark = EndMark { offset: end, segment: last.base, position: last.len };
@@ -176,7 +180,7 @@ impl<W: World> Log<W> {
         if wanted_start > end {
             // Everything that is left was deleted on request before the crash.
             log.restart_at(wanted_start).await?;
-            return Ok((log, Recovered { log_start: wanted_start, end: wanted_start, ..recovered }));
+            return Ok((log, Recovered { log_start: wanted_start, end: wanted_start, begun_anew: true, ..recovered }));
         }
         Ok((log, recovered))
     }

@@ -111,6 +111,10 @@ impl<'a, W: World> Recovery<'a, W> {
 
     /// Reads what must be read. `false`: a log that was to be believed cannot be.
     pub async fn run(&mut self) -> Result<bool, LogError> {
+        if let (Believed::Below(limit), Some(first)) = (self.believed, self.listed.first()) {
+            // What lay below was deleted, after the snapshot at the first base was flushed.
+            self.believed = Believed::Below(limit.max(first.base));
+        }
         self.load_epochs().await?;
         self.load_producers().await?;
         let mut at = 0;
@@ -230,7 +234,8 @@ impl<'a, W: World> Recovery<'a, W> {
         segment: &mut Segment<W::File>,
     ) -> Result<Option<u64>, LogError> {
         let swapped = self.swapped.contains(&listed.base);
-        let whole_below = next.is_some_and(|next| next <= self.believed.limit());
+        // At the limit itself the segment may have been the active one when that was flushed, and lack its last time entry.
+        let whole_below = next.is_some_and(|next| next < self.believed.limit());
         let mut believed = match (swapped, whole_below) {
             (true, _) => None,
             (false, true) => believe_whole(listed, segment),
@@ -275,6 +280,12 @@ impl<'a, W: World> Recovery<'a, W> {
             let source = walked.bad.unwrap_or(BatchError::BadLength { at: 0, length: 0 });
             return Err(LogError::Corrupt { path, position: walked.end, source });
         }
+        if self.believed != Believed::All {
+            // The kernel may have what was read only in memory, a shorter length included.
+            let path = SegmentFile::live(listed.base, SegmentPart::Log).path(&self.dir);
+            let file = segment.file.as_ref().expect("opened before it is read");
+            file.sync().await.map_err(LogError::io("sync", &path))?;
+        }
         Ok(Some(self.place_segment(segment, listed, next, walked.end, torn, believed)))
     }
 
@@ -288,8 +299,8 @@ impl<'a, W: World> Recovery<'a, W> {
         torn: bool,
         believed: Option<u64>,
     ) -> Taken {
-        let all_believed = self.believed == Believed::All && believed.is_some() || believed == Some(listed.len) && next.is_some();
-        segment.synced = if all_believed { segment.len } else { 0 };
+        let all_believed = believed == Some(listed.len) || self.believed == Believed::All && believed.is_some();
+        segment.synced = segment.len;
         let reached = self.end;
         if next.is_some() && !torn {
             segment.times.add_largest();

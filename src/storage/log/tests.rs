@@ -9,6 +9,7 @@ use super::*;
 use crate::io::File;
 use crate::io::memory::{MemoryWorld, run};
 use crate::storage::index::{AbortedTransaction, OffsetEntry, TimeEntry, TimeIndex, decode_all};
+use crate::storage::layout::SegmentPhase;
 use crate::types::{ProducerEpoch, ProducerId};
 use crate::wire::batch::{self, BatchBuilder, BatchHeader, ControlType};
 
@@ -41,6 +42,8 @@ fn open_log(settings: LogSettings, shutdown: Shutdown) -> OpenLog {
 }
 
 async fn new_log(world: &MemoryWorld, settings: LogSettings) -> Log<MemoryWorld> {
+    world.create_dir_all(Path::new("/logs")).await.unwrap();
+    world.sync_dir(Path::new("/")).await.unwrap();
     Log::open(world, open_log(settings, Shutdown::Clean)).await.unwrap().0
 }
 
@@ -119,10 +122,13 @@ fn offsets_in(bytes: &[u8]) -> Vec<(i64, i64)> {
 /// What `kafka-dump-log` would check of every file in the directory of a log that was closed.
 async fn check_files(world: &MemoryWorld, dir: &Path) {
     let entries = world.list_dir(dir).await.unwrap();
-    let logs: Vec<_> = entries.iter().filter_map(|e| SegmentFile::parse(&e.name)).filter(|f| f.part == SegmentPart::Log).collect();
-    assert!(!logs.is_empty());
-    for file in logs {
-        let read = async |part| world.read_file(&SegmentFile::live(file.base, part).path(dir)).await.unwrap();
+    let live: Vec<_> = entries.iter().filter_map(|e| SegmentFile::parse(&e.name)).filter(|f| f.phase == SegmentPhase::Live).collect();
+    assert!(live.iter().any(|file| file.part == SegmentPart::Log));
+    for file in live.iter().filter(|file| file.part == SegmentPart::Log) {
+        let read = async |part| {
+            let path = SegmentFile::live(file.base, part).path(dir);
+            world.read_file(&path).await.unwrap_or_else(|error| panic!("{path:?}: {error}, among {entries:?}"))
+        };
         let log = Bytes::from(read(SegmentPart::Log).await);
         let mut position = 0;
         let mut batches = Vec::new();
@@ -152,8 +158,10 @@ async fn check_files(world: &MemoryWorld, dir: &Path) {
             AbortedTransaction::check(&entries, file.base).unwrap();
         }
     }
-    for file in entries.iter().filter_map(|e| SegmentFile::parse(&e.name)).filter(|f| f.part == SegmentPart::ProducerSnapshot) {
-        crate::storage::producer::Producers::decode(&world.read_file(&file.path(dir)).await.unwrap()).unwrap();
+    // An older one may not have survived a crash during its writing; the newest counts.
+    let newest = live.iter().filter(|file| file.part == SegmentPart::ProducerSnapshot).max();
+    if let Some(newest) = newest {
+        crate::storage::producer::Producers::decode(&world.read_file(&newest.path(dir)).await.unwrap()).unwrap();
     }
 }
 

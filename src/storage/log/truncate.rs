@@ -32,7 +32,7 @@ use super::open::{create_segment, read_newest_snapshot};
 use super::scan::{self, Verify};
 use super::{EndMark, Life, Log, LogError, State};
 use crate::io::{File, OpenMode, World, replace_file};
-use crate::storage::index::{AbortedTransaction, Entry, OffsetEntry, TimeEntry};
+use crate::storage::index::{AbortedTransaction, Entry, Located, OffsetEntry, TimeEntry};
 use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
 use crate::storage::planted::{self, Bug};
 use crate::storage::producer::Producers;
@@ -76,7 +76,8 @@ pub(super) async fn read_floor<W: World>(world: &W, dir: &Path) -> Option<Floor>
 }
 
 impl<W: World> Log<W> {
-    /// Cuts the log so that it ends with `offset`, or with the batch before the one that holds it. Answers with the new end.
+    /// Cuts the log so that it ends with `offset`, or before the batch that holds it. Answers with the new end. If that lies below the log's
+    /// start, the log begins anew there, empty.
     pub async fn truncate_to(&self, offset: Offset) -> Result<Offset, LogError> {
         let _turn = self.shared.turn.take().await;
         let offset = if planted::is(Bug::TruncatePastHighWatermark) { offset.plus(-1) } else { offset };
@@ -89,9 +90,15 @@ impl<W: World> Log<W> {
             self.restart_in_turn(offset).await?;
             return Ok(offset);
         }
-        self.lower_recovery_point(offset).await?;
-        self.remove_segments_after(offset).await?;
-        self.cut_active(offset).await?;
+        let cut = self.find_cut(offset).await?;
+        if cut.end < self.start() {
+            // The batch that holds the log's start goes, and with it all that could be read.
+            self.restart_in_turn(cut.end).await?;
+            return Ok(cut.end);
+        }
+        self.lower_recovery_point(cut.end).await?;
+        self.remove_segments_after(cut.segment).await?;
+        self.cut_active(cut).await?;
         self.forget_producers_above().await?;
         let end = self.end();
         {
@@ -188,16 +195,41 @@ impl<W: World> Log<W> {
         self.remove_file(&path).await
     }
 
-    /// Removes the segments that begin beyond `offset`, newest first.
-    async fn remove_segments_after(&self, offset: Offset) -> Result<(), LogError> {
+    /// Where the log must be cut so that nothing at or above `offset` remains.
+    async fn find_cut(&self, offset: Offset) -> Result<Cut, LogError> {
+        let (segment, at) = {
+            let state = self.state();
+            let at = state.segment_for(offset).expect("not below the first segment");
+            (state.segments[at].base, at)
+        };
+        self.open_and_load(segment).await?;
+        let (file, path, from, len) = {
+            let state = self.state();
+            let segment = &state.segments[at];
+            let from = match segment.index.locate(segment.relative_or_max(offset)) {
+                Located::At(position) | Located::Walk(position) | Located::Probe { from: position, .. } => position,
+                Located::NotLoaded => 0,
+            };
+            let file = segment.file.clone().expect("opened above");
+            (file, state.path(segment.base, SegmentPart::Log), u64::from(from), segment.len)
+        };
+        let found = scan::find(&file, &path, from, len, offset).await.map_err(|why| self.read_failed(why))?;
+        Ok(match found {
+            Some(batch) => Cut { segment, position: batch.position, end: batch.header.base_offset.min(offset) },
+            None => Cut { segment, position: len, end: offset },
+        })
+    }
+
+    /// Removes the segments after the one that begins with `base`, newest first.
+    async fn remove_segments_after(&self, base: Offset) -> Result<(), LogError> {
         loop {
             let base = {
                 let mut state = self.state_mut();
                 let state = &mut *state;
-                if state.segments.len() == 1 || state.active().base <= offset {
+                if state.active().base <= base {
                     return Ok(());
                 }
-                let removed = state.segments.pop_back().expect("there are two");
+                let removed = state.segments.pop_back().expect("a log has a segment");
                 state.size -= removed.len;
                 // The end is where the cut will be, and for now where this segment began.
                 let len = state.active().len;
@@ -210,25 +242,13 @@ impl<W: World> Log<W> {
         }
     }
 
-    /// Cuts the last segment, which begins at or before `offset`.
-    async fn cut_active(&self, offset: Offset) -> Result<(), LogError> {
-        let base = self.state().active().base;
-        self.open_and_load(base).await?;
-        let (file, path, from, len) = {
+    /// Cuts the last segment.
+    async fn cut_active(&self, Cut { segment: base, position, end }: Cut) -> Result<(), LogError> {
+        let (file, path, len) = {
             let state = self.state();
             let active = state.active();
-            let from = match active.index.locate(active.relative_or_max(offset)) {
-                crate::storage::index::Located::At(position) | crate::storage::index::Located::Walk(position) => position,
-                crate::storage::index::Located::Probe { from, .. } => from,
-                crate::storage::index::Located::NotLoaded => 0,
-            };
-            let file = active.file.clone().expect("opened above");
-            (file, state.path(base, SegmentPart::Log), u64::from(from), active.len)
-        };
-        let found = scan::find(&file, &path, from, len, offset).await.map_err(|why| self.read_failed(why))?;
-        let (position, end) = match found {
-            Some(batch) => (batch.position, batch.header.base_offset.min(offset)),
-            None => (len, offset),
+            let file = active.file.clone().expect("opened to find the cut");
+            (file, state.path(base, SegmentPart::Log), active.len)
         };
         {
             let mut state = self.state_mut();
@@ -267,9 +287,8 @@ impl<W: World> Log<W> {
     async fn open_and_load(&self, base: Offset) -> Result<(), LogError> {
         self.open_for_reading(base).await.map_err(|why| self.read_failed(why))?;
         let whole = {
-            let state = self.state();
-            let active = state.active();
-            active.index.entries.is_whole() && active.times.entries.is_whole()
+            let mut state = self.state_mut();
+            state.segment_mut(base).is_some_and(|s| s.index.entries.is_whole() && s.times.entries.is_whole())
         };
         if !whole {
             self.load_indexes(base).await.map_err(|why| self.read_failed(why))?;
@@ -411,6 +430,14 @@ impl<W: World> Log<W> {
         }
         Ok(())
     }
+}
+
+/// Where a log is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    segment: Offset,
+    position: u64,
+    end: Offset,
 }
 
 /// Lets appends in again when it goes, unless the log was taken out of service.

@@ -56,11 +56,15 @@ struct Write {
     completed: bool,
 }
 
-/// The file of the segment that comes next, made ahead.
+/// The file of the segment that comes next, made ahead. There is one name for it, so that one thing at a time happens to it.
 enum Next<F> {
     None,
-    Preparing,
-    Ready { file: F, allocated: u64 },
+    /// It is being made, renamed or removed.
+    Busy,
+    Ready {
+        file: F,
+        allocated: u64,
+    },
 }
 
 pub struct Writer<F> {
@@ -141,13 +145,17 @@ impl<F> Writer<F> {
         self.prefixes = BytesMut::new();
     }
 
-    /// Gives up the file made ahead. Answers whether there was one.
+    /// Gives up the file made ahead. Answers whether there is one to remove; [`Writer::on_next_gone`] follows.
     pub fn drop_next(&mut self) -> bool {
         let ready = matches!(self.next, Next::Ready { .. });
         if ready {
-            self.next = Next::None;
+            self.next = Next::Busy;
         }
         ready
+    }
+
+    pub fn on_next_gone(&mut self) {
+        self.next = Next::None;
     }
 
     fn complete(&mut self, number: u64) -> Option<EndMark> {
@@ -322,7 +330,7 @@ impl<W: World> Log<W> {
     async fn open_segment(&self, base: Offset) -> Result<(), LogError> {
         let (next, path, next_path) = {
             let mut state = self.state_mut();
-            let next = match std::mem::replace(&mut state.writer.next, Next::None) {
+            let next = match std::mem::replace(&mut state.writer.next, Next::Busy) {
                 Next::Ready { file, allocated } => Some((file, allocated)),
                 other => {
                     state.writer.next = other;
@@ -332,6 +340,7 @@ impl<W: World> Log<W> {
             (next, state.path(base, SegmentPart::Log), state.dir.join(NEXT_SEGMENT))
         };
         let world = &self.shared.world;
+        let prepared = next.is_some();
         let opened = match next {
             // Under its own name before anything in it counts: the log's end moves over data in it only after that.
             Some((file, allocated)) => world.rename(&next_path, &path).await.map(|()| (file, allocated)),
@@ -339,6 +348,9 @@ impl<W: World> Log<W> {
         };
         let (file, allocated) = opened.map_err(LogError::io("create", &path)).map_err(|why| self.fail(why))?;
         let mut state = self.state_mut();
+        if prepared {
+            state.writer.on_next_gone();
+        }
         state.directory = Stored::No;
         if let Some(segment) = state.segment_mut(base) {
             segment.file = Some(file);
@@ -396,7 +408,7 @@ impl<W: World> Log<W> {
                     return Some(true);
                 }
                 let opening = state.active().file.is_none();
-                let preparing = matches!(state.writer.next, Next::Preparing);
+                let preparing = matches!(state.writer.next, Next::Busy);
                 let busy = !state.writer.is_idle() || state.writer.allocating || opening || preparing;
                 (!busy).then_some(false)
             })
@@ -479,7 +491,7 @@ impl<W: World> State<W> {
         if self.life != Life::Open || !close || !matches!(self.writer.next, Next::None) {
             return None;
         }
-        self.writer.next = Next::Preparing;
+        self.writer.next = Next::Busy;
         let to = self.writer.allocate_step.min(self.settings.allocate_step_bytes).min(full);
         Some((self.dir.join(NEXT_SEGMENT), to))
     }

@@ -1,1 +1,254 @@
+use super::*;
+use crate::io::OpenMode;
+use crate::io::memory::{Crash, DiskCall, DiskFault, RunError, Simulation, SimulationSettings};
 
+/// Opens the log of a node that crashed.
+async fn recover(world: &MemoryWorld, settings: LogSettings, recovery_point: Option<Offset>) -> (Log<MemoryWorld>, Recovered) {
+    let open = OpenLog { recovery_point, ..open_log(settings, Shutdown::Unclean) };
+    Log::open(world, open).await.unwrap()
+}
+
+async fn overwrite(world: &MemoryWorld, name: &str, position: u64, bytes: &'static [u8]) {
+    let file = world.open(&Path::new(DIR).join(name), OpenMode::Existing).await.unwrap();
+    file.write_at(position, vec![Bytes::from_static(bytes)]).await.result.unwrap();
+}
+
+#[test]
+fn what_was_flushed_survives_a_loss_of_power() {
+    for seed in 0..40 {
+        let simulation = Simulation::new(seed, SimulationSettings::default());
+        let world = simulation.world(0, 0);
+        let (durable, point) = simulation.block_on(0, async {
+            let log = new_log(&world, small()).await;
+            for n in 0..50 {
+                append(&log, batch(1 + n % 3, 150));
+                if n % 20 == 0 {
+                    written(&log).await;
+                    log.flush().await.unwrap();
+                }
+            }
+            (log.durable_end(), log.recovery_point())
+        });
+        simulation.power_loss(0);
+        let world = simulation.world(0, 0);
+        simulation.block_on(0, async {
+            let (log, recovered) = recover(&world, small(), Some(point)).await;
+            assert!(log.end() >= durable, "{recovered:?}, durable {durable}");
+            assert_eq!(log.recovery_point(), log.end(), "what was recovered is flushed");
+            let read = read_all(&log, Offset(0), log.end(), 1000).await;
+            let offsets = offsets_in(&read);
+            assert!(offsets.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{offsets:?}");
+            let next = append(&log, batch(2, 20));
+            assert_eq!(next.base_offset, recovered.end);
+            written(&log).await;
+            log.close().await.unwrap();
+            check_files(&world, Path::new(DIR)).await;
+        });
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_later_segments_go() {
+    run(60, |world| async move {
+        let log = new_log(&world, small()).await;
+        for _ in 0..40 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        let bases: Vec<Offset> = log.state().segments.iter().map(|s| s.base).collect();
+        assert!(bases.len() >= 4);
+        drop(log);
+        let second = SegmentFile::live(bases[1], SegmentPart::Log).name();
+        let batch_len = batch(1, 300).bytes.len() as u64;
+        // In the third batch of the second segment, behind its header.
+        overwrite(&world, &second, 2 * batch_len + 70, b"damage").await;
+        let (log, recovered) = recover(&world, small(), None).await;
+        assert_eq!(log.end(), bases[1].plus(2));
+        assert_eq!(recovered.segments_removed, bases.len() - 2);
+        assert!(recovered.bytes_cut > 0);
+        assert_eq!(world.read_file(&Path::new(DIR).join(&second)).await.unwrap().len() as u64, 2 * batch_len);
+        append(&log, batch(1, 300));
+        written(&log).await;
+        log.close().await.unwrap();
+        check_files(&world, Path::new(DIR)).await;
+    });
+}
+
+#[test]
+fn a_tail_of_zeros_is_not_data() {
+    run(61, |world| async move {
+        let log = new_log(&world, small()).await;
+        append(&log, batch(3, 30));
+        written(&log).await;
+        let len = log.size_bytes();
+        drop(log);
+        overwrite(&world, "00000000000000000000.log", len + 500, b"\0").await;
+        let (log, recovered) = recover(&world, small(), None).await;
+        assert_eq!((log.end(), recovered.bytes_cut), (Offset(3), 501));
+        assert_eq!(log.size_bytes(), len);
+    });
+}
+
+#[test]
+fn damage_below_the_recovery_point_is_an_error_and_loses_nothing() {
+    run(62, |world| async move {
+        let log = new_log(&world, LogSettings { segment_bytes: 1 << 20, ..small() }).await;
+        for _ in 0..40 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        log.flush().await.unwrap();
+        let len = log.size_bytes();
+        drop(log);
+        let last = batch(1, 300).bytes.len() as u64;
+        overwrite(&world, "00000000000000000000.log", len - last + 65, b"damage").await;
+        let open = OpenLog { recovery_point: Some(Offset(40)), ..open_log(small(), Shutdown::Unclean) };
+        assert!(matches!(Log::open(&world, open).await, Err(LogError::Corrupt { .. })));
+        assert_eq!(world.read_file(&Path::new(DIR).join("00000000000000000000.log")).await.unwrap().len() as u64, len);
+    });
+}
+
+#[test]
+fn only_what_lies_behind_the_recovery_point_is_read() {
+    run(63, |world| async move {
+        let settings = LogSettings { segment_bytes: 1 << 20, ..small() };
+        let log = new_log(&world, settings.clone()).await;
+        for _ in 0..400 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        log.state_mut().seen_end = log.end();
+        log.maintain(NOW).await.unwrap();
+        let point = log.recovery_point();
+        assert_eq!(point, Offset(400));
+        for _ in 0..10 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        drop(log);
+        let (log, recovered) = recover(&world, settings, Some(point)).await;
+        assert_eq!(log.end(), Offset(410));
+        assert!(recovered.bytes_read < 20 * 400, "{recovered:?}");
+    });
+}
+
+#[test]
+fn an_index_entry_at_or_above_the_recovery_point_is_not_believed() {
+    run(64, |world| async move {
+        let log = new_log(&world, small()).await;
+        for _ in 0..8 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        log.flush().await.unwrap();
+        let all = read_all(&log, Offset(0), log.end(), 1 << 20).await;
+        drop(log);
+        // Entries that point into the middle of batches.
+        overwrite(&world, "00000000000000000000.index", 16, &[0, 0, 0, 4, 0, 0, 5, 0, 0, 0, 0, 5, 0, 0, 6, 0]).await;
+        let (log, recovered) = recover(&world, small(), Some(Offset(2))).await;
+        assert_eq!((log.end(), recovered.bytes_cut), (Offset(8), 0));
+        assert_eq!(read_all(&log, Offset(0), log.end(), 400).await, all);
+        log.close().await.unwrap();
+        check_files(&world, Path::new(DIR)).await;
+    });
+}
+
+#[test]
+fn a_clean_marker_that_lies_is_found_out() {
+    run(65, |world| async move {
+        let log = new_log(&world, small()).await;
+        for _ in 0..8 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        let end = log.size_bytes();
+        drop(log);
+        overwrite(&world, "00000000000000000000.log", end, b"half a batch").await;
+        let (log, recovered) = Log::open(&world, open_log(small(), Shutdown::Clean)).await.unwrap();
+        assert_eq!((log.end(), recovered.bytes_cut), (Offset(8), 12));
+    });
+}
+
+#[test]
+fn a_log_start_beyond_the_end_begins_the_log_anew() {
+    run(66, |world| async move {
+        let log = new_log(&world, small()).await;
+        append(&log, batch(5, 30));
+        written(&log).await;
+        drop(log);
+        let open = OpenLog { log_start: Some(Offset(100)), ..open_log(small(), Shutdown::Unclean) };
+        let (log, recovered) = Log::open(&world, open).await.unwrap();
+        assert_eq!((log.start(), log.end(), recovered.end), (Offset(100), Offset(100), Offset(100)));
+    });
+}
+
+#[test]
+fn a_stale_recovery_point_is_not_believed_after_a_truncation() {
+    for seed in 0..30 {
+        let simulation = Simulation::new(1000 + seed, SimulationSettings::default());
+        let world = simulation.world(0, 0);
+        let settings = LogSettings { segment_bytes: 1 << 20, ..small() };
+        let stale = simulation.block_on(0, async {
+            let log = new_log(&world, settings.clone()).await;
+            for _ in 0..40 {
+                append(&log, batch(1, 300));
+            }
+            written(&log).await;
+            log.flush().await.unwrap();
+            let stale = log.recovery_point();
+            log.truncate_to(Offset(10)).await.unwrap();
+            for _ in 0..30 {
+                append(&log, batch(1, 200));
+            }
+            written(&log).await;
+            stale
+        });
+        simulation.power_loss(0);
+        let world = simulation.world(0, 0);
+        simulation.block_on(0, async {
+            // The log directory's checkpoint was not written since.
+            let (log, _) = recover(&world, settings, Some(stale)).await;
+            assert!(log.end() >= Offset(10));
+            for (base, _) in offsets_in(&read_all(&log, Offset(0), log.end(), 1 << 20).await) {
+                assert!(base < log.end().get());
+            }
+            log.close().await.unwrap();
+            check_files(&world, Path::new(DIR)).await;
+        });
+    }
+}
+
+#[test]
+fn every_call_of_a_close_may_be_the_last() {
+    for call in [DiskCall::Sync, DiskCall::Write, DiskCall::Open, DiskCall::SyncDirectory, DiskCall::Truncate] {
+        for nth in 1..12 {
+            let simulation = Simulation::new(nth, SimulationSettings::default());
+            let world = simulation.world(0, 0);
+            let control = simulation.control();
+            let outcome = simulation.try_block_on(0, async {
+                let log = new_log(&world, small()).await;
+                for _ in 0..30 {
+                    append(&log, batch(1, 300));
+                }
+                written(&log).await;
+                log.flush().await.unwrap();
+                append(&log, batch(1, 300));
+                written(&log).await;
+                control.aim(0, call, "", nth, DiskFault::Crashes(Crash::PowerLoss));
+                log.close().await.unwrap();
+            });
+            match outcome {
+                Err(RunError::Crashed { .. }) => {}
+                Ok(()) => simulation.power_loss(0),
+                Err(other) => panic!("{other}"),
+            }
+            let world = simulation.world(0, 0);
+            simulation.block_on(0, async {
+                let (log, _) = recover(&world, small(), Some(Offset(30))).await;
+                assert!(log.end() >= Offset(30));
+                log.close().await.unwrap();
+                check_files(&world, Path::new(DIR)).await;
+            });
+        }
+    }
+}

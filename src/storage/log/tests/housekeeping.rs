@@ -205,6 +205,9 @@ fn a_truncation_within_a_batch_takes_the_batch() {
         written(&log).await;
         assert_eq!(log.truncate_to(Offset(15)).await.unwrap(), Offset(10));
         assert_eq!(log.truncate_to(Offset(30)).await.unwrap(), Offset(10), "beyond the end: nothing to do");
+        log.advance_start(Offset(5));
+        assert_eq!(log.truncate_to(Offset(7)).await.unwrap(), Offset(0), "the batch that holds the start");
+        assert_eq!((log.start(), log.end()), (Offset(0), Offset(0)));
     });
 }
 
