@@ -18,6 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use crate::io::World;
+use crate::storage::planted::{self, Bug};
 use crate::storage::{Log, LogError, LogObserver};
 use crate::types::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
@@ -187,7 +188,7 @@ impl<W: World> Replica<W> {
                 None => break,
             }
         }
-        if end > before {
+        if end > before && !planted::is(Bug::WaiterLost) {
             self.wake_readers();
         }
     }
@@ -204,7 +205,7 @@ impl<W: World> Replica<W> {
 fn acknowledgeable_end<W: World>(log: &Log<W>) -> Offset {
     let (end, durable) = (log.end(), log.durable_end());
     let unflushed = u64::try_from(end.since(durable)).unwrap_or(0);
-    if unflushed >= log.flush_messages() { durable } else { end }
+    if unflushed >= log.flush_messages() && !planted::is(Bug::AckBeforeFlush) { durable } else { end }
 }
 
 /// What the log tells its replica. Weak: the log must not keep its replica alive.

@@ -22,6 +22,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 
 use crate::io::{Accepted, Follows, World, Writer};
+use crate::storage::planted::{self, Bug};
 use crate::types::Monotonic;
 use crate::wire::header::RequestHeader;
 
@@ -138,7 +139,8 @@ impl<W: World> Pipeline<W> {
     }
 
     fn try_pop(&self) -> Option<Unanswered<W>> {
-        let unanswered = self.queue.borrow_mut().pop_front()?;
+        let mut queue = self.queue.borrow_mut();
+        let unanswered = if planted::is(Bug::ReplyOrderSwapped) { queue.pop_back() } else { queue.pop_front() }?;
         self.leaving.set(self.leaving.get() + 1);
         Some(unanswered)
     }

@@ -20,6 +20,7 @@ use std::task::{Poll, Waker};
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::{ArrayQueue, SegQueue};
 
+use crate::storage::planted::{self, Bug};
 use crate::types::ShardId;
 
 /// Every inbox of a broker: made once, then one clone per shard.
@@ -113,7 +114,12 @@ impl<M: Send> Mailbox<M> {
         let first = self.next_lane.get();
         for step in 0..count {
             let lane = (first + step) % count;
-            if let Some(message) = inbox.lanes[lane].requests.pop() {
+            let requests = &inbox.lanes[lane].requests;
+            if planted::is(Bug::MailboxReorder) && requests.len() > 1 {
+                let first = requests.pop();
+                first.map(|first| requests.force_push(first));
+            }
+            if let Some(message) = requests.pop() {
                 self.next_lane.set((lane + 1) % count);
                 return Some(message);
             }

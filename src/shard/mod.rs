@@ -25,6 +25,7 @@ use crate::config::topic::TopicSettings;
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
 use crate::partition::{ReaderId, Replica, WakeReaders};
+use crate::storage::planted::{self, Bug};
 use crate::types::{NodeId, ShardId, TopicId, TopicPartition, owner_shard};
 
 mod append;
@@ -194,7 +195,7 @@ impl<W: World> Shard<W> {
     }
 
     fn on_request(self: &Rc<Self>, from: ShardId, slot: u32, request: Request) {
-        if request.image_version() > self.image.borrow().version() {
+        if request.image_version() > self.image.borrow().version() && !planted::is(Bug::StaleImageServed) {
             self.early.borrow_mut().push((from, slot, request));
             return;
         }
@@ -205,6 +206,10 @@ impl<W: World> Shard<W> {
     /// Serves a request; the responder answers now or later.
     fn handle(self: &Rc<Self>, request: Request, responder: Responder<W>) {
         match request {
+            Request::Append(request) if planted::is(Bug::OffsetReservedLate) => {
+                let shard = self.clone();
+                self.world.spawn(crate::io::Urgency::Foreground, async move { shard.handle_append(request, responder) });
+            }
             Request::Append(request) => self.handle_append(request, responder),
             Request::Plan(request) => self.handle_plan(request, responder),
             Request::Offsets(request) => self.handle_offsets(request, responder),

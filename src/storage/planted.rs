@@ -1,12 +1,12 @@
 //! Deliberate defects, compiled in only with the feature `planted-bugs`: the simulator plants one at a time and must find it, which
 //! proves that its checks see what they claim to see.
 //!
-//! Called at the one line where each rule lives; set by the simulator. Lives on the thread that runs the simulation.
+//! Called at the one line where each rule lives, in this layer and those above; set by the simulator. Lives on the thread that runs the simulation.
 //!
 //! Invariants:
 //! 1. Without the feature [`is`] is a constant `false`, so that a release build holds no trace of a defect.
 
-/// A rule of the log that can be broken on purpose.
+/// A rule that can be broken on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
     /// The log end passes a batch as soon as it is queued.
@@ -23,6 +23,42 @@ pub enum Bug {
     TruncatePastHighWatermark,
     /// The recovery point moves over data that was never flushed.
     RecoveryPointAheadOfFlush,
+    /// A log is closed without being flushed.
+    CloseWithoutFlush,
+    /// An acknowledgement does not wait for `flush.messages`.
+    AckBeforeFlush,
+    /// A parked fetch is not woken when the high watermark moves.
+    WaiterLost,
+    /// Requests of one shard to another overtake each other.
+    MailboxReorder,
+    /// Offsets are reserved some time after a request was taken from the mailbox.
+    OffsetReservedLate,
+    /// A request that knows a newer image is served with an older one.
+    StaleImageServed,
+    /// A change of the metadata is answered before every shard has applied it.
+    AnsweredBeforeApplied,
+    /// A response overtakes the one before it.
+    ReplyOrderSwapped,
+}
+
+impl Bug {
+    pub const ALL: [Bug; 15] = [
+        Bug::AckBeforeCompletion,
+        Bug::EndOverHole,
+        Bug::TornTailServed,
+        Bug::NoDirectorySync,
+        Bug::IndexAheadOfLog,
+        Bug::TruncatePastHighWatermark,
+        Bug::RecoveryPointAheadOfFlush,
+        Bug::CloseWithoutFlush,
+        Bug::AckBeforeFlush,
+        Bug::WaiterLost,
+        Bug::MailboxReorder,
+        Bug::OffsetReservedLate,
+        Bug::StaleImageServed,
+        Bug::AnsweredBeforeApplied,
+        Bug::ReplyOrderSwapped,
+    ];
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -1,15 +1,15 @@
 //! Looks at answers, at whole logs after a restart, and at files.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{FetchResponse, ListOffsetsResponse};
 use ottla::io::{EntryKind, World};
-use ottla::storage::layout::{PartitionDirectory, SegmentFile, SegmentPart, SegmentPhase};
 use ottla::storage::layout::DirectoryPhase;
+use ottla::storage::layout::{PartitionDirectory, SegmentFile, SegmentPart, SegmentPhase};
 use ottla::wire::api::ApiKey;
 use ottla::wire::batch::{self, BatchError};
 use ottla::wire::message;
@@ -130,7 +130,9 @@ async fn settle_topics(shared: &Rc<Shared>, connection: &mut Connection) -> Resu
         let found = shown.get(&name).copied();
         match existence {
             Existence::Absent if found.is_some() => model.violate(format!("6: the deleted topic {name} is shown after a restart")),
-            Existence::Present if found != known => model.violate(format!("6: topic {name} is {found:?} after a restart, it was {known:?}")),
+            Existence::Present if found != known => {
+                model.violate(format!("6: topic {name} is {found:?} after a restart, it was {known:?}"))
+            }
             Existence::Absent | Existence::Present => {}
             Existence::Creating | Existence::Deleting | Existence::Unknown => match found {
                 Some(id) if known.is_some_and(|known| known != id) => {
@@ -222,14 +224,17 @@ fn missing_within(model: &mut Model, place: Place, (start, log_end): (i64, i64),
     let partition = model.partitions.entry(place).or_default();
     let missing = partition.entries.range(start..log_end).map(|(base, _)| *base).find(|base| bases.binary_search(base).is_err());
     if let Some(base) = missing {
-        model.violate(format!("1: the batch at {base} of {place:?} is no batch of {start}..{log_end} any more after {end:?}; there are {bases:?}"));
+        model.violate(format!(
+            "1: the batch at {base} of {place:?} is no batch of {start}..{log_end} any more after {end:?}; there are {bases:?}"
+        ));
     }
 }
 
 async fn offset_of(shared: &Rc<Shared>, connection: &mut Connection, topic: &Target, partition: i32, which: i64) -> Result<i64, Broken> {
     let request = requests::list_offsets(&topic.name, partition, which);
     let response: ListOffsetsResponse = connection.call(ApiKey::ListOffsets, 5, &request).await?;
-    let answer = response.topics.first().and_then(|topic| topic.partitions.first()).map(|partition| (partition.error_code, partition.offset));
+    let answer =
+        response.topics.first().and_then(|topic| topic.partitions.first()).map(|partition| (partition.error_code, partition.offset));
     match answer {
         Some((requests::NONE, offset)) => Ok(offset),
         other => {
@@ -300,13 +305,17 @@ fn walk_segment(path: &Path, bytes: &Bytes, end: End, next: &mut Option<i64>) ->
         position += batch.bytes.len() as u64;
     }
     if end == End::Clean && position != bytes.len() as u64 {
-        return Err(format!("{}: {} bytes after the last whole batch at {position} after a clean stop", path.display(), bytes.len() as u64 - position));
+        return Err(format!(
+            "{}: {} bytes after the last whole batch at {position} after a clean stop",
+            path.display(),
+            bytes.len() as u64 - position
+        ));
     }
     Ok(whole)
 }
 
 /// Every entry of an offset index points to a whole batch. Zeros stand for what a crash lost.
-fn check_index(shared: &Rc<Shared>, path: &PathBuf, base: i64, whole: &[Found]) -> Result<(), String> {
+fn check_index(shared: &Rc<Shared>, path: &Path, base: i64, whole: &[Found]) -> Result<(), String> {
     let Ok(bytes) = shared.control.peek(BROKER, path) else { return Ok(()) };
     for entry in bytes.chunks_exact(8).filter(|entry| **entry != [0; 8]) {
         let relative = i64::from(u32::from_be_bytes([entry[0], entry[1], entry[2], entry[3]]));
@@ -322,7 +331,7 @@ fn check_index(shared: &Rc<Shared>, path: &PathBuf, base: i64, whole: &[Found]) 
 }
 
 /// Every entry of a time index names a batch and its timestamp.
-fn check_time_index(shared: &Rc<Shared>, path: &PathBuf, base: i64, whole: &[Found]) -> Result<(), String> {
+fn check_time_index(shared: &Rc<Shared>, path: &Path, base: i64, whole: &[Found]) -> Result<(), String> {
     let Ok(bytes) = shared.control.peek(BROKER, path) else { return Ok(()) };
     for entry in bytes.chunks_exact(12).filter(|entry| **entry != [0; 12]) {
         let timestamp = i64::from_be_bytes([entry[0], entry[1], entry[2], entry[3], entry[4], entry[5], entry[6], entry[7]]);

@@ -138,7 +138,8 @@ impl Connection {
         if kind == std::io::ErrorKind::TimedOut {
             return self.violated(format!("no byte for {within:?} and more: {how}", within = ANSWER_WITHIN));
         }
-        let excused = self.may_close || !self.shared.is_up() || self.shared.cuts() != self.cuts_before || self.shared.model.borrow().faulted;
+        let excused =
+            self.may_close || !self.shared.is_up() || self.shared.cuts() != self.cuts_before || self.shared.model.borrow().faulted;
         if !excused {
             return self.violated(format!("broken for no reason with {} requests unanswered: {how}", self.unanswered.len()));
         }

@@ -126,7 +126,8 @@ impl Model {
 
     pub fn violate(&mut self, what: String) {
         if self.violation.is_none() {
-            let topics: Vec<String> = self.topics.values().map(|topic| format!("{} {:?} {:?}", topic.shape.name, topic.existence, topic.id)).collect();
+            let topics: Vec<String> =
+                self.topics.values().map(|topic| format!("{} {:?} {:?}", topic.shape.name, topic.existence, topic.id)).collect();
             self.violation = Some(format!("{what}\n    topics: {}", topics.join(", ")));
         }
     }
@@ -155,7 +156,10 @@ impl Model {
     /// An incarnation that is not to be seen any more, or will not be soon.
     pub fn may_be_missing(&self, id: TopicId) -> bool {
         self.gone.contains(&id)
-            || self.topics.values().any(|topic| topic.id == Some(id) && !matches!(topic.existence, Existence::Present | Existence::Creating))
+            || self
+                .topics
+                .values()
+                .any(|topic| topic.id == Some(id) && !matches!(topic.existence, Existence::Present | Existence::Creating))
     }
 
     pub fn partition(&mut self, place: Place) -> &mut Partition {
@@ -194,7 +198,18 @@ impl Model {
         if bytes.len() > RECORDS_AT {
             self.by_content.insert(content_key(bytes), number);
         }
-        self.sent.push(Sent { place, connection, bytes: bytes.clone(), records, timestamp_first, timestamp_last, stamped, floor, fate, base: None });
+        self.sent.push(Sent {
+            place,
+            connection,
+            bytes: bytes.clone(),
+            records,
+            timestamp_first,
+            timestamp_last,
+            stamped,
+            floor,
+            fate,
+            base: None,
+        });
         number
     }
 

@@ -87,7 +87,11 @@ pub fn fetch(version: i16, wanted: &[Wanted], max_wait_ms: i32, min_bytes: i32, 
             .with_fetch_offset(wanted.offset)
             .with_partition_max_bytes(wanted.max_bytes);
         let topic = FetchTopic::default().with_partitions(vec![partition]);
-        if version >= FETCH_BY_ID { topic.with_topic_id(message::uuid_of(wanted.topic.id)) } else { topic.with_topic(name(&wanted.topic.name)) }
+        if version >= FETCH_BY_ID {
+            topic.with_topic_id(message::uuid_of(wanted.topic.id))
+        } else {
+            topic.with_topic(name(&wanted.topic.name))
+        }
     };
     FetchRequest::default()
         .with_max_wait_ms(max_wait_ms)
@@ -108,9 +112,7 @@ pub fn list_offsets(topic: &str, partition: i32, timestamp: i64) -> ListOffsetsR
 
 pub fn create_topic(shape: &TopicShape) -> CreateTopicsRequest {
     let config = |(key, value): &(String, String)| {
-        CreatableTopicConfig::default()
-            .with_name(StrBytes::from_string(key.clone()))
-            .with_value(Some(StrBytes::from_string(value.clone())))
+        CreatableTopicConfig::default().with_name(StrBytes::from_string(key.clone())).with_value(Some(StrBytes::from_string(value.clone())))
     };
     let topic = CreatableTopic::default()
         .with_name(name(&shape.name))

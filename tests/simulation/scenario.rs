@@ -105,7 +105,13 @@ pub fn run(seed: u64) -> Outcome {
         control: control.clone(),
         shape,
     });
-    let director = Director { world: control.world(DIRECTOR, 0), random: Random::new(seed, "director", 0), shared: shared.clone(), clean: false, sync_failed: false };
+    let director = Director {
+        world: control.world(DIRECTOR, 0),
+        random: Random::new(seed, "director", 0),
+        shared: shared.clone(),
+        clean: false,
+        sync_failed: false,
+    };
     let ended = simulation.try_block_on(DIRECTOR, director.run());
     let violation = shared.model.borrow_mut().violation.take();
     let failure = violation.or(match ended {
@@ -115,7 +121,14 @@ pub fn run(seed: u64) -> Outcome {
     });
     let events = shared.model.borrow().events.clone();
     let counts = control.counts().into_iter().chain(events).map(|(what, count)| (what.to_owned(), count)).collect();
-    Outcome { trace_hash: control.trace_hash(), failure, counts, recent: control.recent_events(), steps: control.steps(), virtual_time: control.now() }
+    Outcome {
+        trace_hash: control.trace_hash(),
+        failure,
+        counts,
+        recent: control.recent_events(),
+        steps: control.steps(),
+        virtual_time: control.now(),
+    }
 }
 
 struct Director {
@@ -194,7 +207,9 @@ impl Director {
                         }
                     }
                     Progress::Ended(outcome) => return Err(format!("the broker did not start after {end:?}: {outcome:?}")),
-                    Progress::Starting if control.now() > deadline => return Err(format!("the broker had not started in {START_WITHIN:?}")),
+                    Progress::Starting if control.now() > deadline => {
+                        return Err(format!("the broker had not started in {START_WITHIN:?}"));
+                    }
                     Progress::Starting => self.world.sleep(Duration::from_millis(2)).await,
                 }
             }

@@ -66,7 +66,8 @@ pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) 
     while shared.is_serving() {
         let Ok(connection) = Connection::open(&shared, &world).await else { break };
         let (work, looks_first) = (random.below(16), random.one_in(3));
-        let mut client = Client { shared: shared.clone(), world: world.clone(), random: Random::new(random.next(), "session", 0), connection };
+        let mut client =
+            Client { shared: shared.clone(), world: world.clone(), random: Random::new(random.next(), "session", 0), connection };
         if looks_first && client.metadata().await.is_err() {
             continue;
         }
@@ -87,7 +88,8 @@ pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) 
 pub async fn administrator(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) {
     while shared.is_serving() {
         let Ok(connection) = Connection::open(&shared, &world).await else { break };
-        let mut client = Client { shared: shared.clone(), world: world.clone(), random: Random::new(random.next(), "session", 0), connection };
+        let mut client =
+            Client { shared: shared.clone(), world: world.clone(), random: Random::new(random.next(), "session", 0), connection };
         let _broken = client.administer().await;
         world.sleep(Duration::from_millis(random.skewed(1, 300))).await;
     }
@@ -472,7 +474,11 @@ impl Client {
         loop {
             let Some(name) = self.topic_to_change() else { return Ok(()) };
             let existence = self.shared.model.borrow().topics[&name].existence;
-            if existence == Existence::Absent { self.create(&name).await? } else { self.delete(&name).await? }
+            if existence == Existence::Absent {
+                self.create(&name).await?
+            } else {
+                self.delete(&name).await?
+            }
             let span = self.random.skewed(10, 1500);
             self.world.sleep(Duration::from_millis(span)).await;
             if !self.shared.is_serving() {
@@ -586,7 +592,10 @@ pub async fn metadata(shared: &Rc<Shared>, connection: &mut Connection) -> Resul
     }
     for id in present_before {
         if !shown.contains(&id) && !model.may_be_missing(id) {
-            model.violate(format!("6: the topic {id} is not shown; {:?}", response.topics.iter().map(|t| (t.name.clone(), t.error_code, t.topic_id)).collect::<Vec<_>>()));
+            model.violate(format!(
+                "6: the topic {id} is not shown; {:?}",
+                response.topics.iter().map(|t| (t.name.clone(), t.error_code, t.topic_id)).collect::<Vec<_>>()
+            ));
         }
     }
     Ok(response)

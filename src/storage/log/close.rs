@@ -11,6 +11,7 @@ use super::flush::Upto;
 use super::{Life, Log, LogError, sync_dir};
 use crate::io::{File, World};
 use crate::storage::layout::{self, DirectoryPhase, NEXT_SEGMENT};
+use crate::storage::planted::{self, Bug};
 use crate::storage::segment::{Seal, Stored};
 use crate::types::Offset;
 
@@ -36,7 +37,9 @@ impl<W: World> Log<W> {
             active.times.add_largest();
             active.seal = Seal::Rolled;
         }
-        self.flush_in_turn(Upto::End).await?;
+        if !planted::is(Bug::CloseWithoutFlush) {
+            self.flush_in_turn(Upto::End).await?;
+        }
         self.stop_observing();
         Ok(())
     }

@@ -1,0 +1,52 @@
+//! Deliberate defects, planted one at a time: the simulation must find each, or its checks do not see what they claim to see.
+//!
+//! `OTTLA_SIM_BUG=WaiterLost` looks for one only, and prints how it showed.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ottla::storage::planted::{self, Bug};
+
+use crate::run;
+
+/// Seeds within which a planted defect must be found.
+const SEEDS_MAX: u64 = 500;
+
+/// Nothing of a broker that stands alone truncates a log: that comes with followers.
+const OUT_OF_REACH: [Bug; 1] = [Bug::TruncatePastHighWatermark];
+
+/// A defect, and the first seed that showed it and how.
+type Finding = (Bug, Option<(u64, String)>);
+
+#[test]
+fn every_planted_bug_is_found() {
+    let wanted = std::env::var("OTTLA_SIM_BUG").ok();
+    let is_wanted = |bug: &Bug| wanted.as_ref().is_none_or(|name| *name == format!("{bug:?}"));
+    let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(|bug| !OUT_OF_REACH.contains(bug)).filter(is_wanted).collect();
+    std::panic::set_hook(Box::new(|_| {}));
+    let next = AtomicUsize::new(0);
+    let found: Mutex<Vec<Finding>> = Mutex::default();
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    planted::plant(Some(*bug));
+                    let failure = (0..SEEDS_MAX).find_map(|seed| Some((seed, run(seed).failure?)));
+                    planted::plant(None);
+                    found.lock().expect("no thread panics while it holds the lock").push((*bug, failure));
+                }
+            });
+        }
+    });
+    let _ours = std::panic::take_hook();
+    let found = found.into_inner().expect("no thread panicked");
+    for (bug, failure) in &found {
+        match failure {
+            Some((seed, why)) => println!("{bug:?}: found after {} seeds: {}", seed + 1, why.lines().next().unwrap_or_default()),
+            None => println!("{bug:?}: NOT FOUND in {SEEDS_MAX} seeds"),
+        }
+    }
+    let missed: Vec<Bug> = found.iter().filter(|(_, failure)| failure.is_none()).map(|(bug, _)| *bug).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
