@@ -157,12 +157,12 @@ fn segments_roll_by_size_age_and_full_index() {
         append(&log, batch_at(1, 100, TimestampMs(NOW.get() + 1002)));
         assert_eq!(log.segment_count(), 3, "it would not have fitted");
         log.configure(LogSettings { segment_bytes: 1 << 20, index_interval_bytes: 1, segment_index_bytes: 48, ..small() });
-        for _ in 0..4 {
-            append(&log, batch(1, 10));
+        for n in 0..3 {
+            append(&log, batch_at(1, 10, TimestampMs(NOW.get() + 2000 + n)));
         }
         assert_eq!(log.segment_count(), 3);
-        append(&log, batch(1, 10));
-        assert_eq!(log.segment_count(), 4, "four entries of twelve bytes, less one");
+        append(&log, batch_at(1, 10, TimestampMs(NOW.get() + 2003)));
+        assert_eq!(log.segment_count(), 4, "four time entries less one");
         written(&log).await;
         log.close().await.unwrap();
         check_files(&world, Path::new(DIR)).await;

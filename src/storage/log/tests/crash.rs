@@ -49,15 +49,20 @@ fn what_was_flushed_survives_a_loss_of_power() {
 
 #[test]
 fn a_torn_tail_is_cut_and_later_segments_go() {
-    run(60, |world| async move {
+    let simulation = Simulation::new(60, SimulationSettings::default());
+    let world = simulation.world(0, 0);
+    let bases: Vec<Offset> = simulation.block_on(0, async {
         let log = new_log(&world, small()).await;
         for _ in 0..40 {
             append(&log, batch(1, 300));
         }
         written(&log).await;
-        let bases: Vec<Offset> = log.state().segments.iter().map(|s| s.base).collect();
-        assert!(bases.len() >= 4);
-        drop(log);
+        log.state().segments.iter().map(|s| s.base).collect()
+    });
+    assert!(bases.len() >= 4);
+    simulation.crash(0);
+    let world = simulation.world(0, 0);
+    simulation.block_on(0, async {
         let second = SegmentFile::live(bases[1], SegmentPart::Log).name();
         let batch_len = batch(1, 300).bytes.len() as u64;
         // In the third batch of the second segment, behind its header.

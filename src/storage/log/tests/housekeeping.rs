@@ -1,5 +1,6 @@
 use super::*;
-use crate::io::Writer;
+use crate::io::memory::{Simulation, SimulationSettings};
+use crate::io::{Follows, Listener, Reader, Urgency, Writer};
 
 async fn filled(world: &MemoryWorld, settings: LogSettings) -> Log<MemoryWorld> {
     let log = new_log(world, settings).await;
@@ -154,6 +155,7 @@ fn a_log_that_is_written_flushes_itself_before_a_restart_gets_long() {
         for n in 0..100 {
             append(&log, batch(1, 500));
             if n % 10 == 0 {
+                written(&log).await;
                 log.maintain(NOW).await.unwrap();
             }
         }
@@ -213,7 +215,10 @@ fn a_truncation_within_a_batch_takes_the_batch() {
 
 #[test]
 fn bytes_promised_to_a_reader_outlive_a_truncation() {
-    run(53, |world| async move {
+    let simulation = Simulation::new(53, SimulationSettings::default());
+    let world = simulation.world(0, 0);
+    let address = simulation.address(0, 9092);
+    simulation.block_on(0, async {
         let log = filled(&world, small()).await;
         let from = log.state().active().base;
         let before = read_all(&log, from, log.end(), 1 << 20).await;
@@ -223,18 +228,17 @@ fn bytes_promised_to_a_reader_outlive_a_truncation() {
             append(&log, batch(1, 200));
         }
         written(&log).await;
-        let listener = world.listen("0.0.0.0:9092".parse().unwrap()).await.unwrap();
-        let address = std::net::SocketAddr::new([127, 0, 0, 1].into(), crate::io::Listener::local_addr(&listener).port());
+        let listener = world.listen(address).await.unwrap();
         let (mut reader, mut writer) = {
-            let (connected, accepted) = futures_lite::future::zip(world.connect(address), crate::io::Listener::accept(&listener)).await;
+            let (connected, accepted) = futures_lite::future::zip(world.connect(address), listener.accept()).await;
             (connected.unwrap().0, accepted.unwrap().writer)
         };
-        world.spawn(crate::io::Urgency::Foreground, async move {
-            writer.send_file(&range.file, range.position, range.len, crate::io::Follows::Nothing).await.unwrap();
+        world.spawn(Urgency::Foreground, async move {
+            writer.send_file(&range.file, range.position, range.len, Follows::Nothing).await.unwrap();
             writer.close();
         });
         let mut arrived = bytes::BytesMut::with_capacity(1 << 16);
-        while crate::io::Reader::read(&mut reader, &mut arrived).await.unwrap() > 0 {
+        while reader.read(&mut arrived).await.unwrap() > 0 {
             arrived.reserve(1 << 12);
         }
         assert_eq!(&arrived[..], &before[..], "what was there when the read was planned");
