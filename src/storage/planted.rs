@@ -17,7 +17,7 @@ pub enum Bug {
     TornTailServed,
     /// A created or renamed segment's directory entry is not made durable.
     NoDirectorySync,
-    /// Index entries are written for batches that are not on disk yet.
+    /// Index entries are written for batches that are not on disk yet, and believed by recovery.
     IndexAheadOfLog,
     /// A truncation takes one batch more than it was asked to.
     TruncatePastHighWatermark,

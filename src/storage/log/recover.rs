@@ -465,7 +465,7 @@ impl<'a, W: World> Recovery<'a, W> {
             }
             return Ok(Some(from));
         };
-        let below = |last: u32| listed.base.plus(i64::from(last)) < limit;
+        let below = |last: u32| listed.base.plus(i64::from(last)) < limit || planted::is(Bug::IndexAheadOfLog);
         let index = read_entries::<W, OffsetEntry>(self.world, &index_path, |entry| below(entry.last)).await?;
         let times = read_entries::<W, TimeEntry>(self.world, &times_path, |entry| below(entry.last)).await?;
         if OffsetIndex::check(&index, listed.len).is_err() || TimeIndex::check(&times).is_err() {

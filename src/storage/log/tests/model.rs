@@ -188,6 +188,12 @@ impl Model {
         holder.map_or(self.at_share(share), |known| known.header.next_offset().max(self.at_share(share)))
     }
 
+    /// Where a log ends that was told to end at `target`: a batch that reaches beyond goes too.
+    fn boundary_at(&self, target: Offset) -> Offset {
+        let boundaries = self.history.iter().map(|known| known.header.next_offset());
+        boundaries.filter(|next| *next <= target).max().unwrap_or(self.begin)
+    }
+
     fn build(&mut self, (records, len): (i32, usize), builder: BatchBuilder) -> LeaderBatch {
         let mut builder = builder;
         for _ in 0..records {
@@ -266,9 +272,8 @@ impl Model {
             Op::Truncate { share } => {
                 let target = self.truncation_at(share);
                 let end = self.simulation.block_on(0, async { self.log.truncate_to(target).await.unwrap() });
-                assert!(end <= target.max(self.end()));
+                assert_eq!(end, self.boundary_at(target), "between batches, and no earlier than it must be");
                 self.cut_to(end);
-                assert_eq!(self.end(), end, "a truncation ends between batches");
             }
             Op::RestartAt { beyond } => {
                 let offset = self.end().plus(beyond);
@@ -348,9 +353,7 @@ impl Model {
         self.log = log;
         let promised = match (kind, truncated) {
             (_, Some(target)) => {
-                // It may end within a batch: then that goes too.
-                let boundary = self.history.iter().map(|k| k.header.next_offset()).filter(|next| *next <= target).max();
-                let boundary = boundary.unwrap_or(self.begin).max(self.begin);
+                let boundary = self.boundary_at(target);
                 if kind == CrashKind::Kill { boundary.min(end) } else { boundary.min(durable) }
             }
             (CrashKind::Kill, None) => end,
@@ -470,5 +473,37 @@ proptest! {
         model.run(async |log, _| written(log).await);
         model.check_all();
         model.reopen();
+    }
+}
+
+/// Breaking any rule of the log is noticed here.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn every_planted_bug_is_found() {
+    use crate::storage::planted::{self, Bug};
+    use proptest::test_runner::TestRunner;
+
+    for bug in [
+        Bug::AckBeforeCompletion,
+        Bug::EndOverHole,
+        Bug::TornTailServed,
+        Bug::NoDirectorySync,
+        Bug::IndexAheadOfLog,
+        Bug::TruncatePastHighWatermark,
+        Bug::RecoveryPointAheadOfFlush,
+    ] {
+        let config = ProptestConfig { cases: 5000, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+        let outcome =
+            TestRunner::new(config).run(&(any::<u64>(), settings(), prop::collection::vec(op(), 1..60)), |(seed, settings, ops)| {
+                planted::plant(Some(bug));
+                let mut model = Model::new(seed, settings);
+                ops.iter().for_each(|op| model.apply(op));
+                model.run(async |log, _| written(log).await);
+                model.check_all();
+                model.reopen();
+                Ok(())
+            });
+        planted::plant(None);
+        assert!(outcome.is_err(), "{bug:?} went unnoticed");
     }
 }
