@@ -54,6 +54,7 @@ impl<W: World> Log<W> {
                 // The next segment's producer snapshot has to be there before what it was made from goes.
                 self.flush_in_turn(Upto::Rolled).await?;
             }
+            self.await_successor().await?;
             retained.bytes += self.delete_oldest(now).await?;
             retained.segments += 1;
         }
