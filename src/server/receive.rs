@@ -226,8 +226,10 @@ mod tests {
 
     use super::*;
 
+    type Arriving = Rc<RefCell<VecDeque<Vec<u8>>>>;
+
     /// Hands out one prepared piece per read; pends when there is none.
-    struct Pieces(Rc<RefCell<VecDeque<Vec<u8>>>>);
+    struct Pieces(Arriving);
 
     impl Reader for Pieces {
         async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
@@ -254,7 +256,7 @@ mod tests {
         bytes
     }
 
-    fn reader(budget: &Rc<ReceiveBudget>) -> (FrameReader<Pieces>, Rc<RefCell<VecDeque<Vec<u8>>>>) {
+    fn reader(budget: &Rc<ReceiveBudget>) -> (FrameReader<Pieces>, Arriving) {
         let pieces = Rc::new(RefCell::new(VecDeque::new()));
         (FrameReader::new(Pieces(pieces.clone()), 100 << 20, budget.clone()), pieces)
     }

@@ -293,7 +293,7 @@ mod tests {
         const COUNT: u64 = 100_000;
         let thread = std::thread::spawn(move || {
             let mailbox = receiver.mailbox(ShardId(1));
-            (0..COUNT).map(|_| futures_lite::future::block_on(mailbox.receive())).fold(0u64, |sum, number| sum + number)
+            (0..COUNT).map(|_| futures_lite::future::block_on(mailbox.receive())).sum::<u64>()
         });
         let mailbox = mesh.mailbox(ShardId(0));
         for number in 0..COUNT {
