@@ -17,12 +17,18 @@ impl Network {
         }
     }
 
-    /// Loses what travels to `side` from some parcel on.
+    /// Loses what travels to `side` from some parcel on. The rest has left the machine: it arrives as it is now, whatever becomes of the
+    /// files it came from.
     fn lose_tail(&mut self, id: ConnectionId, side: usize) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let target = &mut connection.sides[side];
         let kept = self.random.below(target.travelling.len() as u64 + 1) as usize;
         target.held -= target.travelling.drain(kept..).map(|(_, parcel)| parcel.len()).sum::<usize>();
+        for (_, parcel) in &mut target.travelling {
+            if matches!(parcel, Parcel::Pages { .. }) {
+                *parcel = Parcel::Bytes(std::mem::replace(parcel, Parcel::End).into_bytes());
+            }
+        }
     }
 
     pub(super) fn cut_connection(&mut self, id: ConnectionId) {
