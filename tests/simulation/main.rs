@@ -44,6 +44,13 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
+/// One seed is looked at closely: RUST_LOG=ottla=debug chooses what the broker says of itself.
+fn say_what_the_broker_says() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    // Another test of this process may have done so.
+    let _already = tracing_subscriber::fmt().with_env_filter(filter).without_time().try_init();
+}
+
 /// Runs a seed; an assertion of the broker is a failure like any other.
 fn run(seed: u64) -> Outcome {
     let outcome = catch_unwind(AssertUnwindSafe(|| scenario::run(seed)));
@@ -75,9 +82,7 @@ fn seeds_hold() {
         None => (setting("OTTLA_SIM_FROM").unwrap_or(0), setting("OTTLA_SIM_SEEDS").unwrap_or(SEEDS)),
     };
     if count == 1 {
-        // One seed is looked at closely: RUST_LOG=ottla=debug shows what the broker says.
-        let _already_set =
-            tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).without_time().try_init();
+        say_what_the_broker_says();
     }
     let next = AtomicU64::new(from);
     let total = Mutex::new(Total::default());

@@ -90,6 +90,8 @@ pub struct Model {
     pub violation: Option<String>,
     /// Writes, syncs or space have failed in this life of the broker: partitions may be offline.
     pub faulted: bool,
+    /// What the run is at, for messages.
+    pub stage: String,
     /// Starts of the broker.
     pub starts: u64,
     pub topics: BTreeMap<String, Topic>,
@@ -128,7 +130,7 @@ impl Model {
         if self.violation.is_none() {
             let topics: Vec<String> =
                 self.topics.values().map(|topic| format!("{} {:?} {:?}", topic.shape.name, topic.existence, topic.id)).collect();
-            self.violation = Some(format!("{what}\n    topics: {}", topics.join(", ")));
+            self.violation = Some(format!("{what}\n    {}; topics: {}", self.stage, topics.join(", ")));
         }
     }
 

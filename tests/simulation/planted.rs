@@ -1,13 +1,13 @@
 //! Deliberate defects, planted one at a time: the simulation must find each, or its checks do not see what they claim to see.
 //!
-//! `OTTLA_SIM_BUG=WaiterLost` looks for one only, and prints how it showed.
+//! `OTTLA_SIM_BUG=WaiterLost` looks for one only, and `OTTLA_SIM_SEED=5` in one seed only.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla::storage::planted::{self, Bug};
 
-use crate::run;
+use crate::{run, say_what_the_broker_says, setting};
 
 /// Seeds within which a planted defect must be found.
 const SEEDS_MAX: u64 = 500;
@@ -23,6 +23,10 @@ fn every_planted_bug_is_found() {
     let wanted = std::env::var("OTTLA_SIM_BUG").ok();
     let is_wanted = |bug: &Bug| wanted.as_ref().is_none_or(|name| *name == format!("{bug:?}"));
     let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(|bug| !OUT_OF_REACH.contains(bug)).filter(is_wanted).collect();
+    let seeds = setting("OTTLA_SIM_SEED").map_or(0..SEEDS_MAX, |seed| seed..seed + 1);
+    if seeds.end == seeds.start + 1 {
+        say_what_the_broker_says();
+    }
     std::panic::set_hook(Box::new(|_| {}));
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<Finding>> = Mutex::default();
@@ -32,7 +36,7 @@ fn every_planted_bug_is_found() {
             scope.spawn(|| {
                 while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     planted::plant(Some(*bug));
-                    let failure = (0..SEEDS_MAX).find_map(|seed| Some((seed, run(seed).failure?)));
+                    let failure = seeds.clone().find_map(|seed| Some((seed, run(seed).failure?)));
                     planted::plant(None);
                     found.lock().expect("no thread panics while it holds the lock").push((*bug, failure));
                 }
@@ -43,7 +47,11 @@ fn every_planted_bug_is_found() {
     let found = found.into_inner().expect("no thread panicked");
     for (bug, failure) in &found {
         match failure {
-            Some((seed, why)) => println!("{bug:?}: found after {} seeds: {}", seed + 1, why.lines().next().unwrap_or_default()),
+            Some((seed, why)) => println!(
+                "{bug:?}: found after {} seeds: {}",
+                seed + 1,
+                if wanted.is_some() { why } else { why.lines().next().unwrap_or_default() }
+            ),
             None => println!("{bug:?}: NOT FOUND in {SEEDS_MAX} seeds"),
         }
     }

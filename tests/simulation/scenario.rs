@@ -161,6 +161,10 @@ impl Director {
         self.shared.model.borrow_mut().count(event);
     }
 
+    fn stage(&self, stage: String) {
+        self.shared.model.borrow_mut().stage = stage;
+    }
+
     fn check(&self) -> Result<(), String> {
         match &self.shared.model.borrow().violation {
             Some(why) => Err(why.clone()),
@@ -196,6 +200,7 @@ impl Director {
                     Progress::Ready => {
                         self.count("broker started");
                         self.shared.phase.set(Phase::Serving);
+                        self.stage(format!("audit after {end:?}"));
                         let audited = checks::audit(&self.shared, end).await;
                         self.check()?;
                         match audited {
@@ -236,6 +241,7 @@ impl Director {
 
     /// Lets clients work for the life's span while things go wrong.
     async fn work(&mut self, life: u64) -> Result<(), String> {
+        self.stage(format!("life {life}"));
         let control = self.shared.control.clone();
         self.shared.disturbed.set(false);
         self.shared.active.set(self.shared.shape.clients + 1);
