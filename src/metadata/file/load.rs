@@ -16,6 +16,9 @@ const REMEDY: &str = "Nothing has been changed. Restore ottla-metadata.journal a
 /// What is wrong, and at which byte.
 type Fault = (usize, String);
 
+/// No log has so many records: an offset beyond was never given, and arithmetic stays far from its limits.
+const OFFSET_MAX: i64 = i64::MAX / 2;
+
 const NOT_OURS: &str = "it does not begin as such a file does";
 
 fn damaged(path: &Path, position: usize, reason: impl ToString) -> HomeError {
@@ -144,6 +147,9 @@ fn scan(bytes: &[u8]) -> Result<Scan, Fault> {
         }
         open_batch = leaves_batch_open(&frame, open_batch).map_err(|reason| (position, reason))?;
         scan.frames.push((base, position));
+        if !(0..=OFFSET_MAX - i64::from(count)).contains(&base) {
+            return Err((position, format!("offset {base}, which no log reaches")));
+        }
         position += frame.len;
         end += i64::from(count);
         epoch = frame_epoch;

@@ -271,6 +271,20 @@ fn damage_before_whole_records_refuses_the_start_and_says_where() {
 }
 
 #[test]
+fn offsets_that_no_log_reaches_refuse_the_start() {
+    run(8, |world| async move {
+        let path = directory(&world, "home").await;
+        let texts: Vec<_> = [feature(1), feature(2)].iter().map(frame::text).collect();
+        for base in [i64::MIN, -1, i64::MAX / 2 - 1, i64::MAX - 1, i64::MAX] {
+            let content = [&frame::LOG_MAGIC[..], &frame::encode(base, 1, &[]), &frame::encode(base, 1, &texts)].concat();
+            overwrite(&world, &path.join("ottla-metadata.journal"), &content).await;
+            let found = open(&world, &path).await.map(drop);
+            assert!(matches!(found, Err(HomeError::Damaged { .. })), "{base}: {found:?}");
+        }
+    });
+}
+
+#[test]
 fn a_damaged_snapshot_or_a_missing_log_refuses_the_start() {
     run(7, |world| async move {
         let path = directory(&world, "home").await;
