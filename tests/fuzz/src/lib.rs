@@ -1,9 +1,9 @@
 //! Fuzz targets for everything Ottla reads from a socket or a disk: any bytes may come, and none may panic, hang, take more memory than
 //! a named limit, or be believed where a checksum says otherwise.
 //!
-//! A target is a function over bytes, a list of seeds made by our own encoders (and from the golden frames), and two limits. Built with
-//! `--cfg fuzzing` (see `run` beside this crate) each is a libFuzzer program; built as usual, the same program replays the files it is
-//! given, and the tests below run every seed, and simple damage to every seed, through every target.
+//! A target is a function over bytes, a list of seeds made by our own encoders (and from the golden frames), and two limits. With the
+//! feature `engine` each is a libFuzzer program, which `run` beside this crate builds and runs. Without it, `replay` runs the files it is
+//! given through a target, and the tests below run every seed, and simple damage to every seed, through every target.
 //!
 //! Invariants:
 //! 1. A target is a function of its input: what it finds, the file that found it finds again.
@@ -22,8 +22,6 @@ pub mod requests;
 pub mod responses;
 mod seeds;
 pub mod settings;
-
-use std::process::ExitCode;
 
 /// One thing that reads bytes it cannot trust.
 #[derive(Clone, Copy)]
@@ -65,34 +63,14 @@ impl Target {
             std::fs::write(directory.join(format!("seed-{index:04}")), seed).expect("a seed's file");
         }
     }
-
-    /// Runs the files named on the command line.
-    pub fn replay(&self) -> ExitCode {
-        let files: Vec<_> = std::env::args_os().skip(1).collect();
-        if files.is_empty() {
-            eprintln!("usage: {} FILE...", self.name);
-            return ExitCode::FAILURE;
-        }
-        for file in files {
-            let input = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-            println!("{}", file.display());
-            self.check(&input);
-        }
-        ExitCode::SUCCESS
-    }
 }
 
 /// The program of a target.
+#[cfg(feature = "engine")]
 #[macro_export]
 macro_rules! program {
     ($target:expr) => {
-        #[cfg(fuzzing)]
         libfuzzer_sys::fuzz_target!(init: $target.write_seeds(), |input: &[u8]| $target.check(input));
-
-        #[cfg(not(fuzzing))]
-        fn main() -> std::process::ExitCode {
-            $target.replay()
-        }
     };
 }
 

@@ -1,3 +1,3 @@
-#![cfg_attr(fuzzing, no_main)]
+#![no_main]
 
 ottla_fuzz::program!(ottla_fuzz::responses::TARGET);
