@@ -214,7 +214,7 @@ fn read_plans(c: &mut Criterion) {
         // What the first look has to fetch from the files, later ones find in memory.
         simulation.block_on(0, async { drop(log.plan_read(from, end, 64 << 10).await.expect("a sound log")) });
         assert!(matches!(log.try_plan_read(from, end, 64 << 10), Planned::Ready(_) | Planned::NeedsLookup));
-        group.bench_function(format!("{what}, from memory"), |b| b.iter(|| log.try_plan_read(black_box(from), end, 64 << 10)));
+        group.bench_function(format!("{what}, tried in memory"), |b| b.iter(|| log.try_plan_read(black_box(from), end, 64 << 10)));
         let needs_lookup = matches!(log.try_plan_read(from, end, 64 << 10), Planned::NeedsLookup);
         if needs_lookup {
             group.bench_function(format!("{what}, looked up"), |b| {
