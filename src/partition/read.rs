@@ -90,12 +90,20 @@ impl<W: World> Replica<W> {
             Begun::Diverged(read) => return Ok(read),
             Begun::Reading(read, below) => (read, below),
         };
-        read.range = self.log.plan_read(request.offset, below, request.max_bytes).await?;
+        read.range = self.looked_up(self.log.plan_read(request.offset, below, request.max_bytes).await)?;
         if request.isolation == Isolation::ReadCommitted && read.range.is_some() {
-            read.aborted = self.log.aborted_between(request.offset, below).await?;
+            read.aborted = self.looked_up(self.log.aborted_between(request.offset, below).await)?;
         }
         self.check_standing()?;
         Ok(read)
+    }
+
+    /// What a look into the log's files brought. Of a replica that was removed meanwhile the files are gone, and that is the answer.
+    fn looked_up<T>(&self, result: Result<T, ReadError>) -> Result<T, Refusal> {
+        match result {
+            Ok(found) => Ok(found),
+            Err(error) => self.check_standing().and(Err(error.into())),
+        }
     }
 
     /// Forgets a parked reader that no longer waits.
@@ -169,8 +177,8 @@ impl<W: World> Replica<W> {
                 Ok(OffsetsAnswer { timestamp: TimestampMs::NONE, offset, leader_epoch })
             }
             OffsetQuery::Tiered => Ok(OffsetsAnswer::NONE),
-            OffsetQuery::MaxTimestamp => Ok(found(self.log.max_timestamp(visible_end).await?)),
-            OffsetQuery::At(timestamp) => Ok(found(self.log.offset_for_timestamp(timestamp, visible_end).await?)),
+            OffsetQuery::MaxTimestamp => Ok(found(self.looked_up(self.log.max_timestamp(visible_end).await)?)),
+            OffsetQuery::At(timestamp) => Ok(found(self.looked_up(self.log.offset_for_timestamp(timestamp, visible_end).await)?)),
         }
     }
 }
