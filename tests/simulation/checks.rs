@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::{FetchResponse, ListOffsetsResponse};
 use ottla::io::{EntryKind, World};
-use ottla::storage::layout::DirectoryPhase;
-use ottla::storage::layout::{PartitionDirectory, SegmentFile, SegmentPart, SegmentPhase};
+
+use ottla::storage::layout::{DirectoryPhase, PARTITION_METADATA, PartitionDirectory, SegmentFile, SegmentPart, SegmentPhase};
 use ottla::wire::api::ApiKey;
 use ottla::wire::batch::{self, BatchError};
 use ottla::wire::message;
@@ -354,10 +354,13 @@ pub async fn no_leftovers(shared: &Rc<Shared>) -> Result<(), String> {
         let Ok(entries) = world.list_dir(Path::new(directory)).await else { continue };
         for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Directory) {
             let Some(parsed) = PartitionDirectory::parse(&entry.name) else { continue };
+            let path = Path::new(directory).join(&entry.name);
+            let has_no_identity = |path: &Path| shared.control.peek(BROKER, &path.join(PARTITION_METADATA)).is_err();
             let model = shared.model.borrow();
             let present = model.topics.get(parsed.topic.as_str()).is_some_and(|topic| topic.existence == Existence::Present);
             let expected = match parsed.phase {
-                DirectoryPhase::Live => present,
+                // Without its id it is of a creation that failed: nobody can tell whose it is, and it holds nothing.
+                DirectoryPhase::Live => present || (shared.shape.disk_fails && has_no_identity(&path)),
                 // Set aside for the operator.
                 DirectoryPhase::Stray => true,
                 DirectoryPhase::Deleted | DirectoryPhase::Future => false,
