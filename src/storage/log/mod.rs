@@ -41,6 +41,7 @@ use crate::types::{LeaderEpoch, Monotonic, Offset, PartitionIndex, ProducerId, T
 use crate::wire::batch::BatchHeader;
 
 mod append;
+mod believe;
 mod bell;
 mod close;
 mod error;

@@ -13,8 +13,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::believe::Believed;
 use super::bell::{Bell, Turn};
-use super::recover::{Believed, Recovery};
+use super::recover::Recovery;
 use super::{EndMark, Life, Log, LogError, Shared, State, sync_dir, truncate};
 use crate::io::{EntryKind, OpenMode, World, replace_file};
 use crate::storage::identity;

@@ -152,7 +152,10 @@ impl<W: World> Log<W> {
                 Step::OutOfRange { start, end } => return Err(ReadError::OutOfRange { from, start, end }),
                 Step::Open { segment } => self.open_for_reading(segment).await?,
                 Step::Load { segment } => self.load_indexes(segment).await?,
-                Step::FindStart { look, guess } => facts.start = self.find_start(look, guess).await?,
+                Step::FindStart { look, guess } => match self.find_start(look, guess).await? {
+                    Some(start) => facts.start = Some(start),
+                    None => return Ok(None),
+                },
                 Step::FindLimit { look } => {
                     let found = scan::find(&look.file, &look.path, look.from, look.upto, look.offset).await?;
                     facts.limit = Some(found.map_or(look.upto, |batch| batch.position));
@@ -165,6 +168,7 @@ impl<W: World> Log<W> {
         Err(ReadError::Restless)
     }
 
+    /// The batch that holds the offset looked for, or the first after it. `None`: the log has no batch there.
     async fn find_start(&self, look: Look<W>, guess: Option<u64>) -> Result<Option<Start>, ReadError> {
         let Look { segment, file, path, from, upto, offset } = look;
         let mut found = None;
@@ -297,6 +301,9 @@ impl<W: World> State<W> {
             return Step::Empty;
         }
         let asked = facts.start.map_or(from, |start| start.segment.max(from));
+        if asked >= below {
+            return Step::Empty;
+        }
         let Some(at) = self.segment_for(asked) else { return Step::OutOfRange { start: self.log_start, end } };
         let base = self.segments[at].base;
         let upto = self.completed_len(at);

@@ -5,7 +5,9 @@
 //! Below the recovery point everything was flushed with its index entries; so recovery begins at the last index entry below it, not at the
 //! segment's start. Index entries at or above it are dropped: a crash may have kept them and lost their batches. From there on every
 //! batch is read and its CRC checked; at the first that is not whole the file is cut, and the segments behind it are removed, as what they
-//! hold does not follow. A hole between two segments counts as such an end, except in a compacted log, where offsets may be missing.
+//! hold does not follow. A hole between two segments is such an end too: a segment begins where the one before ended when it was
+//! rolled. Compaction may have made that one end earlier since, but only after it was sealed; and a sealed segment is told by the
+//! producer snapshot at its end, whose name is durable only after it.
 //!
 //! Producer state begins with the newest snapshot at or below the recovery point; batches from there on are replayed, and snapshots at
 //! segments' bases written again.
@@ -22,13 +24,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::append::producer_action;
+use super::believe::{Believed, believe_whole};
 use super::open::{Listed, OpenLog, Recovered, read_newest_snapshot, remove};
 use super::scan::{self, Met, Verify, Walked};
 use super::{LogError, Snapshots, sync_dir};
 use crate::io::{File, OpenMode, World};
 use crate::storage::checkpoint;
 use crate::storage::epochs::Epochs;
-use crate::storage::index::{AbortedTransaction, Entries, Entry, OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, decode_all};
+use crate::storage::index::{OffsetEntry, decode_all};
 use crate::storage::layout::{LEADER_EPOCH_CHECKPOINT, SegmentFile, SegmentPart};
 use crate::storage::planted::{self, Bug};
 use crate::storage::producer::Producers;
@@ -37,28 +40,10 @@ use crate::storage::settings::LogSettings;
 use crate::types::Offset;
 use crate::wire::batch::BatchError;
 
-/// What of the files is taken as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Believed {
-    /// Everything: the log was closed.
-    All,
-    /// Only what lies below the recovery point.
-    Below(Offset),
-}
-
-impl Believed {
-    fn limit(self) -> Offset {
-        match self {
-            Believed::All => Offset(i64::MAX),
-            Believed::Below(offset) => offset,
-        }
-    }
-}
-
 /// A recovery under way, and its outcome.
 pub struct Recovery<'a, W: World> {
-    world: &'a W,
-    dir: PathBuf,
+    pub(super) world: &'a W,
+    pub(super) dir: PathBuf,
     settings: LogSettings,
     listed: Vec<Listed>,
     swapped: Vec<Offset>,
@@ -68,6 +53,8 @@ pub struct Recovery<'a, W: World> {
     pub epochs_stored: Stored,
     pub producers: Producers,
     pub snapshots: Snapshots,
+    /// Those the directory had at first: each says that the segment before it was sealed.
+    sealed_at: Vec<Offset>,
     /// Batches from here on are told to the producers.
     replay_from: Offset,
     pub end: Offset,
@@ -97,6 +84,7 @@ impl<'a, W: World> Recovery<'a, W> {
             epochs: Epochs::default(),
             epochs_stored: Stored::Yes,
             producers: Producers::default(),
+            sealed_at: snapshots.clone(),
             snapshots: Snapshots { on_disk: snapshots, waiting: Vec::new() },
             replay_from: Offset::ZERO,
             durable: Offset::ZERO,
@@ -160,10 +148,8 @@ impl<'a, W: World> Recovery<'a, W> {
 
     async fn load_producers(&mut self) -> Result<(), LogError> {
         let limit = self.believed.limit();
-        let beyond: Vec<Offset> = self.snapshots.on_disk.extract_if(.., |offset| *offset > limit).collect();
-        for offset in beyond {
-            remove(self.world, &SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&self.dir)).await?;
-        }
+        // Those beyond are not believed, but their names are: they go when the rest is decided.
+        self.snapshots.on_disk.retain(|offset| *offset <= limit);
         let newest = read_newest_snapshot(self.world, &self.dir, &mut self.snapshots.on_disk, limit).await?;
         self.replay_from = match newest {
             Some((offset, producers)) => {
@@ -312,7 +298,9 @@ impl<'a, W: World> Recovery<'a, W> {
             _ if torn => Taken::EndsHere { cut: Some(end) },
             Some(next) if reached > next && swapped => Taken::Covers { end: reached },
             Some(next) if reached > next => Taken::EndsHere { cut: None },
-            Some(next) if reached < next && !self.settings.compact && next > self.believed.limit() => Taken::EndsHere { cut: None },
+            Some(next) if reached < next && next > self.believed.limit() && !self.sealed_at.contains(&next) => {
+                Taken::EndsHere { cut: None }
+            }
             _ => Taken::Whole,
         }
     }
@@ -426,9 +414,13 @@ impl<'a, W: World> Recovery<'a, W> {
         }
         self.durable = limit.min(self.end);
         let end = self.end;
-        let beyond: Vec<Offset> = self.snapshots.on_disk.extract_if(.., |offset| *offset > end).collect();
-        for offset in beyond {
-            remove(self.world, &SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&self.dir)).await?;
+        self.snapshots.on_disk.retain(|offset| *offset <= end);
+        for offset in std::mem::take(&mut self.sealed_at) {
+            // One that is about to be written anew keeps its name meanwhile.
+            let rewritten = self.snapshots.waiting.iter().any(|(waiting, _)| *waiting == offset);
+            if !rewritten && !self.snapshots.on_disk.contains(&offset) {
+                remove(self.world, &SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&self.dir)).await?;
+            }
         }
         if self.believed != Believed::All && self.snapshots.newest().is_none_or(|newest| newest < end) && end > Offset::ZERO {
             self.snapshots.waiting.push((end, self.producers.encode()));
@@ -442,55 +434,6 @@ impl<'a, W: World> Recovery<'a, W> {
         }
         self.producers.expire(self.world.wall(), self.settings.producer_id_expiration_ms);
         Ok(true)
-    }
-
-    /// Believes the index entries below the limit; answers with the position from which batches must be looked at.
-    async fn believe_part(&mut self, listed: &Listed, segment: &mut Segment<W::File>) -> Result<Option<u64>, LogError> {
-        let (Some(index_len), Some(times_len)) = (listed.index, listed.times) else { return Ok(None) };
-        let path = |part| SegmentFile::live(listed.base, part).path(&self.dir);
-        let (index_path, times_path) = (path(SegmentPart::Index), path(SegmentPart::TimeIndex));
-        segment.index_files = Stored::Yes;
-        let Believed::Below(limit) = self.believed else {
-            let index = last_entry::<W, OffsetEntry>(self.world, &index_path, index_len).await?;
-            let times = last_entry::<W, TimeEntry>(self.world, &times_path, times_len).await?;
-            let (Some((count, last)), Some((time_count, last_time))) = (index, times) else { return Ok(None) };
-            let from = last.map_or(0, |entry| u64::from(entry.position));
-            if last.is_some_and(|entry| entry.position == 0) || from >= listed.len.max(1) {
-                return Ok(None);
-            }
-            segment.index = OffsetIndex::of(Entries::in_file(count));
-            segment.times = TimeIndex::of(Entries::in_file(time_count));
-            if let Some(entry) = last_time {
-                segment.times.on_last_entry(entry);
-            }
-            return Ok(Some(from));
-        };
-        let below = |last: u32| listed.base.plus(i64::from(last)) < limit || planted::is(Bug::IndexAheadOfLog);
-        let index = read_entries::<W, OffsetEntry>(self.world, &index_path, |entry| below(entry.last)).await?;
-        let times = read_entries::<W, TimeEntry>(self.world, &times_path, |entry| below(entry.last)).await?;
-        if OffsetIndex::check(&index, listed.len).is_err() || TimeIndex::check(&times).is_err() {
-            return Ok(None);
-        }
-        cut_file(self.world, &index_path, index_len, index.len() * OffsetEntry::SIZE).await?;
-        cut_file(self.world, &times_path, times_len, times.len() * TimeEntry::SIZE).await?;
-        let from = index.last().map_or(0, |entry| u64::from(entry.position));
-        segment.index = OffsetIndex::of(Entries::read(index));
-        segment.times = TimeIndex::of(Entries::read(times));
-        Ok(Some(from))
-    }
-
-    /// Takes the aborted transactions below the limit; those at or above it come out of the replay.
-    async fn believe_aborted(&mut self, listed: &Listed) -> Result<Entries<AbortedTransaction>, LogError> {
-        let Some(len) = listed.aborted else { return Ok(Entries::default()) };
-        let size = AbortedTransaction::SIZE as u64;
-        if self.believed == Believed::All && len.is_multiple_of(size) {
-            return Ok(Entries::in_file((len / size) as u32));
-        }
-        let path = SegmentFile::live(listed.base, SegmentPart::TransactionIndex).path(&self.dir);
-        let limit = self.believed.limit();
-        let entries = read_entries::<W, AbortedTransaction>(self.world, &path, |entry| entry.last < limit).await?;
-        cut_file(self.world, &path, len, entries.len() * AbortedTransaction::SIZE).await?;
-        Ok(Entries::read(entries))
     }
 }
 
@@ -507,48 +450,6 @@ enum Taken {
     },
     /// It was to be believed, but is not what a closed log leaves.
     Disbelieved,
-}
-
-/// Takes a segment by the lengths of its files.
-fn believe_whole<F>(listed: &Listed, segment: &mut Segment<F>) -> Option<u64> {
-    let count = |len: Option<u64>, size: usize| len.filter(|len| len.is_multiple_of(size as u64)).map(|len| (len / size as u64) as u32);
-    let index = count(listed.index, OffsetEntry::SIZE)?;
-    let times = count(listed.times, TimeEntry::SIZE)?;
-    segment.index = OffsetIndex::of(Entries::in_file(index));
-    segment.times = TimeIndex::of(Entries::in_file(times));
-    segment.first_timestamp = FirstTimestamp::NotLoaded;
-    segment.index_files = Stored::Yes;
-    Some(listed.len)
-}
-
-/// The number of a file's entries, and the last. `None` if it is not a whole number of entries, or the last is not one.
-async fn last_entry<W: World, E: Entry>(world: &W, path: &Path, len: u64) -> Result<Option<(u32, Option<E>)>, LogError> {
-    let size = E::SIZE as u64;
-    if !len.is_multiple_of(size) {
-        return Ok(None);
-    }
-    if len == 0 {
-        return Ok(Some((0, None)));
-    }
-    let file = world.open(path, OpenMode::Existing).await.map_err(LogError::io("open", path))?;
-    let bytes = file.read_at(len - size, E::SIZE).await.map_err(LogError::io("read", path))?;
-    let last = (bytes.len() == E::SIZE).then(|| E::decode(&bytes)).flatten();
-    Ok(last.map(|last| ((len / size) as u32, Some(last))))
-}
-
-/// The entries at the front of a file that are `wanted`. What is no entry ends them.
-async fn read_entries<W: World, E: Entry>(world: &W, path: &Path, wanted: impl Fn(&E) -> bool) -> Result<Vec<E>, LogError> {
-    let file = world.read_file(path).await.map_err(LogError::io("read", path))?;
-    Ok(file.chunks_exact(E::SIZE).map_while(E::decode).take_while(wanted).collect())
-}
-
-async fn cut_file<W: World>(world: &W, path: &Path, len: u64, kept: usize) -> Result<(), LogError> {
-    if len == kept as u64 {
-        return Ok(());
-    }
-    let file = world.open(path, OpenMode::Existing).await.map_err(LogError::io("open", path))?;
-    file.truncate(kept as u64).await.map_err(LogError::io("truncate", path))?;
-    file.sync().await.map_err(LogError::io("sync", path))
 }
 
 /// Removes a segment's files, durably: the log goes first, as the rest means nothing without it.

@@ -76,8 +76,8 @@ pub(super) async fn read_floor<W: World>(world: &W, dir: &Path) -> Option<Floor>
 }
 
 impl<W: World> Log<W> {
-    /// Cuts the log so that it ends with `offset`, or before the batch that holds it. Answers with the new end. If that lies below the log's
-    /// start, the log begins anew there, empty.
+    /// Drops what lies at or above `offset`, and the batch that holds it. Answers with the new end: that of the last batch that stays. If
+    /// nothing stays that could be read, the log begins anew, empty, with `offset` or the first offset of that batch.
     pub async fn truncate_to(&self, offset: Offset) -> Result<Offset, LogError> {
         let _turn = self.shared.turn.take().await;
         let offset = if planted::is(Bug::TruncatePastHighWatermark) { offset.plus(-1) } else { offset };
@@ -92,9 +92,9 @@ impl<W: World> Log<W> {
         }
         let cut = self.find_cut(offset).await?;
         if cut.end < self.start() {
-            // The batch that holds the log's start goes, and with it all that could be read.
-            self.restart_in_turn(cut.end).await?;
-            return Ok(cut.end);
+            // All that could be read goes, if only the batch that holds the log's start.
+            self.restart_in_turn(cut.cleared).await?;
+            return Ok(cut.cleared);
         }
         self.lower_recovery_point(cut.end).await?;
         self.remove_segments_after(cut.segment).await?;
@@ -214,10 +214,17 @@ impl<W: World> Log<W> {
             (file, state.path(segment.base, SegmentPart::Log), u64::from(from), segment.len)
         };
         let found = scan::find(&file, &path, from, len, offset).await.map_err(|why| self.read_failed(why))?;
-        Ok(match found {
-            Some(batch) => Cut { segment, position: batch.position, end: batch.header.base_offset.min(offset) },
-            None => Cut { segment, position: len, end: offset },
-        })
+        let position = found.map_or(len, |batch| batch.position);
+        let cleared = found.map_or(offset, |batch| batch.header.base_offset.min(offset));
+        // Where the last batch that stays ends, as a recovery would find it: offsets may be missing up to the one asked for.
+        let mut end = segment;
+        let before = self.state().segments[at].index.boundary_at_most(position.saturating_sub(1)).map_or(0, u64::from);
+        let walked = scan::walk(&self.shared.world, &file, before..position, Verify::Headers, |met| {
+            end = met.header.next_offset();
+            ControlFlow::Continue(())
+        });
+        walked.await.map_err(LogError::io("read", &path)).map_err(|why| self.fail(why))?;
+        Ok(Cut { segment, position, end, cleared })
     }
 
     /// Removes the segments after the one that begins with `base`, newest first.
@@ -243,7 +250,7 @@ impl<W: World> Log<W> {
     }
 
     /// Cuts the last segment.
-    async fn cut_active(&self, Cut { segment: base, position, end }: Cut) -> Result<(), LogError> {
+    async fn cut_active(&self, Cut { segment: base, position, end, .. }: Cut) -> Result<(), LogError> {
         let (file, path, len) = {
             let state = self.state();
             let active = state.active();
@@ -437,7 +444,10 @@ impl<W: World> Log<W> {
 struct Cut {
     segment: Offset,
     position: u64,
+    /// Of the last batch that stays.
     end: Offset,
+    /// From here on nothing stays.
+    cleared: Offset,
 }
 
 /// Lets appends in again when it goes, unless the log was taken out of service.

@@ -20,8 +20,10 @@ enum Op {
         producer: Option<usize>,
         transactional: bool,
     },
+    /// `gap` offsets are missing before the first batch, as after compaction.
     AppendAsFollower {
         sizes: Vec<(i32, usize)>,
+        gap: i64,
     },
     EndTransaction {
         producer: usize,
@@ -94,7 +96,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         10 => (sizes(), prop::option::of(0..PRODUCERS), any::<bool>())
             .prop_map(|(sizes, producer, transactional)| Op::Append { sizes, producer, transactional }),
-        3 => sizes().prop_map(|sizes| Op::AppendAsFollower { sizes }),
+        3 => (sizes(), prop_oneof![2 => Just(0), 1 => 1..30i64]).prop_map(|(sizes, gap)| Op::AppendAsFollower { sizes, gap }),
         3 => (0..PRODUCERS, any::<bool>()).prop_map(|(producer, commit)| Op::EndTransaction { producer, commit }),
         1 => Just(Op::NewEpoch),
         4 => Just(Op::Settle),
@@ -145,6 +147,7 @@ struct Model {
     /// Everything appended since the log began, in order; what retention deleted stays.
     history: Vec<Known>,
     begin: Offset,
+    end: Offset,
     epoch: i32,
     clock: i64,
     sequences: [i32; PRODUCERS],
@@ -164,6 +167,7 @@ impl Model {
             log,
             history: Vec::new(),
             begin: Offset(0),
+            end: Offset(0),
             epoch: 0,
             clock: NOW.get(),
             sequences: [0; PRODUCERS],
@@ -172,7 +176,8 @@ impl Model {
         }
     }
 
-    fn end(&self) -> Offset {
+    /// Where the last batch ends.
+    fn last_end(&self) -> Offset {
         self.history.last().map_or(self.begin, |known| known.header.next_offset())
     }
 
@@ -181,17 +186,16 @@ impl Model {
         start.plus(end.since(start) * i64::from(share) / 255)
     }
 
-    /// Like [`Model::at_share`], but never inside the batch that holds the log's start.
+    /// Like [`Model::at_share`], but such that something stays that could be read.
     fn truncation_at(&self, share: u8) -> Offset {
-        let start = self.log.start();
-        let holder = self.history.iter().find(|known| known.header.base_offset < start && known.header.last_offset() >= start);
-        holder.map_or(self.at_share(share), |known| known.header.next_offset().max(self.at_share(share)))
+        let target = self.at_share(share);
+        if self.batches_below(target) >= self.log.start() { target } else { self.log.end() }
     }
 
-    /// Where a log ends that was told to end at `target`: a batch that reaches beyond goes too.
-    fn boundary_at(&self, target: Offset) -> Offset {
-        let boundaries = self.history.iter().map(|known| known.header.next_offset());
-        boundaries.filter(|next| *next <= target).max().unwrap_or(self.begin)
+    /// The end of the last batch that is wholly below `target`.
+    fn batches_below(&self, target: Offset) -> Offset {
+        let ends = self.history.iter().map(|known| known.header.next_offset());
+        ends.filter(|next| *next <= target).max().unwrap_or(self.begin)
     }
 
     fn build(&mut self, (records, len): (i32, usize), builder: BatchBuilder) -> LeaderBatch {
@@ -206,13 +210,14 @@ impl Model {
 
     fn note(&mut self, bytes: Vec<u8>) {
         let header = BatchHeader::parse(&bytes).unwrap();
-        assert_eq!(header.base_offset, self.end());
+        assert!(header.base_offset >= self.end);
+        self.end = header.next_offset();
         self.history.push(Known { header, bytes });
     }
 
     fn append(&mut self, batch: LeaderBatch) {
         let appended = self.log.append_as_leader(std::slice::from_ref(&batch), LeaderEpoch(self.epoch), TimestampMs(self.clock)).unwrap();
-        assert_eq!(appended.base_offset, self.end());
+        assert_eq!(appended.base_offset, self.end);
         let mut bytes = batch.bytes.to_vec();
         bytes[..16].copy_from_slice(&batch::patch_prefix(appended.base_offset, batch.header.batch_length, LeaderEpoch(self.epoch)));
         self.note(bytes);
@@ -237,9 +242,9 @@ impl Model {
                     self.append(batch);
                 }
             }
-            Op::AppendAsFollower { sizes } => {
+            Op::AppendAsFollower { sizes, gap } => {
                 let mut run = Vec::new();
-                let mut base = self.end();
+                let mut base = self.end.plus(gap);
                 for size in sizes {
                     let builder = BatchBuilder::new().base_offset(base).leader_epoch(LeaderEpoch(self.epoch));
                     let batch = self.build(size, builder);
@@ -248,7 +253,7 @@ impl Model {
                     self.note(batch.bytes.to_vec());
                 }
                 let appended = self.log.append_as_follower(Bytes::from(run), TimestampMs(self.clock)).unwrap();
-                assert_eq!(appended.last_offset.plus(1), self.end());
+                assert_eq!(appended.last_offset.plus(1), self.end);
             }
             Op::EndTransaction { producer, commit } => {
                 let control = if commit { ControlType::Commit } else { ControlType::Abort };
@@ -272,14 +277,16 @@ impl Model {
             Op::Truncate { share } => {
                 let target = self.truncation_at(share);
                 let end = self.simulation.block_on(0, async { self.log.truncate_to(target).await.unwrap() });
-                assert_eq!(end, self.boundary_at(target), "between batches, and no earlier than it must be");
+                let expected = if target < self.end { self.batches_below(target) } else { self.end };
+                assert_eq!(end, expected, "where the last batch that stays ends");
                 self.cut_to(end);
             }
             Op::RestartAt { beyond } => {
-                let offset = self.end().plus(beyond);
+                let offset = self.end.plus(beyond);
                 self.run(async |log, _| log.restart_at(offset).await.unwrap());
                 self.history.clear();
                 self.begin = offset;
+                self.end = offset;
                 self.sequences = [0; PRODUCERS];
             }
             Op::Checkpoint => self.checkpoint = (self.log.recovery_point(), self.log.start()),
@@ -295,6 +302,7 @@ impl Model {
 
     fn cut_to(&mut self, end: Offset) {
         self.history.retain(|known| known.header.base_offset < end);
+        self.end = end;
         let producers = self.replayed();
         self.sequences = [0; PRODUCERS];
         for (id, producer) in producers.iter() {
@@ -307,7 +315,7 @@ impl Model {
             log.close().await.unwrap();
             check_files(world, Path::new(DIR)).await;
         });
-        assert_eq!(self.log.recovery_point(), self.end(), "all of it is flushed");
+        assert_eq!(self.log.recovery_point(), self.end, "all of it is flushed");
         let open = OpenLog {
             recovery_point: Some(self.checkpoint.0),
             log_start: Some(self.log.start()),
@@ -315,7 +323,7 @@ impl Model {
         };
         let (log, recovered) = self.simulation.block_on(0, async { Log::open(&self.world, open).await.unwrap() });
         assert_eq!((recovered.bytes_cut, recovered.segments_removed, recovered.indexes_rebuilt), (0, 0, 0));
-        assert_eq!((log.start(), log.end()), (self.log.start(), self.end()));
+        assert_eq!((log.start(), log.end()), (self.log.start(), self.end));
         self.log = log;
         self.check_all();
     }
@@ -353,14 +361,15 @@ impl Model {
         self.log = log;
         let promised = match (kind, truncated) {
             (_, Some(target)) => {
-                let boundary = self.boundary_at(target);
+                let boundary = self.batches_below(target);
                 if kind == CrashKind::Kill { boundary.min(end) } else { boundary.min(durable) }
             }
             (CrashKind::Kill, None) => end,
             (CrashKind::Power, None) => durable,
         };
+        let promised = self.batches_below(promised);
         assert!(recovered.end >= promised, "promised {promised}, recovered {recovered:?}");
-        assert!(recovered.end <= self.end());
+        assert!(recovered.end <= self.end);
         assert!(recovered.log_start <= start && recovered.log_start >= self.checkpoint.1.min(start), "{recovered:?}, start {start}");
         assert_eq!(self.log.recovery_point(), self.log.end());
         if recovered.begun_anew {
@@ -369,7 +378,7 @@ impl Model {
             self.begin = recovered.end;
         }
         self.cut_to(recovered.end);
-        assert_eq!(self.end(), recovered.end, "a recovery ends between batches");
+        assert_eq!(self.last_end(), recovered.end, "a recovery ends between batches");
         self.check_all();
     }
 
@@ -403,7 +412,7 @@ impl Model {
     /// Asks everything, when all that is in the model is written.
     fn check_all(&mut self) {
         let (start, end) = (self.log.start(), self.log.end());
-        assert_eq!(end, self.end());
+        assert_eq!(end, self.end);
         let mut epochs = Epochs::default();
         for known in &self.history {
             epochs.assign(known.header.leader_epoch, known.header.base_offset);
