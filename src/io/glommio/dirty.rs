@@ -8,12 +8,13 @@
 //!
 //! Invariants:
 //! 1. What cannot be read counts as no pressure: the operator chose inline appends.
-//! 2. The thread ends soon after the last shard that asks.
+//! 2. The thread ends with the last shard that asks, and sleeps while none does: an idle broker costs nothing.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::kernel;
@@ -21,11 +22,16 @@ use super::kernel;
 /// Between two looks while there is much to write. A shard dirties at most a few hundred MB meanwhile.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 const CALM_INTERVAL: Duration = Duration::from_millis(200);
+/// Looks without a question between them, after which the thread sleeps until the next question.
+const LOOKS_UNASKED_MAX: u32 = 5;
 
 /// Whether the disk is behind.
 #[derive(Debug, Default)]
 pub(super) struct DirtyWatch {
     is_behind: AtomicBool,
+    /// Set by a question, cleared by a look.
+    was_asked: AtomicBool,
+    thread: OnceLock<Thread>,
 }
 
 impl DirtyWatch {
@@ -33,26 +39,62 @@ impl DirtyWatch {
         let watch = Arc::new(Self::default());
         let watched = Arc::downgrade(&watch);
         // Without the thread there is no pressure to see: invariant 1.
-        drop(thread::Builder::new().name("ottla-dirty".into()).spawn(move || look_on(&watched)));
+        if let Ok(started) = thread::Builder::new().name("ottla-dirty".into()).spawn(move || look_on(&watched)) {
+            // The only call that sets it.
+            let _first = watch.thread.set(started.thread().clone());
+        }
         watch
     }
 
     /// True if an inline write might be made to wait.
     pub(super) fn is_behind(&self) -> bool {
+        if !self.was_asked.load(Ordering::Relaxed) && !self.was_asked.swap(true, Ordering::Relaxed) {
+            self.wake();
+        }
         self.is_behind.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+impl Drop for DirtyWatch {
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 
 fn look_on(watched: &Weak<DirtyWatch>) {
     let page = kernel::page_bytes();
     let group = own_group();
+    let mut machine_file = fs::File::open("/proc/vmstat").ok();
+    let mut text = String::with_capacity(16 << 10);
+    let mut unasked = 0;
     while let Some(watch) = watched.upgrade() {
-        let machine = fs::read_to_string("/proc/vmstat").ok().and_then(|text| machine_load(&text, page));
+        unasked = if watch.was_asked.swap(false, Ordering::Relaxed) { 0 } else { unasked + 1 };
+        if unasked > LOOKS_UNASKED_MAX {
+            // What was seen is old by the time of the next question, and no pressure is the safe guess.
+            watch.is_behind.store(false, Ordering::Relaxed);
+            drop(watch);
+            thread::park();
+            continue;
+        }
+        let machine = machine_file.as_mut().and_then(|file| {
+            text.clear();
+            file.rewind().ok()?;
+            file.read_to_string(&mut text).ok()?;
+            machine_load(&text, page)
+        });
         let own = machine.as_ref().zip(group.as_ref()).and_then(|(machine, group)| group_load(group, machine));
         let fullness = machine.iter().chain(own.iter()).map(Load::fullness).fold(0.0, f64::max);
         watch.is_behind.store(fullness >= 1.0, Ordering::Relaxed);
         drop(watch);
-        thread::sleep(if fullness > 0.25 { BUSY_INTERVAL } else { CALM_INTERVAL });
+        let interval = if fullness > 0.25 { BUSY_INTERVAL } else { CALM_INTERVAL };
+        // A question unparks: the look it asks for can wait its turn.
+        thread::sleep(interval);
     }
 }
 
