@@ -217,8 +217,8 @@ impl<W: World> Shard<W> {
         let replicas = self.replicas.borrow();
         let line = |(id, replica): (&TopicPartition, &Rc<Replica<W>>)| PartitionCheckpoint {
             directory: placed.get(id).copied().unwrap_or(0),
+            id: *id,
             topic: replica.topic().clone(),
-            partition: id.partition,
             recovery_point: replica.log().recovery_point(),
             log_start: replica.log().start(),
             high_watermark: replica.high_watermark(),

@@ -158,17 +158,24 @@ impl<W: World, H: Home> ControllerHost<W, H> {
         }
         match self.controller.commit(records).await {
             Ok(delta) => {
-                self.shard.publish(self.controller.image(), &Arc::new(delta)).await;
+                let image = self.controller.image();
+                let deletes = !delta.deleted.is_empty();
+                self.shard.publish(image, &Arc::new(delta)).await;
+                if deletes && let Err(error) = self.shard.forget_unknown(image).await {
+                    // The name may not be used again over what is left: a start clears it.
+                    return Err(self.stop_changing(format!("checkpoints of a deleted topic are left: {error}")));
+                }
                 Ok(answer)
             }
             Err(error @ CommitError::NotCommitted) => Err(error.to_string()),
-            Err(error) => {
-                let why = error.to_string();
-                tracing::error!("metadata can no longer be changed: {why}; restart the broker");
-                self.broken = Some(why.clone());
-                Err(why)
-            }
+            Err(error) => Err(self.stop_changing(error.to_string())),
         }
+    }
+
+    fn stop_changing(&mut self, why: String) -> String {
+        tracing::error!("metadata can no longer be changed: {why}; restart the broker");
+        self.broken = Some(why.clone());
+        why
     }
 }
 

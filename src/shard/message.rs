@@ -101,8 +101,8 @@ pub struct OpenedSummary {
 #[derive(Debug, Clone)]
 pub struct PartitionCheckpoint {
     pub directory: usize,
+    pub id: TopicPartition,
     pub topic: TopicName,
-    pub partition: PartitionIndex,
     pub recovery_point: Offset,
     pub log_start: Offset,
     pub high_watermark: Offset,

@@ -25,11 +25,13 @@ use crate::config::topic::TopicSettings;
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
 use crate::partition::{ReaderId, Replica, WakeReaders};
+use crate::storage::Turn;
 use crate::storage::planted::{self, Bug};
 use crate::types::{NodeId, ShardId, TopicId, TopicPartition, owner_shard};
 
 mod append;
 mod apply;
+mod checkpoints;
 pub mod controller;
 mod housekeeping;
 pub mod mailbox;
@@ -81,6 +83,8 @@ pub struct Shard<W: World> {
     changes: oneshot::Queue<controller::QueuedChange<W>>,
     /// Topics whose replicas are being removed, while the image still has them.
     leaving: RefCell<BTreeSet<TopicId>>,
+    /// One writer of the checkpoint files at a time.
+    checkpoint_turn: Turn,
     closing: Cell<bool>,
 }
 
@@ -125,6 +129,7 @@ impl<W: World> Shard<W> {
             placed: RefCell::default(),
             changes: oneshot::Queue::default(),
             leaving: RefCell::default(),
+            checkpoint_turn: Turn::default(),
             closing: Cell::new(false),
         })
     }

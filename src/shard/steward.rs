@@ -6,32 +6,25 @@
 //! Invariants:
 //! 1. The clean-shutdown markers are gone, durably, before any log is opened; they come back only after every log is closed.
 //! 2. Nothing is served before every shard has opened its partitions.
-//! 3. A checkpoint never says more than is on disk: recovery points are taken after the flush they tell of.
 //!
 //! A crash leaves behind data directories without a marker: the next start re-reads each log from its recovery point.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::io::{EntryKind, Urgency, World, replace_file};
+use crate::io::{EntryKind, World, replace_file};
 use crate::metadata::image::MetadataImage;
-use crate::storage::checkpoint::{self, PartitionOffset};
 use crate::storage::identity::{self, LogDirectory};
 use crate::storage::layout::{self, DirectoryPhase, PartitionDirectory};
-use crate::types::{BrokerEpoch, NodeId, Offset, PartitionIndex, ShardId, TopicId};
-
-use crate::types::TopicName;
+use crate::types::{BrokerEpoch, NodeId, ShardId, TopicId};
 
 use super::Shard;
-use super::message::{Control, DirectoryState, Message, OpenedSummary, PartitionCheckpoint, StartState};
-
-/// How often recovery points and log starts are written down, as Kafka's defaults.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+use super::checkpoints;
+use super::message::{Control, DirectoryState, Message, OpenedSummary, StartState};
 
 /// Reads the data directories, creating what is missing. One sentence says why a broker cannot start on them.
 pub async fn read_directories<W: World>(world: &W, dirs: &[PathBuf], node: NodeId) -> Result<(StartState, Option<String>), String> {
@@ -96,26 +89,10 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
     let partitions = entries.iter().filter(|entry| entry.kind == EntryKind::Directory).map(|entry| entry.name.clone()).collect();
     Ok(DirectoryState {
         clean,
-        recovery_points: read_checkpoint(world, &dir.join(layout::RECOVERY_POINT_CHECKPOINT)).await?,
-        log_starts: read_checkpoint(world, &dir.join(layout::LOG_START_CHECKPOINT)).await?,
+        recovery_points: checkpoints::read(world, &dir.join(layout::RECOVERY_POINT_CHECKPOINT)).await?,
+        log_starts: checkpoints::read(world, &dir.join(layout::LOG_START_CHECKPOINT)).await?,
         partitions,
     })
-}
-
-async fn read_checkpoint<W: World>(world: &W, path: &Path) -> Result<BTreeMap<(TopicName, PartitionIndex), Offset>, String> {
-    let text = match world.read_file(path).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
-    };
-    match checkpoint::decode_offsets(&text) {
-        Ok(entries) => Ok(entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect()),
-        Err(error) => {
-            // Worth a longer recovery, not a refusal: every log can be re-read from its first segment.
-            tracing::warn!("{}: {error}; its logs are recovered from their start", path.display());
-            Ok(BTreeMap::new())
-        }
-    }
 }
 
 /// Writes `meta.properties` where it is missing.
@@ -151,38 +128,17 @@ impl<W: World> Shard<W> {
                 _ => unreachable!("nothing else is asked while the logs are opened"),
             }
         }
-        failure.map_or(Ok(total), Err)
+        if let Some(why) = failure {
+            return Err(why);
+        }
+        self.forget_unknown(image).await.map_err(|error| error.to_string())?;
+        Ok(total)
     }
 
     /// Lets every shard accept connections.
     pub fn serve_everywhere(&self, listeners: Vec<SocketAddr>) {
         let listeners: Arc<[SocketAddr]> = listeners.into();
         self.tell_all(|| Control::Serve { listeners: listeners.clone() });
-    }
-
-    /// Writes the checkpoint files now and then, until the broker closes.
-    pub async fn keep_checkpoints(self: Rc<Self>) {
-        loop {
-            self.world.sleep(CHECKPOINT_EVERY).await;
-            if self.closing.get() {
-                return;
-            }
-            self.tell_all(|| Control::Checkpoint);
-            let mut lines = Vec::new();
-            for _ in 0..self.shard_count {
-                match self.steward.pop().await {
-                    Control::Checkpoints { offsets, .. } => lines.extend(offsets),
-                    // The broker began to close meanwhile; its steward reads the rest.
-                    other => {
-                        self.steward.push(other);
-                        return;
-                    }
-                }
-            }
-            if let Err(error) = self.write_checkpoints(&lines).await {
-                tracing::error!("checkpoints not written: {error}");
-            }
-        }
     }
 
     /// Has every shard flush and close its logs; writes the checkpoints and, if all went well, the clean-shutdown markers.
@@ -209,27 +165,6 @@ impl<W: World> Shard<W> {
             let marker = directory.path.join(layout::CLEAN_SHUTDOWN);
             let content = identity::encode_clean_shutdown(broker_epoch);
             replace_file(&self.world, &marker, content).await.map_err(|error| format!("{}: {error}", marker.display()))?;
-        }
-        Ok(())
-    }
-
-    async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> io::Result<()> {
-        for (index, directory) in self.directories.iter().enumerate() {
-            let of = |offset: fn(&PartitionCheckpoint) -> Offset| -> Vec<u8> {
-                let here = lines.iter().filter(|line| line.directory == index);
-                let entries: Vec<PartitionOffset> = here
-                    .map(|line| PartitionOffset { topic: line.topic.clone(), partition: line.partition, offset: offset(line) })
-                    .collect();
-                checkpoint::encode_offsets(&entries)
-            };
-            let files = [
-                (layout::RECOVERY_POINT_CHECKPOINT, of(|line| line.recovery_point)),
-                (layout::LOG_START_CHECKPOINT, of(|line| line.log_start)),
-                (layout::HIGH_WATERMARK_CHECKPOINT, of(|line| line.high_watermark)),
-            ];
-            for (name, content) in files {
-                replace_file(&self.world, &directory.path.join(name), content).await?;
-            }
         }
         Ok(())
     }
@@ -279,7 +214,7 @@ impl<W: World> Shard<W> {
         Ok(())
     }
 
-    fn tell_all(&self, mut control: impl FnMut() -> Control) {
+    pub(super) fn tell_all(&self, mut control: impl FnMut() -> Control) {
         for shard in 0..self.shard_count {
             self.mailbox.send_internal(ShardId(shard), Message::Control(Box::new(control())));
         }
@@ -337,11 +272,5 @@ impl<W: World> Shard<W> {
             Control::Applied { version } => self.applied.push(version),
             Control::Opened { .. } | Control::Checkpoints { .. } | Control::Closed { .. } => self.steward.push(control),
         }
-    }
-
-    /// Runs background work that the steward's shard has beside its own.
-    pub fn start_checkpoints(self: &Rc<Self>) {
-        let shard = self.clone();
-        self.world.spawn(Urgency::Background, shard.keep_checkpoints());
     }
 }

@@ -36,6 +36,7 @@ mod settings;
 
 pub use log::{
     AppendError, Appended, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange, Recovered, Retained, Shutdown,
+    Turn,
 };
 pub use producer::{ProducerCheck, ProducerRefusal};
 pub use settings::LogSettings;

@@ -58,7 +58,8 @@ mod truncate;
 mod writer;
 
 pub use append::{Appended, LeaderBatch};
-use bell::{Bell, Turn};
+use bell::Bell;
+pub use bell::Turn;
 pub use close::remove_directory;
 pub use error::{AppendError, LogError, ReadError};
 pub use maintain::Retained;

@@ -1,0 +1,122 @@
+//! The checkpoint files of the log directories: recovery points, log starts and high watermarks by partition, in Kafka's text form.
+//!
+//! Called by `steward` and by the controller's host. Lives on shard 0.
+//!
+//! Invariants:
+//! 1. A checkpoint never says more than is on disk: recovery points are taken after the flush they tell of.
+//! 2. No line outlives its topic: lines name topics, not ids, and a topic created under an old name must not be taken at the word of the
+//!    one before. They go before the deletion is answered, and after a crash before anything is served.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::io::{Urgency, World, replace_file};
+use crate::metadata::image::MetadataImage;
+use crate::storage::checkpoint::{self, PartitionOffset};
+use crate::storage::layout;
+use crate::types::{Offset, PartitionIndex, TopicName};
+
+use super::Shard;
+use super::message::{Control, PartitionCheckpoint};
+
+/// How often recovery points and log starts are written down, as Kafka's defaults.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+const FILES: [&str; 3] = [layout::RECOVERY_POINT_CHECKPOINT, layout::LOG_START_CHECKPOINT, layout::HIGH_WATERMARK_CHECKPOINT];
+
+/// What a checkpoint file says; nothing if it is missing or damaged.
+pub(super) async fn read<W: World>(world: &W, path: &Path) -> Result<BTreeMap<(TopicName, PartitionIndex), Offset>, String> {
+    let text = match world.read_file(path).await {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    match checkpoint::decode_offsets(&text) {
+        Ok(entries) => Ok(entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect()),
+        Err(error) => {
+            // Worth a longer recovery, not a refusal: every log can be re-read from its first segment.
+            tracing::warn!("{}: {error}; its logs are recovered from their start", path.display());
+            Ok(BTreeMap::new())
+        }
+    }
+}
+
+impl<W: World> Shard<W> {
+    /// Begins to write the checkpoint files now and then.
+    pub fn start_checkpoints(self: &Rc<Self>) {
+        let shard = self.clone();
+        self.world.spawn(Urgency::Background, shard.keep_checkpoints());
+    }
+
+    /// Writes the checkpoint files now and then, until the broker closes.
+    async fn keep_checkpoints(self: Rc<Self>) {
+        loop {
+            self.world.sleep(CHECKPOINT_EVERY).await;
+            if self.closing.get() {
+                return;
+            }
+            self.tell_all(|| Control::Checkpoint);
+            let mut lines = Vec::new();
+            for _ in 0..self.shard_count {
+                match self.steward.pop().await {
+                    Control::Checkpoints { offsets, .. } => lines.extend(offsets),
+                    // The broker began to close meanwhile; its steward reads the rest.
+                    other => {
+                        self.steward.push(other);
+                        return;
+                    }
+                }
+            }
+            if let Err(error) = self.write_checkpoints(&lines).await {
+                tracing::error!("checkpoints not written: {error}");
+            }
+        }
+    }
+
+    pub(super) async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> io::Result<()> {
+        let _turn = self.checkpoint_turn.take().await;
+        for (index, directory) in self.directories.iter().enumerate() {
+            let of = |offset: fn(&PartitionCheckpoint) -> Offset| -> Vec<u8> {
+                // A topic may have been deleted since its shard said this.
+                let here = lines.iter().filter(|line| line.directory == index && !self.image.borrow().is_deleted(line.id.topic));
+                let entries: Vec<PartitionOffset> = here
+                    .map(|line| PartitionOffset { topic: line.topic.clone(), partition: line.id.partition, offset: offset(line) })
+                    .collect();
+                checkpoint::encode_offsets(&entries)
+            };
+            let contents = [of(|line| line.recovery_point), of(|line| line.log_start), of(|line| line.high_watermark)];
+            for (name, content) in FILES.into_iter().zip(contents) {
+                replace_file(&self.world, &directory.path.join(name), content).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the lines of partitions that the image does not have.
+    pub(super) async fn forget_unknown(&self, image: &MetadataImage) -> io::Result<()> {
+        let _turn = self.checkpoint_turn.take().await;
+        for directory in &self.directories {
+            for name in FILES {
+                let path = directory.path.join(name);
+                let text = match self.world.read_file(&path).await {
+                    Ok(text) => text,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                // What is damaged says nothing to a start either.
+                let Ok(mut entries) = checkpoint::decode_offsets(&text) else { continue };
+                let before = entries.len();
+                entries.retain(|entry| {
+                    image.topic_by_name(entry.topic.as_str()).is_some_and(|topic| topic.partition(entry.partition).is_some())
+                });
+                if entries.len() < before {
+                    replace_file(&self.world, &path, checkpoint::encode_offsets(&entries)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
