@@ -89,6 +89,7 @@ pub fn looked_up(model: &mut Model, place: Place, wanted: i64, floor: Marks, (of
 
 /// After a start, before clients come: every topic as it must be, every log read from start to end.
 pub async fn audit(shared: &Rc<Shared>, end: End) -> Result<(), Broken> {
+    shared.control.spare(crate::scenario::AUDITOR);
     let world = shared.control.world(crate::scenario::AUDITOR, 0);
     let mut connection = Connection::open(shared, &world).await?;
     let leader_epochs = settle_topics(shared, &mut connection).await?;

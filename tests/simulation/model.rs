@@ -294,7 +294,9 @@ impl Model {
         let Some(&number) = self.by_content.get(&content_key(&batch.bytes)) else {
             return self.violate(format!("3: a batch of {} bytes read at {base} of {place:?} was never sent", batch.bytes.len()));
         };
-        let same_from = if self.sent[number].stamped { RECORDS_AT } else { PREFIX_LEN };
+        // A batch may be sent by an id whose creation is not known yet.
+        let stamped = self.sent[number].stamped || self.stamps(place.0);
+        let same_from = if stamped { RECORDS_AT } else { PREFIX_LEN };
         if batch.bytes[same_from..] != self.sent[number].bytes[same_from..] {
             return self.violate(format!("3: batch {number} read at {base} of {place:?} differs from what was sent"));
         }

@@ -105,6 +105,11 @@ impl Control {
         self.core.with_network(|network| network.cut_between(a, b));
     }
 
+    /// Cuts none of a node's connections by chance from now on: what must read much in one go would never end.
+    pub fn spare(&self, node: u32) {
+        self.core.with_network(|network| network.spare(node));
+    }
+
     /// Adds a delay to what goes from one node to another.
     pub fn slow_link(&self, from: u32, to: u32, extra: Duration) {
         self.core.with_network(|network| network.slow_down(from, to, extra));

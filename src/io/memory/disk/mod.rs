@@ -255,8 +255,13 @@ impl Disk {
         let (file, part_position, part) = (file.clone(), *position, std::mem::replace(bytes, rest));
         *position += part.len() as u64;
         self.record("disk.write_part", call_number, part.len() as u64);
-        // Without space for it, the rest finds none either, unless some is freed in between: then a hole stays, as in a torn write.
-        let _full = self.write(&file.inode, part_position, part);
+        if self.write(&file.inode, part_position, part).is_err()
+            && let Some(InFlight { effect: Effect::Write { bytes, .. }, errno, .. }) = self.in_flight.get_mut(&call_number)
+        {
+            // A write ends where there is no space: what is freed meanwhile does not let it go on behind a hole.
+            bytes.clear();
+            *errno = Some(libc::ENOSPC);
+        }
     }
 
     /// The time of a call has come: answers whom to tell what. `None` if a crash was faster.

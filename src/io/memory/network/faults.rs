@@ -52,6 +52,14 @@ impl Network {
         }
     }
 
+    pub fn spare(&mut self, node: u32) {
+        self.spared.insert(node);
+    }
+
+    pub(super) fn is_spared(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| connection.sides.iter().any(|side| self.spared.contains(&side.node)))
+    }
+
     pub(super) fn is_blocked(&self, from: u32, to: u32) -> bool {
         self.blocked.contains(&(from, to))
     }

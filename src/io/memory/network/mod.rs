@@ -166,6 +166,8 @@ pub(super) struct Network {
     attempts: BTreeMap<u64, Attempt>,
     /// Directions in which nothing arrives.
     blocked: BTreeSet<(u32, u32)>,
+    /// Nodes whose connections are not cut by chance.
+    spared: BTreeSet<u32>,
     /// Additional delay of a direction.
     slow: BTreeMap<(u32, u32), Duration>,
     /// Ports handed out so far, per node.
@@ -184,6 +186,7 @@ impl Network {
             connections: BTreeMap::new(),
             attempts: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            spared: BTreeSet::new(),
             slow: BTreeMap::new(),
             ports: BTreeMap::new(),
             made: 0,
@@ -242,7 +245,7 @@ impl Network {
     }
 
     pub(super) fn send(&mut self, id: ConnectionId, side: usize, parcel: Parcel) {
-        if self.random.one_in(self.settings.cut_one_in) {
+        if self.random.one_in(self.settings.cut_one_in) && !self.is_spared(id) {
             self.cut_connection(id);
             return;
         }
