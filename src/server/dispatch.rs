@@ -64,6 +64,7 @@ pub async fn start<W: World>(server: &Rc<Server<W>>, peer: &Rc<Peer>, header: Re
         ApiKey::ApiVersions => handlers::api_versions::start(call, body),
         ApiKey::CreateTopics => answer(call, body, handlers::create_topics::answer),
         ApiKey::DeleteTopics => answer(call, body, handlers::delete_topics::answer),
+        ApiKey::InitProducerId => answer(call, body, handlers::init_producer_id::answer),
         ApiKey::DescribeConfigs => answer(call, body, handlers::describe_configs::answer),
         ApiKey::DescribeCluster => answer(call, body, handlers::describe_cluster::answer),
         ApiKey::DescribeTopicPartitions => answer(call, body, handlers::describe_topic_partitions::answer),

@@ -13,11 +13,13 @@ use std::sync::Arc;
 
 use crate::io::World;
 use crate::metadata::controller::{CommitError, Controller};
-use crate::metadata::decision::{self, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion, Named, Refused};
+use crate::metadata::decision::{
+    self, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion, Named, ProducerIdBlock, Refused,
+};
 use crate::metadata::home::Home;
 use crate::metadata::image::{Delta, MetadataImage};
 use crate::storage::planted::{self, Bug};
-use crate::types::ShardId;
+use crate::types::{BrokerEpoch, ShardId};
 use crate::wire::error::ErrorCode;
 
 use super::message::{Control, Message, Reply, Request};
@@ -36,6 +38,8 @@ const CLUSTER_PARTITIONS_MAX: usize = 1_000_000;
 pub enum Change {
     CreateTopics(CreateTopics),
     DeleteTopics(Vec<DeleteTopic>),
+    /// A block of producer ids for this broker.
+    AllocateProducerIds,
 }
 
 pub struct CreateTopics {
@@ -62,6 +66,7 @@ impl CreateTopics {
 pub enum ChangeAnswer {
     Created(Vec<Named<CreatedTopic>>),
     Deleted(Vec<DeleteAnswer>),
+    ProducerIds(ProducerIdBlock),
     /// Answers every part of the request alike.
     Refused(Refused),
 }
@@ -126,6 +131,14 @@ impl<W: World, H: Home> ControllerHost<W, H> {
                 let deletion = if self.shard.settings().topics.delete_enabled { Deletion::Enabled } else { Deletion::Disabled };
                 match decision::delete_topics(self.controller.image(), &topics, deletion) {
                     Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, ChangeAnswer::Deleted),
+                    Err(refused) => ChangeAnswer::Refused(refused),
+                }
+            }
+            Change::AllocateProducerIds => {
+                let (image, node) = (self.controller.image(), self.shard.node());
+                let broker_epoch = image.broker(node).map_or(BrokerEpoch(-1), |broker| broker.broker_epoch);
+                match decision::allocate_producer_ids(image, node, broker_epoch) {
+                    Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, ChangeAnswer::ProducerIds),
                     Err(refused) => ChangeAnswer::Refused(refused),
                 }
             }

@@ -39,6 +39,7 @@ pub mod message;
 pub mod oneshot;
 mod parking;
 mod plan;
+mod producer_ids;
 mod settings;
 pub mod steward;
 mod timers;
@@ -83,6 +84,7 @@ pub struct Shard<W: World> {
     changes: oneshot::Queue<controller::QueuedChange<W>>,
     /// Topics whose replicas are being removed, while the image still has them.
     leaving: RefCell<BTreeSet<TopicId>>,
+    producer_ids: producer_ids::ProducerIds,
     /// One writer of the checkpoint files at a time.
     checkpoint_turn: Turn,
     closing: Cell<bool>,
@@ -129,6 +131,7 @@ impl<W: World> Shard<W> {
             placed: RefCell::default(),
             changes: oneshot::Queue::default(),
             leaving: RefCell::default(),
+            producer_ids: producer_ids::ProducerIds::default(),
             checkpoint_turn: Turn::default(),
             closing: Cell::new(false),
         })

@@ -139,6 +139,7 @@ pub const SERVED: &[ServedApi] = &[
     serve(ApiKey::ApiVersions, 0, 4),
     serve(ApiKey::CreateTopics, 2, 7),
     serve(ApiKey::DeleteTopics, 1, 6),
+    serve(ApiKey::InitProducerId, 0, 5),
     serve(ApiKey::DescribeConfigs, 1, 4),
     serve(ApiKey::DescribeCluster, 0, 2),
     serve(ApiKey::DescribeTopicPartitions, 0, 0),

@@ -40,6 +40,8 @@ fn producer(broker: &Broker, codec: &str, acks: &str) -> BaseProducer<Reports> {
         .set("bootstrap.servers", broker.bootstrap())
         .set("compression.type", codec)
         .set("acks", acks)
+        // As the Java client does by itself.
+        .set("enable.idempotence", if acks == "all" { "true" } else { "false" })
         .set("linger.ms", "5")
         .set("batch.num.messages", "100")
         .create_with_context(Reports::default())

@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 bootstrap, topic, codec = sys.argv[1:]
 producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", compression_type=None if codec == "none" else codec,
-                         enable_idempotence=False, linger_ms=20)
+                         enable_idempotence=True, linger_ms=20)
 sent = [producer.send(topic, value=b"value %d " % n + b"x" * 100, key=b"key %d" % n, partition=n % 2) for n in range(400)]
 producer.flush()
 offsets = [future.get(timeout=60).offset for future in sent]

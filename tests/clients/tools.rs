@@ -61,7 +61,6 @@ fn the_java_producer_and_consumer() {
                     "-1",
                     "--command-property",
                     &format!("bootstrap.servers={bootstrap}"),
-                    "enable.idempotence=false",
                     "acks=all",
                     &format!("compression.type={name}"),
                 ],

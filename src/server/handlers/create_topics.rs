@@ -18,7 +18,7 @@ pub async fn answer<W: World>(call: Call<W>, request: CreateTopicsRequest) -> Op
     let change = Change::CreateTopics(CreateTopics { topics, validate_only: request.validate_only });
     let results = match call.server.shard.change(change).await? {
         ChangeAnswer::Created(created) => created.into_iter().map(|(name, result)| result_of(&call, &name, result)).collect(),
-        ChangeAnswer::Deleted(_) => unreachable!("a creation is answered with creations"),
+        ChangeAnswer::Deleted(_) | ChangeAnswer::ProducerIds(_) => unreachable!("a creation is answered with creations"),
         ChangeAnswer::Refused(refused) => request.topics.iter().map(|topic| result_of(&call, &topic.name, Err(refused.clone()))).collect(),
     };
     Some(CreateTopicsResponse::default().with_topics(results))

@@ -38,7 +38,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DeleteTopicsRequest) -> Op
                 line(answer.name, answer.id, code, message)
             })
             .collect(),
-        ChangeAnswer::Created(_) => unreachable!("a deletion is answered with deletions"),
+        ChangeAnswer::Created(_) | ChangeAnswer::ProducerIds(_) => unreachable!("a deletion is answered with deletions"),
         ChangeAnswer::Refused(refused) => {
             again.into_iter().map(|topic| line(topic.name, topic.id, refused.code, refused.message.clone())).collect()
         }

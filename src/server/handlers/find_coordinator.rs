@@ -12,14 +12,16 @@ use crate::wire::error::ErrorCode;
 
 const BATCHED_FROM: i16 = 4;
 const NO_NODE: BrokerId = BrokerId(-1);
-/// Coordinators of consumer groups, transactions and share groups.
-const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=2;
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 pub async fn answer<W: World>(call: Call<W>, request: FindCoordinatorRequest) -> Option<FindCoordinatorResponse> {
-    let (code, reason) = if KEY_TYPES.contains(&request.key_type) {
-        (ErrorCode::CoordinatorNotAvailable, "this broker coordinates no groups and no transactions")
-    } else {
-        (ErrorCode::InvalidRequest, "the coordinator's key type is not known")
+    let (code, reason) = match request.key_type {
+        GROUP | SHARE => (ErrorCode::CoordinatorNotAvailable, "this broker coordinates no groups"),
+        // Final for every client: one that waited for a coordinator would wait for ever.
+        TRANSACTION => (ErrorCode::TransactionalIdAuthorizationFailed, "this broker serves no transactions"),
+        _ => (ErrorCode::InvalidRequest, "the coordinator's key type is not known"),
     };
     if call.header.version < BATCHED_FROM {
         return Some(

@@ -122,7 +122,7 @@ async fn create_missing<W: World>(
     let refused = match answer {
         ChangeAnswer::Created(answers) => answers,
         ChangeAnswer::Refused(refused) => missing.into_iter().map(|name| (name, Err(refused.clone()))).collect(),
-        ChangeAnswer::Deleted(_) => unreachable!("a creation is answered with creations"),
+        ChangeAnswer::Deleted(_) | ChangeAnswer::ProducerIds(_) => unreachable!("a creation is answered with creations"),
     };
     let code = |refused: &Refused| match refused.code {
         code @ (ErrorCode::InvalidTopicException | ErrorCode::InvalidReplicationFactor | ErrorCode::InvalidPartitions) => code,

@@ -1,0 +1,30 @@
+//! InitProducerId for idempotent producers: an id of this shard's block, always with epoch 0. Kafka answers so whatever id and epoch a
+//! producer without a transactional id brings along.
+//!
+//! Transactions are not served: a transactional id gets one error that every client takes as final.
+//!
+//! KIPs: 98, 360.
+
+use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId as WireProducerId};
+
+use crate::io::World;
+use crate::server::dispatch::Call;
+use crate::wire::error::ErrorCode;
+
+pub async fn answer<W: World>(call: Call<W>, request: InitProducerIdRequest) -> Option<InitProducerIdResponse> {
+    let refused = |code: ErrorCode| {
+        InitProducerIdResponse::default().with_error_code(code.code()).with_producer_id(WireProducerId(-1)).with_producer_epoch(-1)
+    };
+    match &request.transactional_id {
+        Some(id) if id.is_empty() => return Some(refused(ErrorCode::InvalidRequest)),
+        Some(_) => return Some(refused(ErrorCode::TransactionalIdAuthorizationFailed)),
+        None => {}
+    }
+    match call.server.shard.next_producer_id().await? {
+        Ok(id) => Some(InitProducerIdResponse::default().with_producer_id(WireProducerId(id.get())).with_producer_epoch(0)),
+        Err(failed) => {
+            tracing::warn!("no producer id: {failed}");
+            Some(refused(failed.code))
+        }
+    }
+}
