@@ -233,16 +233,16 @@ struct Verdict {
 
 fn print_table(primitives: &[Primitive], counts: &[Count], figures: &Figures) -> Verdict {
     let mut verdict = Verdict::default();
-    println!("{:<68}{:>10}{:>10}{:>9}{:>10}", "instructions of", "recorded", "now", "change", "per byte");
+    println!("{:<68}{:>10}{:>10}{:>10}{:>10}", "instructions of", "recorded", "now", "change", "per byte");
     for (Primitive { name, bytes, .. }, Count { instructions, .. }) in primitives.iter().zip(counts) {
         let per_byte = bytes.map_or_else(String::new, |bytes| format!("{:.3}", *instructions as f64 / bytes as f64));
         let Some(&recorded) = figures.counts.get(name) else {
-            println!("{name:<68}{:>10}{instructions:>10}{:>9}{per_byte:>10}", "-", "");
+            println!("{name:<68}{:>10}{instructions:>10}{:>10}{per_byte:>10}", "-", "");
             verdict.unrecorded.push(name.clone());
             continue;
         };
         let change = (*instructions as f64 / recorded as f64 - 1.0) * 100.0;
-        println!("{name:<68}{recorded:>10}{instructions:>10}{change:>+8.2}%{per_byte:>10}");
+        println!("{name:<68}{recorded:>10}{instructions:>10}{change:>+9.2}%{per_byte:>10}");
         if change > CHANGE_MAX_PERCENT {
             verdict.grown.push(name.clone());
         } else if change < -CHANGE_MAX_PERCENT {

@@ -265,3 +265,51 @@ fn probe_residency(file: &fs::File) -> Residency {
 pub fn address_is_free(address: SocketAddr) -> io::Result<()> {
     listening_socket(address, Sharing::Alone, None).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembered(directory: &Path) -> String {
+        fs::read_to_string(directory.join(REMEMBERED)).unwrap()
+    }
+
+    fn remember(directory: &Path, line: &str) {
+        fs::write(directory.join(REMEMBERED), line).unwrap();
+    }
+
+    /// What a directory remembers is believed, not probed again: an answer that no probe would give here comes back.
+    #[test]
+    fn a_start_takes_what_an_earlier_one_has_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = device_traits(directory.path()).unwrap();
+        let line = remembered(directory.path());
+        for append in [AppendPath::Inline, AppendPath::NowaitThenRing, AppendPath::Ring] {
+            let other = line.replace(&format!("append={}", append_name(found.append)), &format!("append={}", append_name(append)));
+            remember(directory.path(), &other);
+            assert_eq!(device_traits(directory.path()).unwrap(), DeviceTraits { append, ..found });
+            assert_eq!(remembered(directory.path()), other);
+        }
+    }
+
+    /// A directory that was copied to another disk, a new kernel, another probe: each asks again, and remembers the new answer.
+    #[test]
+    fn what_was_found_elsewhere_is_probed_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = device_traits(directory.path()).unwrap();
+        let line = remembered(directory.path());
+        let other_append = if found.append == AppendPath::Ring { "inline" } else { "ring" };
+        let answered = line.replace(&format!("append={}", append_name(found.append)), &format!("append={other_append}"));
+        for key in ["probe=", "device=", "filesystem=", "kernel="] {
+            let elsewhere = answered.replace(key, &format!("{key}7"));
+            assert_ne!(elsewhere, answered);
+            remember(directory.path(), &elsewhere);
+            assert_eq!(device_traits(directory.path()).unwrap(), found, "{elsewhere}");
+            assert_eq!(remembered(directory.path()), line, "{elsewhere}");
+        }
+        for nonsense in ["", "probe=2\n", &line.replace("append=", "append=x"), &format!("{} more\n", line.trim_end())] {
+            remember(directory.path(), nonsense);
+            assert_eq!(device_traits(directory.path()).unwrap(), found, "{nonsense:?}");
+        }
+    }
+}
