@@ -26,6 +26,14 @@ pub struct Outcome {
     pub per_second: Vec<Second>,
 }
 
+impl Outcome {
+    pub fn add_errors(&mut self, others: BTreeMap<String, u64>) {
+        for (name, count) in others {
+            *self.errors.entry(name).or_default() += count;
+        }
+    }
+}
+
 /// Microseconds.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Latency {

@@ -1,0 +1,186 @@
+use bytes::{BufMut, Bytes};
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::{ApiVersionsResponse, BrokerId, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse};
+use kafka_protocol::protocol::StrBytes;
+use ottla::wire::TopicRef;
+use ottla::wire::api::ApiKey;
+use ottla::wire::error::ErrorCode;
+use ottla::wire::fetch::FetchRequest;
+use ottla::wire::header::RequestHeader;
+use ottla::wire::message::{decode_request, encode_response};
+
+use super::log::Log;
+use crate::load::link::Link;
+use crate::load::wire::{FETCH_VERSION, PRODUCE_VERSION, put_string};
+
+const NODE: BrokerId = BrokerId(1);
+/// `ListOffsets`' name for the first offset.
+const EARLIEST: i64 = -2;
+
+/// What the sink serves: api, lowest and highest version.
+const SERVED: [(ApiKey, i16, i16); 5] = [
+    (ApiKey::Produce, PRODUCE_VERSION, PRODUCE_VERSION),
+    (ApiKey::Fetch, FETCH_VERSION, FETCH_VERSION),
+    (ApiKey::ListOffsets, 1, 9),
+    (ApiKey::Metadata, 0, 12),
+    (ApiKey::ApiVersions, 0, 4),
+];
+
+/// Answers everything but Produce and Fetch; None where that is not served.
+pub fn other(log: &Log, frame: &Bytes) -> Option<Bytes> {
+    let (header, body) = RequestHeader::decode(frame).ok()?;
+    let served = SERVED.iter().find(|(api, _, _)| api.code() == header.key)?;
+    let RequestHeader { key, version, correlation_id, .. } = header;
+    let (api, least, most) = *served;
+    if !(least..=most).contains(&version) {
+        return None;
+    }
+    match api {
+        ApiKey::ApiVersions => encode_response(key, version, correlation_id, &api_versions()),
+        ApiKey::Metadata => encode_response(key, version, correlation_id, &metadata(log, &decode_request(key, version, body).ok()?)),
+        ApiKey::ListOffsets => encode_response(key, version, correlation_id, &offsets(log, &decode_request(key, version, body).ok()?)),
+        _ => return None,
+    }
+    .ok()
+}
+
+fn api_versions() -> ApiVersionsResponse {
+    let served = SERVED
+        .iter()
+        .map(|&(api, least, most)| ApiVersion::default().with_api_key(api.code()).with_min_version(least).with_max_version(most));
+    ApiVersionsResponse::default().with_api_keys(served.collect())
+}
+
+fn metadata(log: &Log, request: &MetadataRequest) -> MetadataResponse {
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(NODE)
+        .with_host(StrBytes::from_string(log.address.ip().to_string()))
+        .with_port(i32::from(log.address.port()));
+    let topics = request.topics.iter().flatten().map(|topic| {
+        let partitions = (0..log.partitions()).map(|index| {
+            MetadataResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(NODE)
+                .with_replica_nodes(vec![NODE])
+                .with_isr_nodes(vec![NODE])
+        });
+        MetadataResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+    });
+    MetadataResponse::default().with_brokers(vec![broker]).with_controller_id(NODE).with_topics(topics.collect())
+}
+
+fn offsets(log: &Log, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|asked| {
+            let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index).with_leader_epoch(-1);
+            match log.end(asked.partition_index) {
+                Some(_) if asked.timestamp == EARLIEST => answer.with_offset(0),
+                Some(end) => answer.with_offset(end),
+                None => answer.with_error_code(ErrorCode::UnknownTopicOrPartition.code()),
+            }
+        });
+        ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+/// Answers a Produce request whose batches are all taken.
+pub fn produced(link: &mut Link, correlation_id: i32, topic: &[u8], taken: &[(i32, i64)]) {
+    let mut frame = begin(correlation_id);
+    frame.put_i32(1);
+    frame.put_i16(topic.len() as i16);
+    frame.put_slice(topic);
+    frame.put_i32(taken.len() as i32);
+    for &(index, base_offset) in taken {
+        frame.put_i32(index);
+        frame.put_i16(0);
+        frame.put_i64(base_offset);
+        frame.put_i64(-1);
+        frame.put_i64(0);
+        frame.put_i32(0);
+        frame.put_i16(-1);
+    }
+    frame.put_i32(0);
+    end(&mut frame, 0);
+    link.queue(&frame);
+}
+
+pub fn read_fetch(frame: &Bytes) -> Option<(i32, FetchRequest)> {
+    let (header, body) = RequestHeader::decode(frame).ok()?;
+    if header.version != FETCH_VERSION {
+        return None;
+    }
+    Some((header.correlation_id, FetchRequest::decode(header.version, body).ok()?))
+}
+
+/// Answers a Fetch, unless it asks for more than there is and may wait. Tells whether it was answered.
+pub fn fetch(link: &mut Link, log: &Log, correlation_id: i32, request: &FetchRequest, is_late: bool) -> bool {
+    let mut left = request.max_bytes.max(0) as usize;
+    let mut found = Vec::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let most = left.min(partition.max_bytes.max(0) as usize);
+            let records = if left > 0 { log.read(partition.index, partition.fetch_offset.get(), most) } else { Bytes::new() };
+            left = left.saturating_sub(records.len());
+            found.push(records);
+        }
+    }
+    let len: usize = found.iter().map(Bytes::len).sum();
+    if !is_late && (len as u64) < u64::from(request.min_bytes.max(0).unsigned_abs()) {
+        return false;
+    }
+    put_fetched(link, log, correlation_id, request, &found);
+    true
+}
+
+fn put_fetched(link: &mut Link, log: &Log, correlation_id: i32, request: &FetchRequest, found: &[Bytes]) {
+    let mut pieces: Vec<(Vec<u8>, Bytes)> = Vec::with_capacity(found.len());
+    let mut head = begin(correlation_id);
+    head.put_i32(0);
+    head.put_i16(0);
+    head.put_i32(0);
+    head.put_i32(request.topics.len() as i32);
+    let mut records = found.iter();
+    for topic in &request.topics {
+        if let TopicRef::Name(name) = &topic.topic {
+            put_string(&mut head, name);
+        }
+        head.put_i32(topic.partitions.len() as i32);
+        for (partition, records) in topic.partitions.iter().zip(&mut records) {
+            let end = log.end(partition.index);
+            head.put_i32(partition.index);
+            head.put_i16(end.map_or(ErrorCode::UnknownTopicOrPartition, |_| ErrorCode::None).code());
+            head.put_i64(end.unwrap_or(-1));
+            head.put_i64(end.unwrap_or(-1));
+            head.put_i64(0);
+            head.put_i32(-1);
+            head.put_i32(-1);
+            head.put_i32(records.len() as i32);
+            pieces.push((std::mem::take(&mut head), records.clone()));
+        }
+    }
+    let len: usize = pieces.iter().map(|(head, records)| head.len() + records.len()).sum();
+    if let Some((first, _)) = pieces.first_mut() {
+        let behind = len - first.len() + head.len();
+        end(first, behind);
+    }
+    for (head, records) in &pieces {
+        link.queue(head);
+        link.queue_shared(records);
+    }
+    link.queue(&head);
+}
+
+fn begin(correlation_id: i32) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(128);
+    frame.put_i32(0);
+    frame.put_i32(correlation_id);
+    frame
+}
+
+fn end(frame: &mut [u8], behind: usize) {
+    let size = (frame.len() - 4 + behind) as i32;
+    frame[..4].copy_from_slice(&size.to_be_bytes());
+}

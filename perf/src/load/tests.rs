@@ -1,0 +1,1 @@
+//! Every kind of load against the sink, as the report calls it.
