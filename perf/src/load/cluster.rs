@@ -78,7 +78,9 @@ impl From<ClientError> for Obstacle {
         let passes = match &error {
             ClientError::Refused(refusal) => refusal.error().is_some_and(|error| error.retry() == Retry::Retriable),
             // A broker that is starting, or ending.
-            ClientError::Settings(_) | ClientError::Unsupported { .. } | ClientError::Malformed { .. } | ClientError::Encode { .. } => false,
+            ClientError::Settings(_) | ClientError::Unsupported { .. } | ClientError::Malformed { .. } | ClientError::Encode { .. } => {
+                false
+            }
             _ => true,
         };
         Self { sentence: error.to_string(), passes }
@@ -87,7 +89,8 @@ impl From<ClientError> for Obstacle {
 
 /// The leaders as they are now.
 pub fn try_leaders(client: &mut Client, target: &options::Target) -> Result<Vec<Leader>, Obstacle> {
-    let described = client.describe_topics(std::slice::from_ref(&target.topic), 1000).map_err(|error| topic_obstacle(error, &target.topic))?;
+    let described =
+        client.describe_topics(std::slice::from_ref(&target.topic), 1000).map_err(|error| topic_obstacle(error, &target.topic))?;
     let topic = described.first().ok_or_else(|| Obstacle::passing(format!("the cluster does not know the topic '{}'", target.topic)))?;
     let used = target.partitions.unwrap_or(i32::MAX);
     if let Some(wanted) = target.partitions
@@ -163,10 +166,12 @@ pub fn try_extents(client: &mut Client, topic: &str, leaders: &[Leader]) -> Resu
 }
 
 fn offsets(client: &mut Client, topic: &str, leader: &Leader, moment: i64) -> Result<BTreeMap<i32, i64>, Obstacle> {
-    let partitions = leader.partitions.iter().map(|&index| {
-        ListOffsetsPartition::default().with_partition_index(index).with_current_leader_epoch(-1).with_timestamp(moment)
-    });
-    let asked = ListOffsetsTopic::default().with_name(TopicName(StrBytes::from_string(topic.to_owned()))).with_partitions(partitions.collect());
+    let partitions = leader
+        .partitions
+        .iter()
+        .map(|&index| ListOffsetsPartition::default().with_partition_index(index).with_current_leader_epoch(-1).with_timestamp(moment));
+    let asked =
+        ListOffsetsTopic::default().with_name(TopicName(StrBytes::from_string(topic.to_owned()))).with_partitions(partitions.collect());
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
     let response = client.call(&Target::Node(leader.node), &request, |response| {
         response.topics.iter().flat_map(|topic| &topic.partitions).try_for_each(|partition| Refusal::check(partition.error_code, None))

@@ -26,7 +26,7 @@ const PIECES_MAX: usize = 128;
 /// Shared pieces up to this long are copied behind what is before them: one longer piece is cheaper than two.
 const COPIED_MAX: usize = 4096;
 /// Most bytes that one call discards.
-const DISCARD_MAX: usize = 8 << 20;
+const DISCARD_MAX: usize = 1 << 20;
 /// Most bytes of one receive; also what an inbox holds at first.
 const RECEIVE_MAX: usize = 64 << 10;
 /// Most bytes of one receive where large runs of bytes are discarded anyway: enough for the headers between them.
@@ -273,16 +273,8 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    fn new() -> Self {
-        Self {
-            buffer: vec![0; RECEIVE_MAX],
-            start: 0,
-            end: 0,
-            discarding: 0,
-            receive_max: RECEIVE_MAX,
-            wanted: 0,
-            abyss: Vec::new(),
-        }
+    pub fn new() -> Self {
+        Self { buffer: vec![0; RECEIVE_MAX], start: 0, end: 0, discarding: 0, receive_max: RECEIVE_MAX, wanted: 0, abyss: Vec::new() }
     }
 
     fn abyss(&mut self) -> &mut [u8] {
@@ -327,6 +319,21 @@ impl Inbox {
         let here = len.min((self.end - self.start) as u64);
         self.consume(here as usize);
         self.discarding += len - here;
+    }
+
+    /// Bytes as if they had just been received.
+    #[cfg(test)]
+    pub fn give(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let dropped = self.discarding.min(bytes.len() as u64);
+            self.discarding -= dropped;
+            bytes = &bytes[dropped as usize..];
+            let room = self.room().expect("less than an inbox holds");
+            let count = room.len().min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            self.end += count;
+            bytes = &bytes[count..];
+        }
     }
 
     /// Room for the next receive, or the length that was asked for and is too much.
@@ -386,5 +393,63 @@ impl Watch {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn bytes_leave_in_order_whoever_shares_them_and_however_slowly_they_are_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut link = Link::connect(&listener.local_addr().unwrap().to_string(), "").unwrap();
+        let (mut reader, _) = listener.accept().unwrap();
+        let large: Bytes = (0..1_000_003u32).map(|index| (index % 251) as u8).collect();
+        let mut expected = Vec::new();
+        for round in 0..40u8 {
+            link.queue(&[round; 77]);
+            link.queue_shared(&large);
+            link.queue_shared(&large.slice(..usize::from(round)));
+            expected.extend_from_slice(&[round; 77]);
+            expected.extend_from_slice(&large);
+            expected.extend_from_slice(&large[..usize::from(round)]);
+        }
+        assert_eq!(link.unwritten(), expected.len());
+        let mut arrived = Vec::new();
+        let mut some = vec![0; 300_000];
+        while link.unwritten() > 0 {
+            link.flush().unwrap();
+            let count = reader.read(&mut some).unwrap();
+            arrived.extend_from_slice(&some[..count]);
+        }
+        assert_eq!(link.written(), expected.len() as u64);
+        drop(link);
+        reader.read_to_end(&mut arrived).unwrap();
+        assert!(arrived == expected);
+    }
+
+    #[test]
+    fn an_inbox_hands_out_what_is_asked_for_and_drops_what_is_discarded() {
+        let mut inbox = Inbox::new();
+        inbox.give(&[0, 0, 0, 3, 1, 2]);
+        assert_eq!(inbox.frame(), None);
+        inbox.give(&[3, 9]);
+        assert_eq!(inbox.frame(), Some(&[1, 2, 3][..]));
+        inbox.consume(7);
+        inbox.discard(200_000);
+        inbox.give(&vec![5; 199_999]);
+        inbox.give(&[7, 8]);
+        assert_eq!(inbox.bytes(), [7, 8]);
+        // Longer than what it holds at first.
+        inbox.consume(2);
+        let frame = [&200_000i32.to_be_bytes()[..], &vec![6; 200_000]].concat();
+        for piece in frame.chunks(9_999) {
+            assert_eq!(inbox.frame(), None);
+            inbox.give(piece);
+        }
+        assert_eq!(inbox.frame().map(<[u8]>::len), Some(200_000));
     }
 }

@@ -66,17 +66,20 @@ pub enum Command {
 }
 
 pub fn main(command: Command) -> Result<(), String> {
-    let outcome = match command {
-        Command::Topic(command) => topic::run(&command),
-        Command::Produce(options) => produce::run(&options),
-        Command::ProduceAt(options) => produce_at::run(&options),
-        Command::EndToEnd(options) => end_to_end::run(&options),
-        Command::Fetch(options) => fetch::run(&options),
-        Command::CatchUp(options) => catch_up::run(&options),
-        Command::Ready(options) => ready::run(&options),
-        Command::Sink(options) => sink::run(&options),
-    }?;
-    print(&outcome)
+    print(&run(&command)?)
+}
+
+fn run(command: &Command) -> Result<Outcome, String> {
+    match command {
+        Command::Topic(command) => topic::run(command),
+        Command::Produce(options) => produce::run(options),
+        Command::ProduceAt(options) => produce_at::run(options),
+        Command::EndToEnd(options) => end_to_end::run(options),
+        Command::Fetch(options) => fetch::run(options),
+        Command::CatchUp(options) => catch_up::run(options),
+        Command::Ready(options) => ready::run(options),
+        Command::Sink(options) => sink::run(options),
+    }
 }
 
 fn print(outcome: &Outcome) -> Result<(), String> {

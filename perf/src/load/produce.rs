@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::clock::Clock;
+use super::cluster;
 use super::options::{Limits, Requests, Target};
 use super::producer::Producer;
-use super::cluster;
 use crate::outcome::Outcome;
 
 #[derive(Args)]

@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 
 use super::clock::Clock;
+use super::cluster;
 use super::options::{Limits, Requests, Target};
 use super::producer::Producer;
 use super::schedule::Schedule;
-use super::cluster;
 use crate::outcome::Outcome;
 
 #[derive(Args)]

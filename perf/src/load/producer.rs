@@ -149,9 +149,8 @@ impl Producer {
     /// Sends as many requests as each connection may have without answer, up to `bytes_max` in all.
     pub fn fill(&mut self, now: u64, in_flight_max: usize, bytes_max: u64) -> Result<(), String> {
         for index in 0..self.lanes.len() {
-            let is_open = |lane: &Lane| {
-                lane.in_flight.len() < in_flight_max && lane.link.unwritten() < UNWRITTEN_MAX && now >= lane.rests_until
-            };
+            let is_open =
+                |lane: &Lane| lane.in_flight.len() < in_flight_max && lane.link.unwritten() < UNWRITTEN_MAX && now >= lane.rests_until;
             for _ in 0..BURST_MAX {
                 if !is_open(&self.lanes[index]) || self.promised >= bytes_max {
                     break;

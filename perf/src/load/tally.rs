@@ -116,7 +116,9 @@ impl Tally {
         if now.saturating_sub(self.last_success) > nanos(QUIET_MAX) {
             let seconds = QUIET_MAX.as_secs();
             return Err(match self.errors.iter().max_by_key(|(_, count)| **count) {
-                Some((code, count)) => format!("nothing was {} for {seconds} s; the broker answers {} ({count} times)", self.what, error_name(*code)),
+                Some((code, count)) => {
+                    format!("nothing was {} for {seconds} s; the broker answers {} ({count} times)", self.what, error_name(*code))
+                }
                 None => format!("nothing was {} for {seconds} s; the broker does not answer", self.what),
             });
         }
@@ -153,9 +155,8 @@ impl Tally {
 
 /// User and system time of this process so far.
 fn cpu_seconds() -> f64 {
-    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
-        (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
-    })
+    getrusage(UsageWho::RUSAGE_SELF)
+        .map_or(0.0, |usage| (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@ use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionRespon
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{ApiVersionsResponse, BrokerId, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
-use ottla::wire::TopicRef;
+use ottla::types::Offset;
 use ottla::wire::api::ApiKey;
 use ottla::wire::error::ErrorCode;
-use ottla::wire::fetch::FetchRequest;
+use ottla::wire::fetch::{FetchPartitionResponse, FetchPiece, FetchRequest, FetchResponse, FetchTopicResponse};
 use ottla::wire::header::RequestHeader;
 use ottla::wire::message::{decode_request, encode_response};
 
-use super::log::Log;
+use super::log::{Log, Taken};
 use crate::load::link::Link;
-use crate::load::wire::{FETCH_VERSION, PRODUCE_VERSION, put_string};
+use crate::load::wire::{FETCH_VERSION, PRODUCE_VERSION};
 
 const NODE: BrokerId = BrokerId(1);
 /// `ListOffsets`' name for the first offset.
@@ -87,23 +87,26 @@ fn offsets(log: &Log, request: &ListOffsetsRequest) -> ListOffsetsResponse {
 }
 
 /// Answers a Produce request whose batches are all taken.
-pub fn produced(link: &mut Link, correlation_id: i32, topic: &[u8], taken: &[(i32, i64)]) {
-    let mut frame = begin(correlation_id);
+pub fn produced(link: &mut Link, correlation_id: i32, topic: &[u8], taken: &[Taken]) {
+    let mut frame = Vec::with_capacity(64 + topic.len() + taken.len() * 64);
+    frame.put_i32(0);
+    frame.put_i32(correlation_id);
     frame.put_i32(1);
     frame.put_i16(topic.len() as i16);
     frame.put_slice(topic);
     frame.put_i32(taken.len() as i32);
-    for &(index, base_offset) in taken {
-        frame.put_i32(index);
-        frame.put_i16(0);
-        frame.put_i64(base_offset);
+    for batch in taken {
+        frame.put_i32(batch.partition);
+        frame.put_i16(batch.error.code());
+        frame.put_i64(batch.base_offset);
         frame.put_i64(-1);
         frame.put_i64(0);
         frame.put_i32(0);
         frame.put_i16(-1);
     }
     frame.put_i32(0);
-    end(&mut frame, 0);
+    let size = frame.len() as i32 - 4;
+    frame[..4].copy_from_slice(&size.to_be_bytes());
     link.queue(&frame);
 }
 
@@ -131,56 +134,33 @@ pub fn fetch(link: &mut Link, log: &Log, correlation_id: i32, request: &FetchReq
     if !is_late && (len as u64) < u64::from(request.min_bytes.max(0).unsigned_abs()) {
         return false;
     }
-    put_fetched(link, log, correlation_id, request, &found);
+    let response = fetched(log, request, &found);
+    let mut found = found.iter().filter(|records| !records.is_empty());
+    for piece in response.encode(FETCH_VERSION, correlation_id) {
+        match piece {
+            FetchPiece::Bytes(bytes) => link.queue(&bytes),
+            // Pieces come in the order of the partitions that have records.
+            FetchPiece::Records { .. } => found.next().into_iter().for_each(|records| link.queue_shared(records)),
+        }
+    }
     true
 }
 
-fn put_fetched(link: &mut Link, log: &Log, correlation_id: i32, request: &FetchRequest, found: &[Bytes]) {
-    let mut pieces: Vec<(Vec<u8>, Bytes)> = Vec::with_capacity(found.len());
-    let mut head = begin(correlation_id);
-    head.put_i32(0);
-    head.put_i16(0);
-    head.put_i32(0);
-    head.put_i32(request.topics.len() as i32);
-    let mut records = found.iter();
-    for topic in &request.topics {
-        if let TopicRef::Name(name) = &topic.topic {
-            put_string(&mut head, name);
-        }
-        head.put_i32(topic.partitions.len() as i32);
-        for (partition, records) in topic.partitions.iter().zip(&mut records) {
-            let end = log.end(partition.index);
-            head.put_i32(partition.index);
-            head.put_i16(end.map_or(ErrorCode::UnknownTopicOrPartition, |_| ErrorCode::None).code());
-            head.put_i64(end.unwrap_or(-1));
-            head.put_i64(end.unwrap_or(-1));
-            head.put_i64(0);
-            head.put_i32(-1);
-            head.put_i32(-1);
-            head.put_i32(records.len() as i32);
-            pieces.push((std::mem::take(&mut head), records.clone()));
-        }
-    }
-    let len: usize = pieces.iter().map(|(head, records)| head.len() + records.len()).sum();
-    if let Some((first, _)) = pieces.first_mut() {
-        let behind = len - first.len() + head.len();
-        end(first, behind);
-    }
-    for (head, records) in &pieces {
-        link.queue(head);
-        link.queue_shared(records);
-    }
-    link.queue(&head);
-}
-
-fn begin(correlation_id: i32) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(128);
-    frame.put_i32(0);
-    frame.put_i32(correlation_id);
-    frame
-}
-
-fn end(frame: &mut [u8], behind: usize) {
-    let size = (frame.len() - 4 + behind) as i32;
-    frame[..4].copy_from_slice(&size.to_be_bytes());
+/// What the answer says around the records.
+fn fetched(log: &Log, request: &FetchRequest, found: &[Bytes]) -> FetchResponse {
+    let mut found = found.iter();
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().zip(&mut found).map(|(partition, records)| match log.end(partition.index) {
+            Some(end) => FetchPartitionResponse {
+                high_watermark: Offset(end),
+                last_stable_offset: Offset(end),
+                log_start_offset: Offset(0),
+                records_len: records.len() as u32,
+                ..FetchPartitionResponse::refused(partition.index, ErrorCode::None)
+            },
+            None => FetchPartitionResponse::refused(partition.index, ErrorCode::UnknownTopicOrPartition),
+        });
+        FetchTopicResponse { topic: topic.topic.clone(), partitions: partitions.collect() }
+    });
+    FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id: 0, topics: topics.collect(), node_endpoints: Vec::new() }
 }

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use ottla::wire::batch::BASE_OFFSET_AT;
+use ottla::wire::error::ErrorCode;
 
 use crate::load::batch::Encoded;
 
@@ -17,12 +18,23 @@ pub struct Log {
     run_end: i64,
     single: Bytes,
     ends: Vec<i64>,
+    /// Batches that are still to be refused.
+    refusals: u32,
     pub requests: u64,
     pub bytes: u64,
 }
 
+/// What became of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    pub partition: i32,
+    pub error: ErrorCode,
+    /// -1 on an error.
+    pub base_offset: i64,
+}
+
 impl Log {
-    pub fn new(address: SocketAddr, partitions: i32, held: &Encoded, held_bytes: u64, single: &Encoded) -> Self {
+    pub fn new(address: SocketAddr, partitions: i32, held: &Encoded, held_bytes: u64, single: &Encoded, refusals: u32) -> Self {
         let count = held_bytes as usize / held.bytes.len();
         let records = i64::from(held.records);
         let mut run = BytesMut::with_capacity(count * held.bytes.len());
@@ -38,6 +50,7 @@ impl Log {
             run_end,
             single: single.bytes.clone(),
             ends: vec![run_end; partitions.unsigned_abs() as usize],
+            refusals,
             requests: 0,
             bytes: 0,
         }
@@ -52,13 +65,20 @@ impl Log {
         self.ends.get(usize::try_from(partition).ok()?).copied()
     }
 
-    /// Takes a batch: its base offset.
-    pub fn append(&mut self, partition: i32, records: i32, bytes: u64) -> Option<i64> {
-        let end = self.ends.get_mut(usize::try_from(partition).ok()?)?;
+    /// Takes a batch, or refuses it as long as it is told to.
+    pub fn append(&mut self, partition: i32, records: i32, bytes: u64) -> Taken {
+        let refused = |error| Taken { partition, error, base_offset: -1 };
+        if self.refusals > 0 {
+            self.refusals -= 1;
+            return refused(ErrorCode::NotLeaderOrFollower);
+        }
+        let Some(end) = usize::try_from(partition).ok().and_then(|index| self.ends.get_mut(index)) else {
+            return refused(ErrorCode::UnknownTopicOrPartition);
+        };
         let base_offset = *end;
         *end += i64::from(records);
         self.bytes += bytes;
-        Some(base_offset)
+        Taken { partition, error: ErrorCode::None, base_offset }
     }
 
     /// Whole batches from `offset` on, at least one if there is one.

@@ -54,6 +54,9 @@ pub struct Options {
     /// Of a record of what it holds.
     #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = size)]
     record_bytes: usize,
+    /// Refuse so many batches with NOT_LEADER_OR_FOLLOWER before the first is taken.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    refuse: u32,
     /// TCP congestion control of its connections; empty leaves it to the system.
     #[arg(long, value_name = "NAME", default_value = "cubic")]
     congestion: String,
@@ -108,7 +111,7 @@ impl Sink {
             epoll,
             peers: BTreeMap::new(),
             next_peer: 0,
-            log: Log::new(address, options.partitions, &held, options.held_bytes, &single),
+            log: Log::new(address, options.partitions, &held, options.held_bytes, &single, options.refuse),
         })
     }
 

@@ -1,9 +1,13 @@
-use super::answer;
-use super::log::Log;
-use crate::load::link::Link;
-use crate::load::wire::{CORRELATION_AT, FETCH, Fields, PRODUCE};
 use ottla::wire::batch::{LAST_OFFSET_DELTA_AT, RECORDS_AT};
 use ottla::wire::fetch::FetchRequest;
+
+use super::answer;
+use super::log::{Log, Taken};
+use crate::load::link::{Link, Received};
+use crate::load::wire::{CORRELATION_AT, FETCH, Fields, PRODUCE};
+
+/// Receives from one client before another has its turn.
+const RECEIVES_MAX: usize = 8;
 
 /// One client of the sink.
 pub struct Peer {
@@ -30,8 +34,7 @@ struct Produce {
     acks: i16,
     topic: Vec<u8>,
     partitions_left: i32,
-    /// Partition and base offset of what is taken.
-    taken: Vec<(i32, i64)>,
+    taken: Vec<Taken>,
 }
 
 /// A Fetch that found nothing.
@@ -53,10 +56,18 @@ impl Peer {
         self.waiting.is_some() || self.link.unwritten() > 0
     }
 
-    /// Receives once if there may be something, answers what can be answered, writes.
+    /// Receives if there may be something, answers what can be answered, writes.
     pub fn attend(&mut self, log: &mut Log, now: u64, may_receive: bool) -> Standing {
-        if may_receive && self.link.receive().is_err() {
-            return Standing::Gone;
+        let receives = if may_receive { RECEIVES_MAX } else { 0 };
+        for _ in 0..receives {
+            match self.link.receive() {
+                Ok(Received::Some) => {}
+                Ok(Received::Nothing) => break,
+                Err(_) => return Standing::Gone,
+            }
+            if self.answer_all(log, now).is_err() {
+                return Standing::Gone;
+            }
         }
         if self.answer_all(log, now).is_err() || self.link.flush().is_err() {
             return Standing::Gone;
@@ -129,9 +140,8 @@ impl Peer {
             let (index, len) = (fields.i32().ok_or(Nonsense)?, fields.i32().ok_or(Nonsense)?);
             let len = u64::try_from(len).ok().filter(|len| *len >= RECORDS_AT as u64).ok_or(Nonsense)?;
             fields.take(LAST_OFFSET_DELTA_AT).ok_or(Nonsense)?;
-            let records = fields.i32().filter(|delta| *delta >= 0).ok_or(Nonsense)? + 1;
-            let base_offset = log.append(index, records, len).ok_or(Nonsense)?;
-            produce.taken.push((index, base_offset));
+            let last = fields.i32().filter(|delta| (0..i32::MAX).contains(delta)).ok_or(Nonsense)?;
+            produce.taken.push(log.append(index, last + 1, len));
             produce.partitions_left -= 1;
             self.link.inbox.discard(8 + len);
             return Ok(true);

@@ -69,12 +69,25 @@ pub enum Looking {
 /// What was read of a Fetch answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FetchEvent {
-    Begin { correlation_id: i32, error: i16 },
-    Partition { index: i32, error: i16 },
+    Begin {
+        correlation_id: i32,
+        error: i16,
+    },
+    Partition {
+        index: i32,
+        error: i16,
+    },
     /// One or more whole batches of the partition named last.
-    Batches { index: i32, base_offset: i64, next_offset: i64, bytes: u64 },
+    Batches {
+        index: i32,
+        base_offset: i64,
+        next_offset: i64,
+        bytes: u64,
+    },
     /// The answer was looked at by its ends, but its batches are not alike: nothing of this partition was counted.
-    Uneven { index: i32 },
+    Uneven {
+        index: i32,
+    },
     End,
 }
 
@@ -243,19 +256,20 @@ impl FetchAnswer {
         Ok(Step::Event(FetchEvent::Batches { index: run.index, base_offset, next_offset, bytes: header.len }))
     }
 
-    /// The last whole batch of a run that is taken to be even. It must be where an even run has it, and say what it says there.
-    fn last(&mut self, inbox: &mut Inbox, run: Run, first: Header, count: u64) -> Result<Step, Malformed> {
+    /// The last batch of a run that is taken to be even. It must be where an even run has it, and say what it says there. What lies
+    /// behind it is shorter than a batch of the run: another batch, or the beginning of one.
+    fn last(&mut self, inbox: &mut Inbox, mut run: Run, first: Header, count: u64) -> Result<Step, Malformed> {
         let Some(bytes) = inbox.whole(RECORDS_AT) else { return Ok(Step::Starved) };
         let span = first.next_offset() - first.base_offset;
         let expected = Header { base_offset: first.base_offset.saturating_add(span.saturating_mul(count as i64 - 1)), ..first };
-        let is_even = Header::parse(bytes) == Ok(expected);
-        self.leave(inbox, run)?;
-        Ok(Step::Event(if is_even {
-            let (base_offset, next_offset) = (first.base_offset, expected.next_offset());
-            FetchEvent::Batches { index: run.index, base_offset, next_offset, bytes: count * first.len }
-        } else {
-            FetchEvent::Uneven { index: run.index }
-        }))
+        if Header::parse(bytes) != Ok(expected) {
+            self.leave(inbox, run)?;
+            return Ok(Step::Event(FetchEvent::Uneven { index: run.index }));
+        }
+        self.discard(inbox, &mut run, first.len);
+        self.state = State::Records(run);
+        let (base_offset, next_offset) = (first.base_offset, expected.next_offset());
+        Ok(Step::Event(FetchEvent::Batches { index: run.index, base_offset, next_offset, bytes: count * first.len }))
     }
 
     /// Drops what is left of a run and goes on to the next partition.
@@ -288,3 +302,6 @@ enum Step {
 fn count(announced: Option<i32>) -> Result<i32, Malformed> {
     announced.filter(|count| (0..=COUNT_MAX).contains(count)).ok_or(Malformed { what: "a Fetch answer whose counts make no sense" })
 }
+
+#[cfg(test)]
+mod tests;
