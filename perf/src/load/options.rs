@@ -132,7 +132,7 @@ impl Acks {
 }
 
 /// Most bytes that a size on the command line may name: what a record, a batch or a fetch may hold.
-const SIZE_MAX: u64 = 1 << 30;
+pub const SIZE_MAX: u64 = 1 << 30;
 
 pub fn size(text: &str) -> Result<usize, String> {
     volume(text).and_then(|bytes| match bytes {

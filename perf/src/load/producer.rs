@@ -282,9 +282,9 @@ impl Producer {
             if refused {
                 *rests_until = now + REST;
             } else if acknowledged.is_none() {
-                tally.measured(now - flight.sent);
+                tally.measured(now.saturating_sub(flight.sent));
             }
-            *promised -= flight.bytes - landed * batch_bytes;
+            *promised -= flight.bytes.saturating_sub(landed * batch_bytes);
             tally.answered(now);
             link.inbox.consume(len);
         }

@@ -21,7 +21,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::batch::{self, Shape};
 use super::clock::{self, Clock};
 use super::link::Link;
-use super::options::{CodecName, nanos, seconds, size, volume};
+use super::options::{CodecName, SIZE_MAX, nanos, seconds, size, volume};
 use crate::outcome::Outcome;
 
 mod answer;
@@ -46,7 +46,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=100_000))]
     partitions: i32,
     /// What every partition holds from the start.
-    #[arg(long, value_name = "BYTES", default_value = "1m", value_parser = volume)]
+    #[arg(long, value_name = "BYTES", default_value = "1m", value_parser = held)]
     held_bytes: u64,
     /// Of a batch of what it holds.
     #[arg(long, value_name = "BYTES", default_value = "16384", value_parser = size)]
@@ -63,6 +63,10 @@ pub struct Options {
     /// End after so long; without it, only a signal ends it.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     seconds: Option<Duration>,
+}
+
+fn held(text: &str) -> Result<u64, String> {
+    volume(text).and_then(|bytes| if bytes <= SIZE_MAX { Ok(bytes) } else { Err(format!("it is to be {SIZE_MAX} at most")) })
 }
 
 pub fn run(options: &Options) -> Result<Outcome, String> {

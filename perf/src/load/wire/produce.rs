@@ -4,14 +4,13 @@ use super::{CORRELATION_AT, Fields, Malformed, PRODUCE, PRODUCE_VERSION, begin_r
 
 /// How long a broker may gather the acknowledgements of its followers.
 const TIMEOUT_MS: i32 = 30_000;
-/// Requests up to this long are one run of bytes; beyond, the batch is shared by all places where it stands.
-const FLAT_MAX: usize = 64 << 10;
 
 /// One Produce request, encoded but for its correlation id.
 #[derive(Clone, Debug)]
 pub struct ProduceFrame {
     /// Up to and including the length of the first partition's records.
     head: Vec<u8>,
+    /// The first batch, then what stands before the next, and so on. All are the same bytes in the same place of memory.
     body: Vec<Bytes>,
     pub partitions: Vec<i32>,
 }
@@ -40,11 +39,7 @@ impl ProduceFrame {
             }
             body.push(batch.clone());
         }
-        let len = body.iter().map(Bytes::len).sum();
-        set_size(&mut head, len)?;
-        if len <= FLAT_MAX && body.len() > 1 {
-            body = vec![Bytes::from(body.concat())];
-        }
+        set_size(&mut head, body.iter().map(Bytes::len).sum())?;
         Ok(Self { head, body, partitions: partitions.to_vec() })
     }
 
