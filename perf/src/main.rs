@@ -28,6 +28,8 @@ enum Command {
     /// Drive one workload against one broker and print its outcome as a line of JSON.
     #[command(subcommand)]
     Load(load::Command),
+    /// Measure what the machine does without a broker, a line of JSON for each floor.
+    Floors(run::floors::Options),
     /// Measure brokers in turn and write a report.
     Run(run::Options),
 }
@@ -35,6 +37,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Load(command) => load::main(command),
+        Command::Floors(options) => run::floors::main(options),
         Command::Run(options) => run::main(options),
     };
     match done {

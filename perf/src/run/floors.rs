@@ -1,0 +1,303 @@
+//! What the machine does when only the bare work is done: the figures a broker is judged against, measured in the same session.
+//!
+//! A process of its own (`ottla-perf floors`), so that it can run in a broker's filled control group. One thread works on the broker's
+//! core, its peer on the generator's core, as broker and generator do.
+//!
+//! | floor | work |
+//! |---|---|
+//! | append-64k, append-16k | receive a block from a socket, CRC-32C over it, append it to a file |
+//! | sendfile | send a cached file in pieces of 1 MiB to a socket whose reader discards it |
+//! | tcp-echo | give back 128 bytes to a peer that spins, one message under way |
+//! | tcp-echo-8 | the same over eight connections, one message under way on each |
+//! | fdatasync | append 4 KiB and wait for the disk |
+//! | fdatasync-32 | the same by 32 threads on 32 files |
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::sendfile::sendfile64;
+use nix::sys::socket::{MsgFlags, recv};
+use nix::time::{ClockId, clock_gettime};
+
+use super::machine::bind_thread;
+use super::record::Floor;
+use super::workloads::Metric;
+
+#[derive(Args)]
+pub struct Options {
+    /// A directory on the filesystem to ask; what is written there is removed.
+    #[arg(long)]
+    dir: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    broker_cpu: usize,
+    #[arg(long, default_value_t = 1)]
+    generator_cpu: usize,
+    /// A quarter of the work.
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Cores {
+    broker: usize,
+    generator: usize,
+}
+
+const MIB: u64 = 1 << 20;
+
+pub fn main(options: Options) -> Result<(), String> {
+    let cores = Cores { broker: options.broker_cpu, generator: options.generator_cpu };
+    let share = if options.quick { 1 } else { 4 };
+    fs::create_dir_all(&options.dir).map_err(|why| format!("{}: {why}", options.dir.display()))?;
+    let rounds = 5_000 * share;
+    let steps: [(&str, Step); 7] = [
+        ("append-64k", Box::new(move |dir| append(dir, cores, 65_536, 256 * MIB * share))),
+        ("append-16k", Box::new(move |dir| append(dir, cores, 16_384, 256 * MIB * share))),
+        ("sendfile", Box::new(move |dir| send(dir, cores, 2048 * MIB * share))),
+        ("tcp-echo", Box::new(move |_| echo(cores, 1, rounds))),
+        ("tcp-echo-8", Box::new(move |_| echo(cores, 8, rounds * 8))),
+        ("fdatasync", Box::new(move |dir| synced(dir, 1, 100 * share))),
+        ("fdatasync-32", Box::new(move |dir| synced(dir, 32, 25 * share))),
+    ];
+    for (name, step) in steps {
+        let (sentence, metrics) = step(&options.dir).map_err(|why| format!("{name}: {why}"))?;
+        let floor = Floor { name: name.into(), sentence: sentence.into(), metrics: BTreeMap::from_iter(metrics) };
+        println!("{}", serde_json::to_string(&floor).map_err(|why| why.to_string())?);
+    }
+    Ok(())
+}
+
+type Measured = io::Result<(&'static str, Vec<(Metric, f64)>)>;
+type Step = Box<dyn Fn(&Path) -> Measured>;
+
+/// A connected pair on loopback.
+fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    let (far, _) = listener.accept()?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    Ok((near, far))
+}
+
+fn on_core<T: Send + 'static>(core: usize, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> JoinHandle<io::Result<T>> {
+    std::thread::spawn(move || {
+        bind_thread(&[core]);
+        work()
+    })
+}
+
+fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("a measuring thread ended early")))
+}
+
+/// Processor time of the calling thread.
+fn thread_seconds() -> io::Result<f64> {
+    Ok(Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?).as_secs_f64())
+}
+
+struct Spent {
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+fn spent(work: impl FnOnce() -> io::Result<()>) -> io::Result<Spent> {
+    let (begun, cpu) = (Instant::now(), thread_seconds()?);
+    work()?;
+    Ok(Spent { seconds: begun.elapsed().as_secs_f64(), cpu_seconds: thread_seconds()? - cpu })
+}
+
+fn throughput(bytes: u64, spent: &Spent) -> Vec<(Metric, f64)> {
+    let gigabytes = bytes as f64 / 1e9;
+    vec![(Metric::Throughput, gigabytes / spent.seconds), (Metric::CpuPerGb, spent.cpu_seconds / gigabytes)]
+}
+
+fn append(dir: &Path, cores: Cores, block: usize, bytes: u64) -> Measured {
+    let (mut near, mut far) = pair()?;
+    let blocks = bytes / block as u64;
+    let sender = on_core(cores.generator, move || {
+        let filled = vec![7_u8; block];
+        (0..blocks).try_for_each(|_| near.write_all(&filled))
+    });
+    let path = dir.join("append");
+    let file = File::create(&path)?;
+    let receiver = on_core(cores.broker, move || {
+        let mut buffer = vec![0_u8; block];
+        spent(|| {
+            for index in 0..blocks {
+                far.read_exact(&mut buffer)?;
+                std::hint::black_box(crc32c::crc32c(&buffer));
+                file.write_all_at(&buffer, index * block as u64)?;
+            }
+            Ok(())
+        })
+    });
+    let spent = joined(receiver)?;
+    joined(sender)?;
+    fs::remove_file(path)?;
+    Ok(("receive, CRC-32C, append to the page cache", throughput(blocks * block as u64, &spent)))
+}
+
+fn send(dir: &Path, cores: Cores, bytes: u64) -> Measured {
+    const FILE: u64 = 128 * MIB;
+    const PIECE: usize = 1 << 20;
+    let path = dir.join("send");
+    fs::write(&path, vec![7_u8; FILE as usize])?;
+    let file = File::open(&path)?;
+    let (near, far) = pair()?;
+    let reader = on_core(cores.generator, move || {
+        let mut buffer = vec![0_u8; PIECE];
+        while recv(near.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC)? > 0 {}
+        Ok(())
+    });
+    let sender = on_core(cores.broker, move || {
+        let sent = spent(|| {
+            let mut left = bytes;
+            while left > 0 {
+                let mut offset = ((bytes - left) % FILE) as i64;
+                let piece = (PIECE as u64).min(left).min(FILE - offset as u64);
+                left -= sendfile64(far.as_fd(), file.as_fd(), Some(&mut offset), piece as usize)? as u64;
+            }
+            Ok(())
+        });
+        drop(far);
+        sent
+    });
+    let spent = joined(sender)?;
+    joined(reader)?;
+    fs::remove_file(path)?;
+    Ok(("sendfile of a cached file over loopback, 1 MiB a call", throughput(bytes, &spent)))
+}
+
+const MESSAGE: usize = 128;
+
+fn echo(cores: Cores, connections: usize, messages: u64) -> Measured {
+    let (near, far): (Vec<_>, Vec<_>) = (0..connections).map(|_| pair()).collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+    let server = on_core(cores.broker, move || spent(|| give_back(far)));
+    let client = on_core(cores.generator, move || ask(&near, messages));
+    let (histogram, seconds) = joined(client)?;
+    let spent = joined(server)?;
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    let metrics = vec![
+        (Metric::P50, at(0.5)),
+        (Metric::P99, at(0.99)),
+        (Metric::P999, at(0.999)),
+        (Metric::RequestRate, messages as f64 / seconds),
+        (Metric::CpuPerRequest, spent.cpu_seconds * 1e6 / messages as f64),
+    ];
+    let sentence =
+        if connections == 1 { "echo of 128 bytes to a spinning peer on the other core" } else { "the same over eight connections" };
+    Ok((sentence, metrics))
+}
+
+/// Waits with poll, until every peer has gone.
+fn give_back(mut open: Vec<TcpStream>) -> io::Result<()> {
+    let mut message = [0; MESSAGE];
+    while !open.is_empty() {
+        let mut waits: Vec<PollFd> = open.iter().map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN)).collect();
+        poll(&mut waits, PollTimeout::NONE)?;
+        let ready: Vec<bool> = waits.iter().map(|wait| wait.any().unwrap_or(false)).collect();
+        drop(waits);
+        let mut ended = Vec::new();
+        for (index, mut stream) in open.iter().enumerate().filter(|(index, _)| ready[*index]) {
+            match stream.read(&mut message)? {
+                0 => ended.push(index),
+                count => stream.write_all(&message[..count])?,
+            }
+        }
+        for index in ended.into_iter().rev() {
+            open.swap_remove(index);
+        }
+    }
+    Ok(())
+}
+
+/// One message under way on each connection; spins.
+fn ask(streams: &[TcpStream], messages: u64) -> io::Result<(Histogram<u64>, f64)> {
+    let mut histogram = Histogram::new(3).map_err(io::Error::other)?;
+    let mut sent = Vec::with_capacity(streams.len());
+    let begun = Instant::now();
+    for mut stream in streams {
+        stream.set_nonblocking(true)?;
+        stream.write_all(&[1; MESSAGE])?;
+        sent.push((Instant::now(), 0));
+    }
+    let mut answered = 0;
+    let mut buffer = [0; MESSAGE];
+    while answered < messages {
+        for (mut stream, (at, received)) in streams.iter().zip(&mut sent) {
+            match stream.read(&mut buffer[*received..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => *received += count,
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Err(why) => return Err(why),
+            }
+            if *received == MESSAGE {
+                histogram.saturating_record(at.elapsed().as_nanos() as u64);
+                answered += 1;
+                (*at, *received) = (Instant::now(), 0);
+                stream.write_all(&buffer)?;
+            }
+        }
+    }
+    Ok((histogram, begun.elapsed().as_secs_f64()))
+}
+
+fn synced(dir: &Path, threads: usize, rounds: u64) -> Measured {
+    let begun = Instant::now();
+    let writers: Vec<JoinHandle<io::Result<Histogram<u64>>>> = (0..threads)
+        .map(|index| {
+            let path = dir.join(format!("synced-{index}"));
+            std::thread::spawn(move || {
+                let file = File::create(&path)?;
+                let mut histogram = Histogram::new(3).map_err(io::Error::other)?;
+                for round in 0..rounds {
+                    let before = Instant::now();
+                    file.write_all_at(&[7; 4096], round * 4096)?;
+                    file.sync_data()?;
+                    histogram.saturating_record(before.elapsed().as_nanos() as u64);
+                }
+                fs::remove_file(&path)?;
+                Ok(histogram)
+            })
+        })
+        .collect();
+    let mut all = Histogram::<u64>::new(3).map_err(io::Error::other)?;
+    for writer in writers {
+        all.add(joined(writer)?).map_err(io::Error::other)?;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let at = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
+    let sentence = if threads == 1 { "append 4 KiB and fdatasync" } else { "the same by 32 threads on 32 files" };
+    let rate = (threads as u64 * rounds) as f64 / seconds;
+    Ok((sentence, vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::RequestRate, rate)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_floor_gives_its_figures() {
+        let dir = std::env::temp_dir().join(format!("ottla-perf-floors-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let cores = Cores { broker: 0, generator: 0 };
+        let measured =
+            [append(&dir, cores, 16_384, MIB), send(&dir, cores, 3 * MIB + 5), echo(cores, 1, 50), echo(cores, 8, 80), synced(&dir, 2, 2)];
+        fs::remove_dir_all(&dir).unwrap();
+        for figures in measured {
+            let (sentence, metrics) = figures.unwrap();
+            assert!(metrics.len() >= 2 && metrics.iter().all(|(_, value)| value.is_finite() && *value >= 0.0), "{sentence} {metrics:?}");
+        }
+    }
+}
