@@ -24,6 +24,7 @@ use clap::Args;
 use amounts::Amounts;
 use arm::{Kind, Place};
 use failure::Failure;
+use gate::Gate;
 use machine::Congestion;
 use process::Interrupt;
 use record::{Collected, Journal, Row};
@@ -92,6 +93,9 @@ pub struct Options {
     /// Congestion control of the session's sockets, put back at the end.
     #[arg(long, value_name = "NAME", default_value = "cubic")]
     congestion: String,
+    /// Let every pair count, however busy the machine was; the report says so.
+    #[arg(long)]
+    ungated: bool,
     /// Write the report of a directory's runs.jsonl again, and measure nothing.
     #[arg(long, value_name = "DIR")]
     render: Option<PathBuf>,
@@ -167,7 +171,7 @@ fn measure(options: &Options) -> Result<(), Failure> {
 fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, journal: &mut Journal) -> Result<(), Failure> {
     let interrupt = Interrupt::watch()?;
     cgroup::sweep();
-    let place = place(options, out)?;
+    let place = place(options, chosen, out)?;
     let data = place.data.clone();
     // Dropped last: brokers end and groups go before their files do.
     let _scratch = Scratch(&data);
@@ -181,17 +185,18 @@ fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, jou
     notes.push(format!("a produce run writes {} MiB, below the background dirty limit", amounts.volume >> 20));
     description.notes = notes;
     journal.write(Row::Machine(description))?;
+    let gate = if options.ungated { Gate::Open } else { Gate::Closed };
     let pairs = options.pairs.map_or(if options.quick { QUICK_PAIRS } else { PAIRS }, usize::from);
     journal.write(Row::Session(record::Session {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         workloads: chosen.iter().map(|workload| workload.name.to_owned()).collect(),
         pairs,
         quick: options.quick,
-        rules: gate::rules(),
+        rules: gate::rules(gate),
     }))?;
     let loader = std::env::current_exe().map_err(|source| Failure::Start { name: "the load generator".into(), source })?;
     let pause = Duration::from_millis(if options.quick { 500 } else { 2000 });
-    let stage = Stage::new(place, amounts, loader, interrupt, pause);
+    let stage = Stage::new(place, amounts, loader, interrupt, pause, gate);
     let mut session = Session::new(stage, journal, pairs);
     match &options.bootstrap {
         Some(bootstrap) => session.point_at(bootstrap, options)?,
@@ -200,14 +205,14 @@ fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, jou
     session.measure(chosen)
 }
 
-fn place(options: &Options, out: &Path) -> Result<Place, Failure> {
+fn place(options: &Options, chosen: &[&'static Workload], out: &Path) -> Result<Place, Failure> {
     let full = |path: &Path| path.canonicalize().map_err(Failure::file(path));
     let wants = |kind| options.bootstrap.is_none() && options.arms.contains(&kind);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // A machine of one core has the generator take turns with the broker; the report says so.
     let generator_cpu = if options.generator_cpu < cores { options.generator_cpu } else { 0 };
     let group_bytes = (options.group_mib << 20).min(machine::memory_bytes() / 4) / if options.quick { 2 } else { 1 };
-    let needs_jars = wants(Kind::Kafka) || options.workloads.iter().any(|name| name == "perf-test");
+    let needs_jars = wants(Kind::Kafka) || chosen.iter().any(|workload| matches!(workload.kind, workloads::Kind::PerfTest { .. }));
     Ok(Place {
         ottla: if wants(Kind::Ottla) { full(&options.ottla)? } else { options.ottla.clone() },
         jars: if needs_jars { full(&options.jars)? } else { options.jars.clone() },

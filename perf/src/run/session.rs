@@ -16,7 +16,6 @@ use super::Options;
 use super::arm::{self, Broker, Home, Kind};
 use super::cgroup::Group;
 use super::failure::Failure;
-use super::gate::{self, History};
 use super::machine;
 use super::process::{Seat, run};
 use super::record::{ArmRow, Floor, Journal, Row, Run};
@@ -27,18 +26,16 @@ pub struct Session<'a> {
     stage: Stage,
     arms: Vec<Arm>,
     journal: &'a mut Journal,
-    history: History,
     pairs: usize,
     progress: Progress,
 }
 
 /// Attempts of one workload that may fail before it is left.
 const FAILURES_MAX: usize = 2;
-const SENTINELS_FIRST: usize = 9;
 
 impl<'a> Session<'a> {
     pub fn new(stage: Stage, journal: &'a mut Journal, pairs: usize) -> Self {
-        Self { stage, arms: Vec::new(), journal, history: History::default(), pairs, progress: Progress::new() }
+        Self { stage, arms: Vec::new(), journal, pairs, progress: Progress::new() }
     }
 
     /// Brings up each broker in turn, warmed and then held still. The floors are measured in the first one's group, before it is launched.
@@ -113,10 +110,7 @@ impl<'a> Session<'a> {
     }
 
     pub fn measure(&mut self, chosen: &[&'static Workload]) -> Result<(), Failure> {
-        let cpus = (self.stage.place.broker_cpus.first().copied().unwrap_or(0), self.stage.place.generator_cpu);
-        for _ in 0..SENTINELS_FIRST {
-            self.history.add(gate::sentinel(cpus.0, cpus.1));
-        }
+        self.stage.first_sentinels();
         for (index, workload) in chosen.iter().enumerate() {
             let ended = self.measure_workload(workload, &format!("[{}/{}]", index + 1, chosen.len()));
             for arm in &mut self.arms {
@@ -196,10 +190,9 @@ impl<'a> Session<'a> {
                 return Ok(Run { workload, arm, pair: attempt, half, began_unix_ms, discarded, ..Run::default() });
             }
         };
-        self.history.add(measured.sentinel);
         let metrics = metrics(workload.metrics, &measured);
         let Measured { topic, command, cache, sentinel, usage, outcome } = measured;
-        let discarded = self.history.objection(sentinel, &usage, outcome.errors.values().sum());
+        let discarded = self.stage.history.objection(sentinel, &usage, outcome.errors.values().sum());
         let (workload, arm) = (workload.name.into(), arm.name.clone());
         Ok(Run { workload, arm, pair: attempt, half, began_unix_ms, topic, command, cache, sentinel, usage, outcome, metrics, discarded })
     }

@@ -20,7 +20,7 @@ use super::arm::{Broker, Home, Kind, Place};
 use super::cgroup::Group;
 use super::counters::{Look, Usage};
 use super::failure::Failure;
-use super::gate::{self, Sentinel};
+use super::gate::{self, Gate, History, Sentinel};
 use super::kafka;
 use super::machine;
 use super::process::{Interrupt, Running, Seat, run};
@@ -32,6 +32,7 @@ pub struct Stage {
     pub loader: PathBuf,
     pub interrupt: Interrupt,
     pub pause: Duration,
+    pub history: History,
     topics_made: u64,
 }
 
@@ -93,8 +94,8 @@ const GRACE: Duration = Duration::from_secs(240);
 const DELETED_WITHIN: Duration = Duration::from_secs(180);
 
 impl Stage {
-    pub fn new(place: Place, amounts: Amounts, loader: PathBuf, interrupt: Interrupt, pause: Duration) -> Self {
-        Self { place, amounts, loader, interrupt, pause, topics_made: 0 }
+    pub fn new(place: Place, amounts: Amounts, loader: PathBuf, interrupt: Interrupt, pause: Duration, gate: Gate) -> Self {
+        Self { place, amounts, loader, interrupt, pause, history: History::new(gate), topics_made: 0 }
     }
 
     fn topic_name(&mut self, workload: &str) -> String {
@@ -175,11 +176,11 @@ impl Stage {
         measured
     }
 
-    fn load_topic(&self, arm: &Arm, topic: &str, load: &Load) -> Result<Measured, Failure> {
+    fn load_topic(&mut self, arm: &Arm, topic: &str, load: &Load) -> Result<Measured, Failure> {
         self.generate(&self.amounts.settling().fill_in(load.command), &arm.address, topic)?;
         let cache = self.prepare_cache(arm, topic, load.cache)?;
         let words = self.amounts.fill_in(load.command);
-        let sentinel = gate::sentinel(self.first_broker_cpu(), self.place.generator_cpu);
+        let sentinel = self.sentinel()?;
         let before = arm.look();
         let outcome = self.generate(&words, &arm.address, topic)?;
         let usage = before.until(&arm.look(), arm.pid());
@@ -192,6 +193,29 @@ impl Stage {
             usage,
             outcome,
         })
+    }
+
+    /// Waits a little for a machine that is not quiet; the last look is the one that counts.
+    fn sentinel(&mut self) -> Result<Sentinel, Failure> {
+        const TRIES: usize = 5;
+        let mut tried = 0;
+        loop {
+            let sentinel = gate::sentinel(self.first_broker_cpu(), self.place.generator_cpu);
+            self.history.add(sentinel);
+            tried += 1;
+            if tried == TRIES || self.history.is_quiet(sentinel) {
+                return Ok(sentinel);
+            }
+            self.interrupt.sleep(self.pause)?;
+        }
+    }
+
+    /// Sentinels of a session that has not begun: what later ones are held against.
+    pub fn first_sentinels(&mut self) {
+        const FIRST: usize = 9;
+        for _ in 0..FIRST {
+            self.history.add(gate::sentinel(self.first_broker_cpu(), self.place.generator_cpu));
+        }
     }
 
     fn first_broker_cpu(&self) -> usize {
@@ -238,7 +262,7 @@ impl Stage {
         self.create_topic(&arm.address, &topic, partitions, &[])?;
         let cache = self.prepare_cache(arm, &topic, Cache::Resident)?;
         let arguments = kafka::perf_test(&self.place, &arm.address, &topic, self.amounts.records);
-        let sentinel = gate::sentinel(self.first_broker_cpu(), self.place.generator_cpu);
+        let sentinel = self.sentinel()?;
         let before = arm.look();
         let command = Seat::on(&[self.place.generator_cpu]).command(Path::new("java"), &arguments);
         let said = run("kafka-producer-perf-test", command, GRACE * 2, &self.interrupt)?;
@@ -261,7 +285,7 @@ impl Stage {
         let group = self.group(&format!("start-up-{}", kind.name()));
         nix::unistd::sync();
         self.interrupt.sleep(self.pause)?;
-        let sentinel = gate::sentinel(self.first_broker_cpu(), self.place.generator_cpu);
+        let sentinel = self.sentinel()?;
         let begun = Instant::now();
         let broker = Broker::start(home, group, &self.place.broker_cpus, &self.interrupt)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -291,7 +315,7 @@ impl Stage {
         nix::unistd::sync();
         let cache = evict(&broker.log_dir(), &topic)?;
         self.interrupt.sleep(self.pause)?;
-        let sentinel = gate::sentinel(self.first_broker_cpu(), self.place.generator_cpu);
+        let sentinel = self.sentinel()?;
         let before = Look::take(Some(broker.watched()));
         let since = machine::unix_ms().to_string();
         broker.launch_again(&self.place.broker_cpus)?;
@@ -314,7 +338,7 @@ impl Stage {
             &["produce", "--record-bytes", "1024", "--batch-bytes", "16384", "--keyed", "--connections", "8"],
             &["produce", "--record-bytes", "1024", "--batch-bytes", "65536", "--codec", "lz4"],
             &["fetch", "--readers", "1"],
-            &["end-to-end", "--rate", "2000"],
+            &["end-to-end", "--rate", "2000", "--batch-bytes", "1"],
         ];
         const PRODUCE: [&str; 5] = ["produce", "--record-bytes", "1024", "--batch-bytes", "65536"];
         let topic = self.topic_name("warm");

@@ -325,7 +325,7 @@ pub const TABLE: &[Workload] = &[
                 life: Life::Workload,
                 fill: &["produce", "--record-bytes", "1024", "--batch-bytes", "65536", "--bytes", "{backlog}"],
                 cache: Cache::Evicted,
-                ..load(1, &["catch-up", "--rate", "2000", "--seconds", "{seconds}"])
+                ..load(1, &["catch-up", "--rate", "2000", "--batch-bytes", "1", "--seconds", "{seconds}"])
             },
         )
     },
@@ -345,13 +345,13 @@ pub const TABLE: &[Workload] = &[
         "end-to-end-1000",
         "1,000 records/s of 1 KiB on a fixed schedule, from the intended send until a waiting consumer has them",
         Choice::Quick,
-        load(1, &["end-to-end", "--rate", "1000", "--record-bytes", "1024", "--seconds", "{seconds}"]),
+        load(1, &["end-to-end", "--rate", "1000", "--record-bytes", "1024", "--batch-bytes", "1", "--seconds", "{seconds}"]),
     ),
     latency(
         "end-to-end-5000",
         "the same at 5,000 records/s",
         Choice::Full,
-        load(1, &["end-to-end", "--rate", "5000", "--record-bytes", "1024", "--seconds", "{seconds}"]),
+        load(1, &["end-to-end", "--rate", "5000", "--record-bytes", "1024", "--batch-bytes", "1", "--seconds", "{seconds}"]),
     ),
     Workload {
         pairs_max: 3,
@@ -426,7 +426,7 @@ impl Workload {
 
     /// A broker that was only pointed at can be loaded, but not restarted or looked into.
     pub fn suits_a_foreign_broker(&self) -> bool {
-        matches!(&self.kind, Kind::Load(load) if load.cache == Cache::Resident) || matches!(self.kind, Kind::PerfTest { .. })
+        matches!(&self.kind, Kind::Load(load) if load.cache == Cache::Resident)
     }
 }
 
