@@ -17,7 +17,7 @@
 //! 3. However a session ends, no process, control group, changed setting or data directory is left behind.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 
@@ -112,6 +112,8 @@ pub struct Options {
 
 const QUICK_PAIRS: usize = 2;
 const PAIRS: usize = 10;
+/// With `--quick`, discarded pairs are tried again only so long after the start: the whole stays under five minutes.
+const QUICK_SPARE: Duration = Duration::from_secs(200);
 
 pub fn main(options: Options) -> Result<(), String> {
     if options.list {
@@ -196,8 +198,9 @@ fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, jou
     }))?;
     let loader = std::env::current_exe().map_err(|source| Failure::Start { name: "the load generator".into(), source })?;
     let pause = Duration::from_millis(if options.quick { 500 } else { 2000 });
+    let spare_until = options.quick.then(|| Instant::now() + QUICK_SPARE);
     let stage = Stage::new(place, amounts, loader, interrupt, pause, gate);
-    let mut session = Session::new(stage, journal, pairs);
+    let mut session = Session::new(stage, journal, pairs, spare_until);
     match &options.bootstrap {
         Some(bootstrap) => session.point_at(bootstrap, options)?,
         None => session.bring(&options.arms, options)?,

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Options;
 use super::arm::{self, Broker, Home, Kind};
@@ -27,6 +27,8 @@ pub struct Session<'a> {
     arms: Vec<Arm>,
     journal: &'a mut Journal,
     pairs: usize,
+    /// Discarded pairs are not tried again after this moment.
+    spare_until: Option<Instant>,
     progress: Progress,
 }
 
@@ -34,8 +36,8 @@ pub struct Session<'a> {
 const FAILURES_MAX: usize = 2;
 
 impl<'a> Session<'a> {
-    pub fn new(stage: Stage, journal: &'a mut Journal, pairs: usize) -> Self {
-        Self { stage, arms: Vec::new(), journal, pairs, progress: Progress::new() }
+    pub fn new(stage: Stage, journal: &'a mut Journal, pairs: usize, spare_until: Option<Instant>) -> Self {
+        Self { stage, arms: Vec::new(), journal, pairs, spare_until, progress: Progress::new() }
     }
 
     /// Brings up each broker in turn, warmed and then held still. The floors are measured in the first one's group, before it is launched.
@@ -128,7 +130,8 @@ impl<'a> Session<'a> {
         let wanted = self.pairs.min(workload.pairs_max);
         let (mut good, mut failures) = (0, 0);
         for attempt in 0..wanted + wanted.div_ceil(2) {
-            if good == wanted {
+            let is_spare = attempt >= wanted;
+            if good == wanted || (is_spare && self.spare_until.is_some_and(|until| Instant::now() > until)) {
                 break;
             }
             let halves = self.pair(workload, attempt, &format!("{place} {} pair {}/{wanted}", workload.name, good + 1))?;
