@@ -408,7 +408,7 @@ mod tests {
         let mut found: Vec<_> = directories_of(&dir, "a.1").iter().map(|path| path.file_name().unwrap().to_owned()).collect();
         found.sort();
         assert_eq!(found, ["a.1-0", "a.1-12.0f-delete"]);
-        fs::write(dir.join("a.1-0/log"), [1; 2 << 20]).unwrap();
+        fs::write(dir.join("a.1-0/log"), vec![1; 2 << 20]).unwrap();
         assert!(evict(&dir, "a.1").unwrap().starts_with("2 MiB"));
         fs::remove_dir_all(&dir).unwrap();
     }
