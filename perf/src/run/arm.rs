@@ -36,6 +36,15 @@ impl Kind {
     }
 }
 
+/// How long a controller waits for a broker that says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Session {
+    /// As by default: a killed broker that starts again waits for its old session to end.
+    Default,
+    /// For a broker that is held still for minutes, not to be taken for dead by its own controller.
+    Long,
+}
+
 /// What both brokers are told alike, so that both delete files and old segments at the same pace.
 pub const SHARED: [(&str, &str); 3] =
     [("node.id", "1"), ("log.segment.delete.delay.ms", "100"), ("log.retention.check.interval.ms", "5000")];
@@ -71,13 +80,13 @@ pub struct Home {
 }
 
 impl Home {
-    pub fn prepare(kind: Kind, name: &str, place: &Place, interrupt: &Interrupt) -> Result<Self, Failure> {
+    pub fn prepare(kind: Kind, name: &str, session: Session, place: &Place, interrupt: &Interrupt) -> Result<Self, Failure> {
         let dir = place.data.join(name);
         fs::create_dir_all(dir.join("log")).map_err(Failure::file(&dir))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let (program, arguments, version, settings) = match kind {
             Kind::Ottla => ottla(&dir, address, place, interrupt)?,
-            Kind::Kafka => kafka::prepare(&dir, address, free_port()?, place, interrupt)?,
+            Kind::Kafka => kafka::prepare(&dir, address, free_port()?, session, place, interrupt)?,
         };
         let command = format!("{} {}", program.display(), arguments.join(" "));
         let row = ArmRow { arm: kind.name().into(), version, settings, command, notes: Vec::new() };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::arm::{Place, SHARED};
+use super::arm::{Place, SHARED, Session};
 use super::failure::Failure;
 use super::process::{Interrupt, Seat, run};
 
@@ -32,8 +32,18 @@ fn class_path(place: &Place) -> [String; 3] {
 type Prepared = (PathBuf, Vec<String>, String, BTreeMap<String, String>);
 
 /// Writes `server.properties` and formats the directory.
-pub fn prepare(dir: &Path, address: SocketAddr, controller: u16, place: &Place, interrupt: &Interrupt) -> Result<Prepared, Failure> {
-    let properties = properties(dir, address, controller);
+pub fn prepare(
+    dir: &Path,
+    address: SocketAddr,
+    controller: u16,
+    session: Session,
+    place: &Place,
+    interrupt: &Interrupt,
+) -> Result<Prepared, Failure> {
+    let mut properties = properties(dir, address, controller);
+    if session == Session::Long {
+        properties.insert("broker.session.timeout.ms".into(), "3600000".into());
+    }
     let file = dir.join("server.properties");
     let text: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
     fs::write(&file, text).map_err(Failure::file(&file))?;
@@ -64,8 +74,6 @@ fn properties(dir: &Path, address: SocketAddr, controller: u16) -> BTreeMap<Stri
         ("transaction.state.log.min.isr", "1".into()),
         ("share.coordinator.state.topic.replication.factor", "1".into()),
         ("share.coordinator.state.topic.min.isr", "1".into()),
-        // A broker that was held still for minutes is not to be taken for dead by its own controller.
-        ("broker.session.timeout.ms", "3600000".into()),
     ];
     let shared = SHARED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     rows.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(shared).collect()

@@ -53,7 +53,7 @@ impl<'a> Session<'a> {
                 self.floors(Seat { process_lists: group.process_lists(), cpus: place.all_cpus.clone() }, options.quick)?;
             }
             self.progress.say(&format!("{}: starts and warms", kind.name()));
-            let home = Home::prepare(*kind, kind.name(), &place, &self.stage.interrupt)?;
+            let home = Home::prepare(*kind, kind.name(), arm::Session::Long, &place, &self.stage.interrupt)?;
             // A JVM warms on all cores, its compiler has threads of its own; a broker of one thread per core must not see more than its cores.
             let warm_cpus = if *kind == Kind::Kafka { &place.all_cpus } else { &place.broker_cpus };
             let broker = Broker::start(home, group, warm_cpus, &self.stage.interrupt)?;

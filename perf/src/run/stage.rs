@@ -16,7 +16,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use crate::outcome::Outcome;
 
 use super::amounts::Amounts;
-use super::arm::{Broker, Home, Kind, Place};
+use super::arm::{Broker, Home, Kind, Place, Session};
 use super::cgroup::Group;
 use super::counters::{Look, Usage};
 use super::failure::Failure;
@@ -281,7 +281,7 @@ impl Stage {
     pub fn start_up(&mut self, kind: Kind) -> Result<Measured, Failure> {
         const SETTLED: Duration = Duration::from_secs(2);
         const IDLE: Duration = Duration::from_secs(5);
-        let home = Home::prepare(kind, &format!("start-up-{}", kind.name()), &self.place, &self.interrupt)?;
+        let home = Home::prepare(kind, &format!("start-up-{}", kind.name()), Session::Default, &self.place, &self.interrupt)?;
         let group = self.group(&format!("start-up-{}", kind.name()));
         nix::unistd::sync();
         self.interrupt.sleep(self.pause)?;
@@ -301,7 +301,7 @@ impl Stage {
     /// Fill, SIGKILL, drop the log from the page cache, start again, until every partition has answered.
     pub fn restart(&mut self, kind: Kind, partitions: u32) -> Result<Measured, Failure> {
         let name = format!("restart-{}", kind.name());
-        let home = Home::prepare(kind, &name, &self.place, &self.interrupt)?;
+        let home = Home::prepare(kind, &name, Session::Default, &self.place, &self.interrupt)?;
         let mut broker = Broker::start(home, self.group(&name), &self.place.broker_cpus, &self.interrupt)?;
         let (address, topic) = (broker.address().to_string(), self.topic_name("restart"));
         self.create_topic(&address, &topic, partitions, &[])?;

@@ -376,7 +376,7 @@ pub const TABLE: &[Workload] = &[
     },
     restart(
         "restart-1p",
-        "killed (SIGKILL) with its log in one partition, page cache dropped, started again: until the partition has answered a fetch",
+        "killed (SIGKILL) with its log in one partition, page cache dropped, started again: until the partition has answered a fetch; Kafka's wait for its old session (9 s) is in it",
         1,
     ),
     restart("restart-16p", "the same with 16 partitions, until the last has answered", 16),
