@@ -13,8 +13,9 @@ use crate::io::{Urgency, World};
 use crate::metadata::image::{Delta, MetadataImage, TopicImage};
 use crate::metadata::record::Resource;
 use crate::partition::Replica;
-use crate::storage::{Log, OpenLog, Shutdown, layout};
-use crate::types::{PartitionIndex, TopicId, TopicPartition};
+use crate::storage::layout::{self, DirectoryPhase, PartitionDirectory};
+use crate::storage::{Log, OpenLog, Shutdown};
+use crate::types::{PartitionIndex, TopicId, TopicName, TopicPartition};
 
 use super::message::{OpenedSummary, PartitionCheckpoint, StartState};
 use super::{Shard, oneshot};
@@ -48,8 +49,9 @@ impl<W: World> Shard<W> {
     /// Takes a newer image: replicas first, then the image, then the requests that waited for it.
     pub(super) async fn apply(self: &Rc<Self>, image: MetadataImage, delta: &Delta) {
         self.leaving.borrow_mut().extend(delta.deleted.iter().map(|(id, _, _)| *id));
-        for (id, _, _) in &delta.deleted {
+        for (id, name, partitions) in &delta.deleted {
             self.remove_topic(*id).await;
+            self.clear_unopened(&image, *id, name, *partitions).await;
         }
         let mut openings = VecDeque::new();
         for id in grown(delta) {
@@ -113,10 +115,9 @@ impl<W: World> Shard<W> {
                             summary.recovered_bytes += opened.recovered_bytes;
                             summary.truncated_bytes += opened.truncated_bytes;
                         }
-                        Err(why) => {
-                            done.send(Err(why));
-                            return;
-                        }
+                        // A start refuses; a new partition is offline, and its topic's others are not.
+                        Err(why) if start.is_some() => return done.send(Err(why)),
+                        Err(why) => tracing::error!("a new partition is offline: {why}"),
                     }
                 }
                 done.send(Ok(summary));
@@ -143,6 +144,10 @@ impl<W: World> Shard<W> {
         let topic = &opening.topic;
         let id = TopicPartition { topic: topic.id, partition: opening.partition };
         let name = layout::partition_directory(&topic.name, opening.partition);
+        if start.is_none() {
+            let directory = PartitionDirectory { topic: topic.name.clone(), partition: opening.partition, phase: DirectoryPhase::Live };
+            self.clear_leftovers(&self.image(), &directory).await?;
+        }
         let directory = self.place(&name, start);
         let state = start.map(|start| &start.directories[directory]);
         let key = (topic.name.clone(), opening.partition);
@@ -195,6 +200,19 @@ impl<W: World> Shard<W> {
             match replica.log().delete().await {
                 Ok(renamed) => self.remove_later(renamed),
                 Err(error) => tracing::error!("{}-{}: not deleted: {error}", replica.topic(), id.partition),
+            }
+        }
+    }
+
+    /// Removes what is left of the deleted topic's partitions that have no replica here, because their creation failed.
+    async fn clear_unopened(self: &Rc<Self>, image: &MetadataImage, topic: TopicId, name: &TopicName, partitions: i32) {
+        for partition in (0..partitions).map(PartitionIndex) {
+            if self.owner(TopicPartition { topic, partition }) != self.id {
+                continue;
+            }
+            let directory = PartitionDirectory { topic: name.clone(), partition, phase: DirectoryPhase::Live };
+            if let Err(why) = self.clear_leftovers(image, &directory).await {
+                tracing::error!("not deleted: {why}");
             }
         }
     }

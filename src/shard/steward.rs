@@ -6,10 +6,11 @@
 //! Invariants:
 //! 1. The clean-shutdown markers are gone, durably, before any log is opened; they come back only after every log is closed.
 //! 2. Nothing is served before every shard has opened its partitions.
+//! 3. A partition is opened in the directory that holds its topic's id, whatever other log directories have under its name.
 //!
 //! A crash leaves behind data directories without a marker: the next start re-reads each log from its recovery point.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use crate::io::{EntryKind, World, replace_file};
 use crate::metadata::image::MetadataImage;
 use crate::storage::identity::{self, LogDirectory};
-use crate::storage::layout::{self, DirectoryPhase, PartitionDirectory};
+use crate::storage::layout::{self, DirectoryPhase, PartitionDirectory, SegmentFile};
 use crate::types::{BrokerEpoch, NodeId, ShardId, TopicId};
 
 use super::Shard;
@@ -111,8 +112,8 @@ pub async fn write_identity<W: World>(world: &W, dirs: &[PathBuf], node: NodeId,
 
 impl<W: World> Shard<W> {
     /// Has every shard open its partitions.
-    pub async fn open_everywhere(self: &Rc<Self>, image: &MetadataImage, start: StartState) -> Result<OpenedSummary, String> {
-        self.finish_deletions(image, &start).await?;
+    pub async fn open_everywhere(self: &Rc<Self>, image: &MetadataImage, mut start: StartState) -> Result<OpenedSummary, String> {
+        self.finish_deletions(image, &mut start).await?;
         let start = Arc::new(start);
         self.tell_all(|| Control::Open { image: image.clone(), start: start.clone() });
         let mut total = OpenedSummary::default();
@@ -169,34 +170,44 @@ impl<W: World> Shard<W> {
         Ok(())
     }
 
-    /// Finishes deletions that a crash cut short, and sets aside directories of topics that are gone.
-    async fn finish_deletions(self: &Rc<Self>, image: &MetadataImage, start: &StartState) -> Result<(), String> {
-        for (directory, state) in self.directories.iter().zip(&start.directories) {
-            for name in &state.partitions {
-                let path = directory.path.join(name);
-                let Some(found) = PartitionDirectory::parse(name) else { continue };
+    /// Finishes deletions that a crash cut short, sets aside directories of topics that are gone, and leaves in `start` one directory at
+    /// most for each partition: the one that has its topic's id.
+    async fn finish_deletions(self: &Rc<Self>, image: &MetadataImage, start: &mut StartState) -> Result<(), String> {
+        let mut homes: BTreeMap<String, Home> = BTreeMap::new();
+        for (index, directory) in self.directories.iter().enumerate() {
+            let names = std::mem::take(&mut start.directories[index].partitions);
+            for name in names {
+                let path = directory.path.join(&name);
+                let Some(found) = PartitionDirectory::parse(&name) else { continue };
                 match found.phase {
-                    DirectoryPhase::Live => self.set_aside_if_unknown(image, &path, &found).await?,
+                    DirectoryPhase::Live => {
+                        if let Some(identity) = self.take_or_set_aside(image, &path, &found).await? {
+                            let home = Home { directory: index, identity };
+                            choose_home(&mut homes, name, home, &path)?;
+                        }
+                    }
                     DirectoryPhase::Deleted => self.remove_later(path),
                     DirectoryPhase::Stray | DirectoryPhase::Future => {}
                 }
             }
         }
+        for (name, home) in homes {
+            start.directories[home.directory].partitions.insert(name);
+        }
         Ok(())
     }
 
-    /// A partition directory that the metadata does not know: a deleted topic's is renamed `-stray`, any other left where it is.
-    async fn set_aside_if_unknown(&self, image: &MetadataImage, path: &Path, found: &PartitionDirectory) -> Result<(), String> {
-        let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let id = match self.world.read_file(&path.join(layout::PARTITION_METADATA)).await {
-            Ok(text) => identity::decode_partition(&text).map_err(|error| at(&error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => TopicId::ZERO,
-            Err(error) => return Err(at(&error)),
-        };
+    /// Whether a directory is a partition's that the metadata knows. One that it does not know: a deleted topic's is renamed `-stray`, any
+    /// other left where it is.
+    async fn take_or_set_aside(&self, image: &MetadataImage, path: &Path, found: &PartitionDirectory) -> Result<Option<Identity>, String> {
+        let id = read_identity(&self.world, path).await?;
         let known = image.topic_by_name(found.topic.as_str()).filter(|topic| topic.partition(found.partition).is_some());
-        if known.is_some_and(|topic| topic.id == id || id.is_zero()) {
-            return Ok(());
+        match id {
+            None if known.is_some() => return Ok(Some(Identity::Missing)),
+            Some(id) if known.is_some_and(|topic| topic.id == id) => return Ok(Some(Identity::Matches)),
+            _ => {}
         }
+        let id = id.unwrap_or(TopicId::ZERO);
         if !image.is_deleted(id) {
             if known.is_some() {
                 return Err(format!(
@@ -205,12 +216,43 @@ impl<W: World> Shard<W> {
                 ));
             }
             tracing::warn!("{}: no topic of this cluster has the id {id}; the directory is left alone", path.display());
-            return Ok(());
+            return Ok(None);
         }
-        let unique = (u128::from(self.world.random()) << 64) | u128::from(self.world.random());
-        let stray = path.with_file_name(layout::renamed_directory(&found.topic, found.partition, unique, DirectoryPhase::Stray));
-        self.world.rename(path, &stray).await.map_err(|error| at(&error))?;
+        let stray =
+            self.rename_partition(path, found, DirectoryPhase::Stray).await.map_err(|error| format!("{}: {error}", path.display()))?;
         tracing::warn!("{}: its topic was deleted; the directory is set aside as {}", path.display(), stray.display());
+        Ok(None)
+    }
+
+    /// Gives a partition's directory that no log uses a name under which none will look for it.
+    async fn rename_partition(&self, path: &Path, found: &PartitionDirectory, phase: DirectoryPhase) -> io::Result<PathBuf> {
+        let unique = (u128::from(self.world.random()) << 64) | u128::from(self.world.random());
+        let renamed = path.with_file_name(layout::renamed_directory(&found.topic, found.partition, unique, phase));
+        self.world.rename(path, &renamed).await?;
+        Ok(renamed)
+    }
+
+    /// Removes what a creation that failed, or a deletion that did, has left of a partition under its own name: the directories of deleted
+    /// topics, and those that have neither an id nor a segment. Whatever else lies there stays, and keeps the name from being used.
+    pub(super) async fn clear_leftovers(self: &Rc<Self>, image: &MetadataImage, partition: &PartitionDirectory) -> Result<(), String> {
+        let name = layout::partition_directory(&partition.topic, partition.partition);
+        for directory in &self.directories {
+            let path = directory.path.join(&name);
+            let at = |error: io::Error| format!("{}: {error}", path.display());
+            let entries = match self.world.list_dir(&path).await {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(at(error)),
+            };
+            let is_empty = !entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some());
+            let id = read_identity(&self.world, &path).await?;
+            if !id.map_or(is_empty, |id| image.is_deleted(id)) {
+                return Err(format!("{}: the directory was there before the partition; move it away", path.display()));
+            }
+            let renamed = self.rename_partition(&path, partition, DirectoryPhase::Deleted).await.map_err(at)?;
+            self.world.sync_dir(&directory.path).await.map_err(at)?;
+            self.remove_later(renamed);
+        }
         Ok(())
     }
 
@@ -218,6 +260,44 @@ impl<W: World> Shard<W> {
         for shard in 0..self.shard_count {
             self.mailbox.send_internal(ShardId(shard), Message::Control(Box::new(control())));
         }
+    }
+}
+
+/// Whose a partition's directory says it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Identity {
+    /// It has the topic's id.
+    Matches,
+    /// It has none: of a release before KIP-516, or of a creation that was cut short.
+    Missing,
+}
+
+/// Where a partition is.
+struct Home {
+    directory: usize,
+    identity: Identity,
+}
+
+/// Takes `home` for the partition `name` unless another directory has more right to it.
+fn choose_home(homes: &mut BTreeMap<String, Home>, name: String, home: Home, path: &Path) -> Result<(), String> {
+    match homes.get(&name) {
+        // What was written after the id was is in the one that has it.
+        Some(other) if other.identity == Identity::Matches && home.identity == Identity::Missing => {}
+        Some(other) if other.identity == Identity::Matches => {
+            return Err(format!("{}: another log directory has this partition too: move one of them away", path.display()));
+        }
+        _ => drop(homes.insert(name, home)),
+    }
+    Ok(())
+}
+
+/// The topic id that a partition's directory holds, if it has one.
+async fn read_identity<W: World>(world: &W, dir: &Path) -> Result<Option<TopicId>, String> {
+    let path = dir.join(layout::PARTITION_METADATA);
+    match world.read_file(&path).await {
+        Ok(text) => identity::decode_partition(&text).map(Some).map_err(|error| format!("{}: {error}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
 
@@ -272,5 +352,28 @@ impl<W: World> Shard<W> {
             Control::Applied { version } => self.applied.push(version),
             Control::Opened { .. } | Control::Checkpoints { .. } | Control::Closed { .. } => self.steward.push(control),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_where_its_id_is() {
+        let chosen = |found: &[Identity]| {
+            let mut homes = BTreeMap::new();
+            for (directory, &identity) in found.iter().enumerate() {
+                let path = PathBuf::from(format!("/data-{directory}/t-0"));
+                choose_home(&mut homes, "t-0".to_owned(), Home { directory, identity }, &path)?;
+            }
+            Ok::<_, String>(homes["t-0"].directory)
+        };
+        use Identity::{Matches, Missing};
+        assert_eq!(chosen(&[Matches]), Ok(0));
+        assert_eq!(chosen(&[Missing]), Ok(0));
+        assert_eq!(chosen(&[Missing, Matches]), Ok(1));
+        assert_eq!(chosen(&[Matches, Missing]), Ok(0));
+        assert!(chosen(&[Matches, Missing, Matches]).unwrap_err().starts_with("/data-2/t-0: "));
     }
 }

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 mod broker;
 mod checks;
 mod client;
+mod leftovers;
 mod model;
 #[cfg(feature = "planted-bugs")]
 mod planted;

@@ -63,6 +63,32 @@ pub struct Shared {
 }
 
 impl Shared {
+    pub fn new(control: Control, shape: Shape) -> Rc<Self> {
+        Rc::new(Self {
+            address: control.address(BROKER, PORT),
+            model: RefCell::new(Model::new(&shape.topics)),
+            phase: Cell::new(Phase::Down),
+            crashes_at_start: Cell::new(0),
+            power_losses_at_start: Cell::new(0),
+            active: Cell::new(0),
+            disturbed: Cell::new(false),
+            control,
+            shape,
+        })
+    }
+
+    /// A broker is about to start.
+    pub fn begin_life(&self) {
+        self.crashes_at_start.set(self.control.crashes(BROKER));
+        self.power_losses_at_start.set(self.control.count("crash.power_loss"));
+        self.model.borrow_mut().starts += 1;
+    }
+
+    /// Clients find the broker from now on.
+    pub fn begin_serving(&self) {
+        self.phase.set(Phase::Serving);
+    }
+
     pub fn is_serving(&self) -> bool {
         self.phase.get() == Phase::Serving && self.is_up() && self.model.borrow().violation.is_none()
     }
@@ -94,17 +120,7 @@ pub fn run(seed: u64) -> Outcome {
     let shape = Shape::draw(seed);
     let simulation = Simulation::new(seed, shape.simulation.clone());
     let control = simulation.control();
-    let shared = Rc::new(Shared {
-        address: control.address(BROKER, PORT),
-        model: RefCell::new(Model::new(&shape.topics)),
-        phase: Cell::new(Phase::Down),
-        crashes_at_start: Cell::new(0),
-        power_losses_at_start: Cell::new(0),
-        active: Cell::new(0),
-        disturbed: Cell::new(false),
-        control: control.clone(),
-        shape,
-    });
+    let shared = Shared::new(control.clone(), shape);
     let director = Director {
         world: control.world(DIRECTOR, 0),
         random: Random::new(seed, "director", 0),
@@ -185,10 +201,7 @@ impl Director {
                 control.aim(BROKER, call, "/data", self.random.skewed(1, 30), DiskFault::Crashes(crash));
                 self.count("crash aimed at a start");
             }
-            let before = control.crashes(BROKER);
-            self.shared.crashes_at_start.set(before);
-            self.shared.power_losses_at_start.set(control.count("crash.power_loss"));
-            self.shared.model.borrow_mut().starts += 1;
+            self.shared.begin_life();
             let broker = Broker::start(&control, &self.shared.shape);
             let deadline = control.now() + START_WITHIN;
             loop {
@@ -199,7 +212,7 @@ impl Director {
                 match broker.progress() {
                     Progress::Ready => {
                         self.count("broker started");
-                        self.shared.phase.set(Phase::Serving);
+                        self.shared.begin_serving();
                         self.stage(format!("audit after {end:?}"));
                         let audited = checks::audit(&self.shared, end).await;
                         self.check()?;
