@@ -272,7 +272,7 @@ async fn walk_partition(shared: &Rc<Shared>, dir: &Path, end: End) -> Result<(),
         let bytes = Bytes::from(shared.control.peek(BROKER, &path).map_err(|error| format!("{}: {error}", path.display()))?);
         let whole = walk_segment(&path, &bytes, end, &mut next)?;
         let index = |part| SegmentFile::live(segment.base, part).path(dir);
-        check_index(shared, &index(SegmentPart::Index), segment.base.get(), &whole)?;
+        check_index(shared, &index(SegmentPart::Index), segment.base.get(), &whole, end)?;
         if end != End::PowerLoss {
             check_time_index(shared, &index(SegmentPart::TimeIndex), segment.base.get(), &whole)?;
         }
@@ -286,6 +286,13 @@ struct Found {
     base: i64,
     last: i64,
     max_timestamp: i64,
+}
+
+impl Found {
+    /// What the offset index of a segment with this base says of the batch.
+    fn index_entry(&self, segment_base: i64) -> [u8; 8] {
+        ((self.last - segment_base) as u64 * (1 << 32) + self.position).to_be_bytes()
+    }
 }
 
 /// Walks a segment's batches. After a clean stop there is nothing else in it, and segments join without a gap.
@@ -315,20 +322,28 @@ fn walk_segment(path: &Path, bytes: &Bytes, end: End, next: &mut Option<i64>) ->
     Ok(whole)
 }
 
-/// Every entry of an offset index points to a whole batch. Zeros stand for what a crash lost.
-fn check_index(shared: &Rc<Shared>, path: &Path, base: i64, whole: &[Found]) -> Result<(), String> {
+/// Every entry of an offset index points to a whole batch. Zeros stand for what a crash lost, also of a single entry: memory changes while
+/// the device reads it.
+fn check_index(shared: &Rc<Shared>, path: &Path, base: i64, whole: &[Found], end: End) -> Result<(), String> {
     let Ok(bytes) = shared.control.peek(BROKER, path) else { return Ok(()) };
     for entry in bytes.chunks_exact(8).filter(|entry| **entry != [0; 8]) {
         let relative = i64::from(u32::from_be_bytes([entry[0], entry[1], entry[2], entry[3]]));
         let position = u64::from(u32::from_be_bytes([entry[4], entry[5], entry[6], entry[7]]));
         let found = whole.binary_search_by_key(&position, |found| found.position).ok().map(|at| &whole[at]);
-        if found.is_none_or(|found| found.last != base + relative) {
+        let is_torn = || end == End::PowerLoss && whole.iter().any(|found| begins(&found.index_entry(base), entry));
+        if found.is_none_or(|found| found.last != base + relative) && !is_torn() {
             let at = found.map(|found| (found.base, found.last));
             return Err(format!("{}: entry {} at {position} points to {at:?}", path.display(), base + relative));
         }
     }
     shared.model.borrow_mut().count("index file checked");
     Ok(())
+}
+
+/// Whether `torn` is the front of `entry`, with zeros behind.
+fn begins(entry: &[u8], torn: &[u8]) -> bool {
+    let written = torn.len() - torn.iter().rev().take_while(|byte| **byte == 0).count();
+    entry[..written] == torn[..written]
 }
 
 /// Every entry of a time index names a batch and its timestamp.

@@ -297,8 +297,10 @@ impl Model {
         // A batch may be sent by an id whose creation is not known yet.
         let stamped = self.sent[number].stamped || self.stamps(place.0);
         let same_from = if stamped { RECORDS_AT } else { PREFIX_LEN };
-        if batch.bytes[same_from..] != self.sent[number].bytes[same_from..] {
-            return self.violate(format!("3: batch {number} read at {base} of {place:?} differs from what was sent"));
+        let differs = batch.bytes[same_from..].iter().zip(&self.sent[number].bytes[same_from..]).position(|(read, sent)| read != sent);
+        if let Some(at) = differs {
+            let at = same_from + at;
+            return self.violate(format!("3: batch {number} read at {base} of {place:?} differs from what was sent from its byte {at} on"));
         }
         self.put(place, base, number, "read");
         self.count("batch read");

@@ -19,6 +19,7 @@ pub const NONE: i16 = 0;
 pub const OFFSET_OUT_OF_RANGE: i16 = 1;
 pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub const REQUEST_TIMED_OUT: i16 = 7;
+pub const RECORD_LIST_TOO_LARGE: i16 = 18;
 pub const KAFKA_STORAGE_ERROR: i16 = 56;
 pub const UNKNOWN_TOPIC_ID: i16 = 100;
 
@@ -30,7 +31,7 @@ pub fn name(text: &str) -> TopicName {
     TopicName(StrBytes::from_string(text.to_owned()))
 }
 
-/// A batch that a broker must take, with how many records, and the first and last timestamp.
+/// A batch that a broker must take if it fits into a segment, with how many records, and the first and last timestamp.
 pub fn batch(random: &mut Random, number: usize, now_ms: i64, value_bytes_max: u64, zstd: bool) -> (Bytes, i64, (i64, i64)) {
     let records = random.skewed(1, 6) as i64;
     let mut builder = BatchBuilder::new();

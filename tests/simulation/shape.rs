@@ -36,6 +36,8 @@ pub struct TopicShape {
     pub flush_messages: Option<u64>,
     pub retention: Retention,
     pub log_append_time: bool,
+    /// The largest batch the topic takes, as it must fit into a segment.
+    pub segment_bytes: usize,
     pub configs: Vec<(String, String)>,
 }
 
@@ -102,8 +104,9 @@ impl TopicShape {
             _ => Retention::Forever,
         };
         let log_append_time = random.one_in(6);
+        let segment_bytes = *random.choose(&[6000, 16_000, 64_000]);
         let mut configs = vec![
-            ("internal.segment.bytes".to_owned(), random.choose(&[6000, 16_000, 64_000]).to_string()),
+            ("internal.segment.bytes".to_owned(), segment_bytes.to_string()),
             ("index.interval.bytes".to_owned(), random.choose(&[0, 200, 4096]).to_string()),
             ("segment.index.bytes".to_owned(), random.choose(&[64, 400, 10_485_760]).to_string()),
         ];
@@ -135,6 +138,7 @@ impl TopicShape {
             flush_messages,
             retention,
             log_append_time,
+            segment_bytes,
             configs,
         }
     }

@@ -49,6 +49,8 @@ struct Produced {
 enum Soundness {
     Sound,
     Unsound,
+    /// Larger than a segment of its topic.
+    TooLarge,
 }
 
 /// A fetch on its way.
@@ -161,15 +163,19 @@ impl Client {
             let number = model.sent.len();
             // zstd has its place from version 7 on only: older versions must not carry what would be refused.
             let (sound, records, timestamps) = requests::batch(random, number, now_ms, self.shared.shape.value_bytes_max, version >= 7);
-            let soundness = if random.one_in(25) { Soundness::Unsound } else { Soundness::Sound };
+            let soundness = match random.one_in(25) {
+                true => Soundness::Unsound,
+                false if sound.len() > target.shape.segment_bytes => Soundness::TooLarge,
+                false => Soundness::Sound,
+            };
             let bytes = match soundness {
-                Soundness::Sound => sound,
+                Soundness::Sound | Soundness::TooLarge => sound,
                 Soundness::Unsound => requests::unsound(random, &sound),
             };
             let fate = if soundness == Soundness::Sound { Fate::Open } else { Fate::Refused };
             model.send(place, self.connection.number, &bytes, records, timestamps, fate);
             model.count(if soundness == Soundness::Sound { "batch sent" } else { "unsound batch sent" });
-            if acks == 0 && (soundness == Soundness::Unsound || target.shape.volatile || early) {
+            if acks == 0 && (soundness != Soundness::Sound || target.shape.volatile || early) {
                 self.connection.may_close = true;
             }
             produced.parts.push((place, number, soundness));
@@ -212,7 +218,7 @@ impl Client {
                 requests::UNKNOWN_TOPIC_ID | requests::UNKNOWN_TOPIC_OR_PARTITION if produced.early || model.may_be_missing(place.0) => {
                     model.count("produce answered: topic gone");
                 }
-                code if soundness == Soundness::Sound => {
+                code if soundness == Soundness::Sound || (soundness == Soundness::TooLarge && code != requests::RECORD_LIST_TOO_LARGE) => {
                     model.violate(format!("batch {number} to {place:?} was answered with error {code}"));
                 }
                 _ => model.refuse(number),
