@@ -22,9 +22,6 @@ use crate::types::{Offset, PartitionIndex, TopicName};
 use super::Shard;
 use super::message::{Control, PartitionCheckpoint};
 
-/// How often recovery points and log starts are written down, as Kafka's defaults.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
-
 const FILES: [&str; 3] = [layout::RECOVERY_POINT_CHECKPOINT, layout::LOG_START_CHECKPOINT, layout::HIGH_WATERMARK_CHECKPOINT];
 
 /// What a checkpoint file says; nothing if it is missing or damaged.
@@ -51,24 +48,23 @@ impl<W: World> Shard<W> {
         self.world.spawn(Urgency::Background, shard.keep_checkpoints());
     }
 
-    /// Writes the checkpoint files now and then, until the broker closes.
+    /// Writes the checkpoint files now and then, until the broker closes. They are written together, at the shorter of their intervals.
     async fn keep_checkpoints(self: Rc<Self>) {
+        let storage = &self.settings.storage;
+        let every_ms = storage.recovery_point_checkpoint_interval_ms.min(storage.log_start_checkpoint_interval_ms).max(1);
         loop {
-            self.world.sleep(CHECKPOINT_EVERY).await;
+            self.world.sleep(Duration::from_millis(every_ms)).await;
             if self.closing.get() {
                 return;
             }
             self.tell_all(|| Control::Checkpoint);
             let mut lines = Vec::new();
             for _ in 0..self.shard_count {
-                match self.steward.pop().await {
-                    Control::Checkpoints { offsets, .. } => lines.extend(offsets),
-                    // The broker began to close meanwhile; its steward reads the rest.
-                    other => {
-                        self.steward.push(other);
-                        return;
-                    }
-                }
+                lines.extend(self.checkpointed.pop().await);
+            }
+            if self.closing.get() {
+                // What the close writes is newer.
+                return;
             }
             if let Err(error) = self.write_checkpoints(&lines).await {
                 tracing::error!("checkpoints not written: {error}");

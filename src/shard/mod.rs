@@ -77,6 +77,8 @@ pub struct Shard<W: World> {
     control: oneshot::Queue<message::Control>,
     applied: oneshot::Queue<i64>,
     steward: oneshot::Queue<message::Control>,
+    /// Answers to the task that writes the checkpoint files.
+    checkpointed: oneshot::Queue<Vec<message::PartitionCheckpoint>>,
     /// Topic settings in force, resolved once per change.
     topic_settings: RefCell<FixedMap<TopicId, Rc<TopicSettings>>>,
     /// In which log directory each partition is.
@@ -127,6 +129,7 @@ impl<W: World> Shard<W> {
             control: oneshot::Queue::default(),
             applied: oneshot::Queue::default(),
             steward: oneshot::Queue::default(),
+            checkpointed: oneshot::Queue::default(),
             topic_settings: RefCell::default(),
             placed: RefCell::default(),
             changes: oneshot::Queue::default(),

@@ -144,6 +144,7 @@ impl<W: World> Shard<W> {
 
     /// Has every shard flush and close its logs; writes the checkpoints and, if all went well, the clean-shutdown markers.
     pub async fn close_everywhere(self: &Rc<Self>) -> Result<(), String> {
+        self.closing.set(true);
         self.tell_all(|| Control::Close);
         let (mut lines, mut all_clean, mut answers) = (Vec::new(), true, 0);
         while answers < self.shard_count {
@@ -153,8 +154,7 @@ impl<W: World> Shard<W> {
                     all_clean &= clean;
                     answers += 1;
                 }
-                // Late answers to a checkpoint that was under way.
-                _ => continue,
+                _ => unreachable!("nothing else is asked while the logs are closed"),
             }
         }
         self.write_checkpoints(&lines).await.map_err(|error| error.to_string())?;
@@ -350,7 +350,8 @@ impl<W: World> Shard<W> {
                 self.control.push(control);
             }
             Control::Applied { version } => self.applied.push(version),
-            Control::Opened { .. } | Control::Checkpoints { .. } | Control::Closed { .. } => self.steward.push(control),
+            Control::Checkpoints { offsets, .. } => self.checkpointed.push(offsets),
+            Control::Opened { .. } | Control::Closed { .. } => self.steward.push(control),
         }
     }
 }
