@@ -193,13 +193,17 @@ impl Director {
         let control = self.shared.control.clone();
         self.shared.model.borrow_mut().faulted = false;
         self.clean = false;
-        self.sync_failed = self.shared.model.borrow().events.contains_key("sync fails");
+        self.sync_failed |= self.shared.model.borrow().events.contains_key("sync fails");
         loop {
             if self.random.one_in(6) {
                 let crash = if self.may_lose_power() { *self.random.choose(&[Crash::Kill, Crash::PowerLoss]) } else { Crash::Kill };
                 let call = *self.random.choose(&[DiskCall::Write, DiskCall::Sync, DiskCall::Truncate, DiskCall::Rename, DiskCall::Open]);
                 control.aim(BROKER, call, "/data", self.random.skewed(1, 30), DiskFault::Crashes(crash));
                 self.count("crash aimed at a start");
+            }
+            let fails = self.shared.shape.disk_fails && self.random.one_in(5);
+            if fails {
+                self.fail_start();
             }
             self.shared.begin_life();
             let broker = Broker::start(&control, &self.shared.shape);
@@ -210,6 +214,13 @@ impl Director {
                     break;
                 }
                 match broker.progress() {
+                    // What was to fail may be yet to come: only the next start is looked at.
+                    Progress::Ready | Progress::Ended(Err(_)) if fails => {
+                        let refused = matches!(broker.progress(), Progress::Ended(_));
+                        self.count(if refused { "start refused on a failing disk" } else { "started on a failing disk" });
+                        self.end_at_once();
+                        break;
+                    }
                     Progress::Ready => {
                         self.count("broker started");
                         self.shared.begin_serving();
@@ -234,6 +245,36 @@ impl Director {
             self.shared.phase.set(Phase::Down);
             end = worse(end, self.crashed().unwrap_or(End::Kill));
             self.count("crashed while starting");
+        }
+    }
+
+    /// Some call of the disk fails during the start that follows.
+    fn fail_start(&mut self) {
+        let calls = [
+            DiskCall::Open,
+            DiskCall::Read,
+            DiskCall::Write,
+            DiskCall::Sync,
+            DiskCall::Truncate,
+            DiskCall::ListDirectory,
+            DiskCall::SyncDirectory,
+            DiskCall::Rename,
+            DiskCall::Remove,
+        ];
+        let call = *self.random.choose(&calls);
+        let errno = *self.random.choose(&[libc::EIO, libc::EMFILE, libc::ENOSPC]);
+        self.shared.model.borrow_mut().faulted = true;
+        self.sync_failed |= call == DiskCall::Sync;
+        self.shared.control.aim(BROKER, call, "/data", self.random.skewed(1, 40), DiskFault::Fails(errno));
+    }
+
+    /// Ends the process, or the machine, that is starting.
+    fn end_at_once(&mut self) {
+        self.shared.model.borrow_mut().faulted = false;
+        let crash = if self.may_lose_power() && self.random.one_in(3) { Crash::PowerLoss } else { Crash::Kill };
+        match crash {
+            Crash::Kill => self.shared.control.crash(BROKER),
+            Crash::PowerLoss => self.shared.control.power_loss(BROKER),
         }
     }
 
@@ -271,7 +312,7 @@ impl Director {
         let until = control.now() + self.shared.shape.life_span;
         while control.now() < until {
             self.check()?;
-            self.world.sleep(Duration::from_millis(self.random.skewed(5, 400))).await;
+            self.world.sleep(Duration::from_millis(self.random.skewed(5, 2 * self.shared.shape.pause_ms_max))).await;
             self.disturb().await;
         }
         self.check()

@@ -18,6 +18,9 @@ pub struct Shape {
     pub topics: Vec<TopicShape>,
     /// Virtual time that clients work in one life.
     pub life_span: Duration,
+    /// Longest pause of a client between two pieces of work. Where it is long, lives last for minutes, and what the broker does every
+    /// half minute or minute comes up.
+    pub pause_ms_max: u64,
     /// Writes and syncs fail, the disk fills: partitions go offline.
     pub disk_fails: bool,
     /// Connections are cut, links go down.
@@ -51,6 +54,8 @@ pub enum Retention {
 impl Shape {
     pub fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed, "shape", 0);
+        let mut pace = Random::new(seed, "pace", 0);
+        let is_slow = pace.one_in(20);
         let mut simulation = SimulationSettings::swarm(seed);
         simulation.steps_max = 3_000_000;
         simulation.network.chunk_bytes_max = simulation.network.chunk_bytes_max.max(512);
@@ -76,6 +81,7 @@ impl Shape {
             ("log.retention.check.interval.ms", random.choose(&[500, 3000]).to_string()),
             ("log.initial.task.delay.ms", random.choose(&[0, 700]).to_string()),
             ("log.segment.delete.delay.ms", random.choose(&[0, 1000]).to_string()),
+            ("log.flush.offset.checkpoint.interval.ms", pace.choose(&[50, 500, 60_000]).to_string()),
             ("auto.create.topics.enable", "false".to_owned()),
         ];
         Self {
@@ -87,7 +93,8 @@ impl Shape {
             lives: random.between(1, 4),
             clients: random.between(2, 5) as u32,
             topics,
-            life_span: Duration::from_millis(random.skewed(300, 6000)),
+            life_span: Duration::from_millis(random.skewed(300, 6000) + if is_slow { pace.between(30_000, 150_000) } else { 0 }),
+            pause_ms_max: if is_slow { 30_000 } else { 200 },
             disk_fails: random.one_in(5),
             network_fails,
             value_bytes_max: *random.choose(&[40, 400, 1500]),

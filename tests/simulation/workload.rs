@@ -81,7 +81,7 @@ pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) 
             14 => client.look_up().await,
             _ => client.describe().await,
         };
-        world.sleep(Duration::from_millis(random.skewed(1, 200))).await;
+        world.sleep(Duration::from_millis(random.skewed(1, shared.shape.pause_ms_max))).await;
     }
     shared.active.set(shared.active.get() - 1);
 }
@@ -93,7 +93,7 @@ pub async fn administrator(shared: Rc<Shared>, world: MemoryWorld, mut random: R
         let mut client =
             Client { shared: shared.clone(), world: world.clone(), random: Random::new(random.next(), "session", 0), connection };
         let _broken = client.administer().await;
-        world.sleep(Duration::from_millis(random.skewed(1, 300))).await;
+        world.sleep(Duration::from_millis(random.skewed(1, shared.shape.pause_ms_max))).await;
     }
     shared.active.set(shared.active.get() - 1);
 }
