@@ -11,12 +11,15 @@
 //!   config         one table row per property
 //!   wire           Kafka bytes and values
 //!   io             the outside world as traits, and its implementations
+//!   metrics        what the broker counts about itself
 //!   types          the nouns everyone shares
 //! ```
 //!
 //! A layer names only the layers below it; a test fails the build otherwise.
 
 pub mod types;
+
+pub mod metrics;
 
 pub mod io;
 

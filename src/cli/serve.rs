@@ -69,6 +69,9 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
         writeln!(console.err()?, "warning: {line}")?;
     }
     let addresses = bind_addresses(&settings.network.listeners.open)?;
+    if let Some(address) = settings.metrics.listener {
+        address_is_free("ottla.metrics.listener", address)?;
+    }
     let termination = glommio::termination().map_err(|error| sentence(&error))?;
     let run_settings = shard_settings(&settings, findings)?;
     let placements = glommio::placements(settings.shards.count).map_err(|error| sentence(&error))?;
@@ -140,13 +143,16 @@ fn bind_addresses(listeners: &[Listener]) -> Result<Vec<SocketAddr>, Failure> {
             Some(host) => look_up(host)?,
         };
         let address = SocketAddr::new(ip, listener.port);
-        // Shards share their port; another process must not be found sharing it too.
-        glommio::probe::address_is_free(address).map_err(|error| {
-            Failure::Sentence(format!("listeners: cannot listen on {address}: {error}; stop what uses it, or set another port"))
-        })?;
+        address_is_free("listeners", address)?;
         Ok(address)
     };
     listeners.iter().map(address).collect()
+}
+
+/// Shards share their port; another process must not be found sharing it too.
+fn address_is_free(key: &str, address: SocketAddr) -> Result<(), Failure> {
+    glommio::probe::address_is_free(address)
+        .map_err(|error| Failure::Sentence(format!("{key}: cannot listen on {address}: {error}; stop what uses it, or set another port")))
 }
 
 fn look_up(host: &str) -> Result<IpAddr, Failure> {
@@ -175,6 +181,7 @@ fn shard_settings(settings: &BrokerSettings, findings: Findings) -> Result<Setti
         spin_before_park: (spin_us > 0).then(|| Duration::from_micros(spin_us.into())),
         congestion_control: settings.network.tcp_congestion_control.clone(),
         devices,
+        timing: settings.metrics.timing(),
         ..Settings::default()
     })
 }
@@ -183,7 +190,7 @@ fn device_traits(directory: &Path) -> Result<glommio::DeviceTraits, Failure> {
     glommio::probe::device_traits(directory).map_err(|error| Failure::Sentence(format!("log.dirs: {}: {error}", directory.display())))
 }
 
-/// One line per listener: what scripts and people wait for.
+/// One line per listener, the metrics' too: what scripts and people wait for.
 fn announce(ready: &Ready, begun: Instant) {
     let opened = ready.opened;
     let mut out = std::io::stdout().lock();
@@ -191,6 +198,9 @@ fn announce(ready: &Ready, begun: Instant) {
     let mut say = |line: String| drop(writeln!(out, "{line}"));
     for (name, address) in &ready.listeners {
         say(format!("listening on {address} ({name})"));
+    }
+    if let Some(address) = ready.metrics {
+        say(format!("metrics on {address}"));
     }
     let recovered = match opened.recovered_bytes {
         0 => String::new(),

@@ -7,11 +7,13 @@
 //! 2. A number needs no further check: its row and the rules across keys have passed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::listeners::Listeners;
 use super::topic::TopicSettings;
 use super::value::Value;
+use crate::metrics::Timing;
 use crate::types::NodeId;
 
 /// Everything a broker is set to.
@@ -20,6 +22,7 @@ pub struct BrokerSettings {
     pub node: Node,
     pub network: Network,
     pub shards: Shards,
+    pub metrics: Metrics,
     pub storage: Storage,
     pub topics: Topics,
     pub replication: Replication,
@@ -68,6 +71,21 @@ pub struct Shards {
     pub receive_bytes_max: u64,
     pub frame_progress_timeout_ms: u64,
     pub spin_us: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where the metrics page is shown. None shows it nowhere.
+    pub listener: Option<SocketAddr>,
+    /// Topics with series of their own.
+    pub topics_max: u32,
+}
+
+impl Metrics {
+    /// Spans are measured only where somebody can ask for them.
+    pub fn timing(&self) -> Timing {
+        if self.listener.is_some() { Timing::On } else { Timing::Off }
+    }
 }
 
 /// How appended bytes reach the file.

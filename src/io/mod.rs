@@ -1,7 +1,7 @@
 //! The outside world as one bundle of traits: clock, randomness, tasks, files, sockets. Everything above reaches the kernel only through
 //! a [`World`].
 //!
-//! Called by `storage`, `partition`, `shard`, `server`; calls `types`. One `World` value belongs to one shard and never leaves its
+//! Called by `storage`, `partition`, `shard`, `server`; calls `types` and counts in `metrics`. One `World` value belongs to one shard and never leaves its
 //! thread; a [`File::Shared`] handle and whatever is marked `Send` may. Implementations: `glommio` (io_uring, the real one) and `memory`
 //! (seeded scheduler, virtual clock, faulty disk and network: unit tests and the simulator).
 //!
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
 
 pub mod glommio;
@@ -79,6 +80,9 @@ pub trait World: Clone + 'static {
     /// kernel (or the simulator) spreads connections over them.
     async fn listen(&self, address: SocketAddr) -> io::Result<Self::Listener>;
     async fn connect(&self, address: SocketAddr) -> io::Result<(Self::Reader, Self::Writer)>;
+
+    /// What this shard's world has counted of its own work; zeros from a world that counts nothing.
+    fn measured(&self) -> WorldSnapshot;
 }
 
 /// What `open` does about existing content.

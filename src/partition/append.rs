@@ -72,6 +72,7 @@ impl<W: World> Replica<W> {
             }
         }
         let appended = self.log.append_as_leader(std::slice::from_ref(&batch), self.leader_epoch(), now)?;
+        self.traffic.on_received(batch.bytes.len(), batch.header.count);
         Ok(Acked { base_offset: appended.base_offset, last_offset: appended.last_offset, log_start: appended.log_start, log_append_time })
     }
 }

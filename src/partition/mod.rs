@@ -18,6 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use crate::io::World;
+use crate::metrics::TopicTraffic;
 use crate::storage::planted::{self, Bug};
 use crate::storage::{Log, LogError, LogObserver};
 use crate::types::{LeaderEpoch, Offset, TopicName, TopicPartition};
@@ -78,6 +79,7 @@ pub struct Replica<W: World> {
     acks: RefCell<AckQueue>,
     readers: RefCell<ReadWaiters>,
     wake: Rc<dyn WakeReaders>,
+    traffic: Rc<TopicTraffic>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +91,17 @@ enum Standing {
 
 impl<W: World> Replica<W> {
     /// A replica that leads its partition in `epoch`. Its own log is all of the in-sync set, so the high watermark follows the log.
-    pub fn lead(id: TopicPartition, topic: TopicName, log: Log<W>, epoch: LeaderEpoch, wake: Rc<dyn WakeReaders>) -> Rc<Self> {
+    pub fn lead(
+        id: TopicPartition,
+        topic: TopicName,
+        log: Log<W>,
+        epoch: LeaderEpoch,
+        wake: Rc<dyn WakeReaders>,
+        traffic: Rc<TopicTraffic>,
+    ) -> Rc<Self> {
+        if log.is_failed() {
+            traffic.offline.raise();
+        }
         let replica = Rc::new(Self {
             id,
             topic,
@@ -99,6 +111,7 @@ impl<W: World> Replica<W> {
             acks: RefCell::default(),
             readers: RefCell::default(),
             wake,
+            traffic,
             log,
         });
         replica.log.observe(Rc::new(Observer(Rc::downgrade(&replica))));
@@ -144,6 +157,11 @@ impl<W: World> Replica<W> {
     fn stop_serving(&self, standing: Standing, refusal: Refusal) {
         if self.standing.get() == Standing::Removed {
             return;
+        }
+        match (self.standing.get(), standing) {
+            (Standing::Leading, Standing::Offline) => self.traffic.offline.raise(),
+            (Standing::Offline, Standing::Removed) => self.traffic.offline.lower(),
+            _ => {}
         }
         self.standing.set(standing);
         // Moved out first: a listener may call back into this replica.

@@ -22,13 +22,16 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 
 use crate::io::{Accepted, Follows, World, Writer};
+use crate::metrics::{Closure, Course, Registry, Timing};
 use crate::storage::planted::{self, Bug};
 use crate::types::Monotonic;
+use crate::wire::api::ApiKey;
+use crate::wire::error::ErrorCode;
 use crate::wire::header::RequestHeader;
 
 use super::Server;
 use super::dispatch::{self, Started};
-use super::receive::{Frame, FrameError, FrameReader, Reservation};
+use super::receive::{Frame, FrameError, FrameReader, Reservation, SIZE_LEN};
 use super::response::{Chunk, Response};
 
 /// Responses up to this size are gathered into one send.
@@ -40,12 +43,20 @@ pub struct Peer {
     /// Index into the settings' listeners: answers name this listener's endpoints.
     pub listener: usize,
     turn: Cell<usize>,
+    parked: Cell<Option<Monotonic>>,
 }
 
 impl Peer {
     /// Counts the connection's fetches, so that each begins its division of `max.bytes` one partition further.
     pub fn rotate(&self) -> usize {
         self.turn.replace(self.turn.get().wrapping_add(1))
+    }
+
+    /// The fetch under way found too little and waits from now on. A connection has one fetch under way.
+    pub fn on_parked(&self, now: Monotonic) {
+        if self.parked.get().is_none() {
+            self.parked.set(Some(now));
+        }
     }
 }
 
@@ -54,7 +65,7 @@ pub struct Vitals {
     last_byte: Cell<Monotonic>,
     in_frame: Cell<bool>,
     busy: Cell<bool>,
-    closing: Cell<bool>,
+    closing: Cell<Option<Closure>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -64,7 +75,7 @@ impl Vitals {
             last_byte: Cell::new(now),
             in_frame: Cell::new(false),
             busy: Cell::new(false),
-            closing: Cell::new(false),
+            closing: Cell::new(None),
             waker: RefCell::default(),
         }
     }
@@ -83,23 +94,23 @@ impl Vitals {
         self.busy.get()
     }
 
-    pub fn close(&self) {
-        self.closing.set(true);
+    pub fn close(&self, why: Closure) {
+        self.closing.set(Some(why));
         let waker = self.waker.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    async fn closed(&self) {
+    async fn closed(&self) -> Closure {
         poll_fn(|cx| {
-            if self.closing.get() {
-                return Poll::Ready(());
+            if let Some(why) = self.closing.get() {
+                return Poll::Ready(why);
             }
             *self.waker.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending
         })
-        .await;
+        .await
     }
 }
 
@@ -108,7 +119,46 @@ type Answer<W> = Pin<Box<dyn Future<Output = Response<W>>>>;
 /// A request whose response has not left.
 struct Unanswered<W: World> {
     answer: Answer<W>,
+    measured: Measured,
     _memory: Reservation,
+}
+
+/// A request as the metrics follow it.
+#[derive(Clone, Copy)]
+struct Measured {
+    key: i16,
+    course: Course,
+    /// Whether it was handed on as soon as it was started; else when it parks, or not before its answer is ready.
+    handed_on: bool,
+}
+
+impl Measured {
+    fn on_ready(&mut self, peer: &Peer, now: Monotonic) {
+        if !self.handed_on {
+            self.course.handed_on = peer.parked.take().unwrap_or(now);
+        }
+        self.course.ready = now;
+    }
+}
+
+/// Answers on their way to the socket, until it has taken them.
+struct Leaving<'a> {
+    metrics: &'a Registry,
+    measured: Vec<Measured>,
+}
+
+impl Leaving<'_> {
+    fn on_flushed(&mut self, reading: impl FnOnce() -> Monotonic) {
+        if self.metrics.timing() == Timing::Off || self.measured.is_empty() {
+            self.measured.clear();
+            return;
+        }
+        let sent = reading();
+        for Measured { key, mut course, .. } in self.measured.drain(..) {
+            course.sent = sent;
+            self.metrics.requests.on_sent(key, &course);
+        }
+    }
 }
 
 /// The requests of one connection between its reading and its writing half.
@@ -178,7 +228,7 @@ fn wake(slot: &RefCell<Option<Waker>>) {
 pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader, W::Writer>, listener: usize) {
     let vitals = Rc::new(Vitals::new(server.shard.timers().now()));
     let _registered = server.register(accepted.peer.ip(), vitals.clone());
-    let peer = Rc::new(Peer { address: accepted.peer, listener, turn: Cell::new(0) });
+    let peer = Rc::new(Peer { address: accepted.peer, listener, turn: Cell::new(0), parked: Cell::new(None) });
     let settings = server.shard.settings();
     let pipeline = Pipeline {
         queue: RefCell::default(),
@@ -190,15 +240,18 @@ pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader
     let frames = FrameReader::new(accepted.reader, settings.network.request_bytes_max as usize, server.receive_budget.clone());
     let mut writer = accepted.writer;
     let ended = read_requests(&server, &peer, frames, &pipeline, &vitals)
-        .or(write_responses(&mut writer, &pipeline, &vitals))
-        .or(async {
-            vitals.closed().await;
-            Ended::Told
-        })
+        .or(write_responses(&server, &peer, &mut writer, &pipeline, &vitals))
+        .or(async { Ended::Told(vitals.closed().await) })
         .await;
-    if let Ended::Broken(why) = ended {
-        tracing::debug!("{}: connection closed: {why}", peer.address);
-    }
+    let closure = match ended {
+        Ended::ByPeer => Closure::Peer,
+        Ended::Told(closure) => closure,
+        Ended::Broken(closure, why) => {
+            tracing::debug!("{}: connection closed: {why}", peer.address);
+            closure
+        }
+    };
+    server.metrics().connections.on_closed(closure);
     writer.close();
 }
 
@@ -206,8 +259,8 @@ pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader
 enum Ended {
     ByPeer,
     /// By the sweeper, or as the broker closes.
-    Told,
-    Broken(String),
+    Told(Closure),
+    Broken(Closure, String),
 }
 
 async fn read_requests<W: World>(
@@ -217,7 +270,9 @@ async fn read_requests<W: World>(
     pipeline: &Pipeline<W>,
     vitals: &Vitals,
 ) -> Ended {
-    let timers = server.shard.timers();
+    let (timers, metrics) = (server.shard.timers(), server.metrics());
+    // When the request before was out of the way.
+    let mut free_since = Monotonic::default();
     // Whether everything unanswered is produce requests.
     let mut only_produce = true;
     loop {
@@ -236,37 +291,61 @@ async fn read_requests<W: World>(
             Err(error) => {
                 // What came before it is answered first.
                 pipeline.below(1).await;
-                return Ended::Broken(error.to_string());
+                return Ended::Broken(closure_of(&error), error.to_string());
             }
         };
         let Frame { bytes, reservation } = frame;
+        metrics.connections.on_received(SIZE_LEN + bytes.len());
+        let arrived = vitals.last_byte();
         let (header, body) = match RequestHeader::decode(&bytes) {
             Ok(decoded) => decoded,
             Err(error) => {
                 pipeline.below(1).await;
                 let Some(response) = dispatch::answer_bad_header(&error) else {
-                    return Ended::Broken(error.to_string());
+                    return Ended::Broken(Closure::BadRequest, error.to_string());
                 };
-                pipeline.push(Unanswered { answer: Box::pin(std::future::ready(response)), _memory: reservation });
+                metrics.requests.on_begun(ApiKey::ApiVersions.code());
+                metrics.requests.on_error(ApiKey::ApiVersions.code(), ErrorCode::UnsupportedVersion.code());
+                let measured = Measured { key: ApiKey::ApiVersions.code(), course: Course::begun_at(arrived), handed_on: false };
+                pipeline.push(Unanswered { answer: Box::pin(std::future::ready(response)), measured, _memory: reservation });
                 continue;
             }
         };
         let produce = dispatch::is_produce(&header);
-        pipeline.below(if produce && only_produce { pipeline.in_flight_max } else { 1 }).await;
+        let room = if produce && only_produce { pipeline.in_flight_max } else { 1 };
+        let mut begun = arrived.max(free_since);
+        if pipeline.unanswered() >= room {
+            pipeline.below(room).await;
+            begun = server.reading();
+        }
         only_produce = produce;
         vitals.busy.set(true);
+        let mut course = Course { begun, ..Course::begun_at(arrived) };
+        let key = header.key;
         let answer: Answer<W> = match dispatch::start(server, peer, header, body).await {
             Started::Answering(answer) => answer,
             Started::Refused(why) => {
                 pipeline.below(1).await;
-                return Ended::Broken(why);
+                return Ended::Broken(Closure::BadRequest, why);
             }
         };
-        pipeline.push(Unanswered { answer, _memory: reservation });
+        if produce {
+            free_since = server.reading();
+            course.handed_on = free_since;
+        }
+        pipeline.push(Unanswered { answer, measured: Measured { key, course, handed_on: produce }, _memory: reservation });
     }
 }
 
-async fn write_responses<W: World>(writer: &mut W::Writer, pipeline: &Pipeline<W>, vitals: &Vitals) -> Ended {
+async fn write_responses<W: World>(
+    server: &Rc<Server<W>>,
+    peer: &Peer,
+    writer: &mut W::Writer,
+    pipeline: &Pipeline<W>,
+    vitals: &Vitals,
+) -> Ended {
+    let metrics = server.metrics();
+    let mut leaving = Leaving { metrics, measured: Vec::new() };
     let mut gathered = BytesMut::new();
     loop {
         let mut head = pipeline.pop().await;
@@ -278,16 +357,20 @@ async fn write_responses<W: World>(writer: &mut W::Writer, pipeline: &Pipeline<W
                     if let Err(error) = flush(writer, &mut gathered).await {
                         return broken(&error);
                     }
+                    leaving.on_flushed(|| server.reading());
                     (&mut head.answer).await
                 }
             };
+            head.measured.on_ready(peer, server.reading());
+            leaving.measured.push(head.measured);
+            metrics.connections.on_sent(response.size());
             let sent = match response {
                 Response::Frame(bytes) => gather(writer, &mut gathered, bytes).await,
                 Response::Chunks(chunks) => send_chunks::<W>(writer, &mut gathered, chunks).await,
                 Response::Nothing => Ok(()),
                 Response::Close => {
                     return match flush(writer, &mut gathered).await {
-                        Ok(()) => Ended::Broken("a request could not be answered".into()),
+                        Ok(()) => Ended::Broken(Closure::Unanswerable, "a request could not be answered".into()),
                         Err(error) => broken(&error),
                     };
                 }
@@ -303,6 +386,7 @@ async fn write_responses<W: World>(writer: &mut W::Writer, pipeline: &Pipeline<W
         if let Err(error) = flush(writer, &mut gathered).await {
             return broken(&error);
         }
+        leaving.on_flushed(|| server.reading());
         pipeline.left();
         vitals.busy.set(pipeline.unanswered() > 0);
     }
@@ -344,7 +428,14 @@ async fn send_chunks<W: World>(writer: &mut W::Writer, gathered: &mut BytesMut, 
 }
 
 fn broken(error: &io::Error) -> Ended {
-    if is_ordinary_end(error) { Ended::ByPeer } else { Ended::Broken(error.to_string()) }
+    if is_ordinary_end(error) { Ended::ByPeer } else { Ended::Broken(Closure::Failed, error.to_string()) }
+}
+
+fn closure_of(error: &FrameError) -> Closure {
+    match error {
+        FrameError::Size { .. } | FrameError::CutShort => Closure::BadFrame,
+        FrameError::Io(_) => Closure::Failed,
+    }
 }
 
 fn is_ordinary_end(error: &io::Error) -> bool {

@@ -18,6 +18,7 @@ use crate::wire::message;
 use super::Server;
 use super::connection::Peer;
 use super::handlers;
+use super::refusals::Refusals;
 use super::response::Response;
 
 pub enum Started<W: World> {
@@ -54,6 +55,7 @@ pub async fn start<W: World>(server: &Rc<Server<W>>, peer: &Rc<Peer>, header: Re
     let Some(key) = ApiKey::from_code(header.key) else {
         return Started::Refused(format!("api key {} is not served", header.key));
     };
+    server.metrics().requests.on_begun(header.key);
     let call = Call { server: server.clone(), peer: peer.clone(), header };
     match key {
         ApiKey::Produce => handlers::produce::start(call, body).await,
@@ -77,7 +79,7 @@ fn answer<W, Req, Resp, F>(call: Call<W>, body: Bytes, handler: impl FnOnce(Call
 where
     W: World,
     Req: Decodable,
-    Resp: Encodable,
+    Resp: Encodable + Refusals,
     F: Future<Output = Option<Resp>> + 'static,
 {
     let (key, version, correlation_id) = (call.header.key, call.header.version, call.header.correlation_id);
@@ -85,10 +87,14 @@ where
         Ok(request) => request,
         Err(error) => return Started::Refused(error.to_string()),
     };
+    let server = call.server.clone();
     let answering = handler(call, request);
     Started::Answering(Box::pin(async move {
         match answering.await {
-            Some(response) => encoded(key, version, correlation_id, &response),
+            Some(response) => {
+                response.each(&mut |code| server.metrics().requests.on_error(key, code));
+                encoded(key, version, correlation_id, &response)
+            }
             None => Response::Close,
         }
     }))

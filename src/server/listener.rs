@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 
 use crate::io::{Listener, Urgency, World};
+use crate::metrics::Rejection;
 use crate::shard::steward::Listen;
 
 use super::Server;
@@ -104,12 +105,19 @@ async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, index: u
         let address = accepted.peer.ip();
         let network = &settings.network;
         let of_address = network.connections_per_ip_overrides.get(&address.to_string()).copied().unwrap_or(network.connections_per_ip_max);
-        let too_many =
-            server.connections.borrow().len() >= share(network.connections_max) || server.connections_of(address) >= share(of_address);
-        if too_many {
+        let rejection = if server.connections.borrow().len() >= share(network.connections_max) {
+            Some(Rejection::Connections)
+        } else if server.connections_of(address) >= share(of_address) {
+            Some(Rejection::ConnectionsOfAddress)
+        } else {
+            None
+        };
+        if let Some(rejection) = rejection {
             tracing::debug!("{}: connection refused: the limit on connections is reached", accepted.peer);
+            server.metrics().connections.on_rejected(rejection);
             continue;
         }
+        server.metrics().connections.on_accepted();
         server.shard.world().spawn(Urgency::Foreground, connection::serve(server.clone(), accepted, index));
     }
 }

@@ -10,13 +10,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use slab::Slab;
 
 use crate::io::World;
-use crate::shard::Shard;
+use crate::metrics::{Closure, Gauges, Registry, Timing};
+use crate::shard::{Measure, Shard};
+use crate::types::Monotonic;
 
 mod connection;
 mod dispatch;
@@ -25,7 +27,9 @@ mod handlers;
 mod listener;
 pub mod node;
 mod receive;
+mod refusals;
 mod response;
+mod scrape;
 #[cfg(test)]
 mod tests;
 
@@ -47,7 +51,28 @@ pub struct Server<W: World> {
 impl<W: World> Server<W> {
     pub fn new(shard: Rc<Shard<W>>) -> Rc<Self> {
         let receive_budget = ReceiveBudget::new(shard.settings().shards.receive_bytes_max as usize);
-        Rc::new(Self { shard, receive_budget, connections: RefCell::default(), by_address: RefCell::default(), sweeping: Cell::new(false) })
+        let server = Rc::new(Self {
+            shard,
+            receive_budget,
+            connections: RefCell::default(),
+            by_address: RefCell::default(),
+            sweeping: Cell::new(false),
+        });
+        let above: Weak<Self> = Rc::downgrade(&server);
+        server.shard.measure_with(above);
+        server
+    }
+
+    pub fn metrics(&self) -> &Registry {
+        self.shard.metrics()
+    }
+
+    /// The clock, if requests are measured; else a moment that means nothing.
+    fn reading(&self) -> Monotonic {
+        match self.metrics().timing() {
+            Timing::On => self.shard.timers().now(),
+            Timing::Off => Monotonic::default(),
+        }
     }
 
     fn register(self: &Rc<Self>, address: IpAddr, vitals: Rc<Vitals>) -> Registered<W> {
@@ -68,8 +93,16 @@ impl<W: World> Server<W> {
     pub fn close_connections(&self) {
         let open: Vec<Rc<Vitals>> = self.connections.borrow().iter().map(|(_, vitals)| vitals.clone()).collect();
         for vitals in open {
-            vitals.close();
+            vitals.close(Closure::Stopping);
         }
+    }
+}
+
+impl<W: World> Measure for Server<W> {
+    fn measure(&self, gauges: &mut Gauges) {
+        gauges.connections = self.connections.borrow().len() as u64;
+        gauges.receive_bytes = self.receive_budget.used() as u64;
+        gauges.receive_bytes_max = self.receive_budget.limit() as u64;
     }
 }
 
@@ -103,20 +136,20 @@ async fn sweep<W: World>(server: Rc<Server<W>>) {
     while !server.connections.borrow().is_empty() {
         server.shard.timers().sleep(pause).await;
         let now = server.shard.timers().now();
-        let overdue: Vec<Rc<Vitals>> = server
+        let overdue: Vec<(Rc<Vitals>, Closure)> = server
             .connections
             .borrow()
             .iter()
-            .filter(|(_, vitals)| {
+            .filter_map(|(_, vitals)| {
                 let silent = now.since(vitals.last_byte());
                 let stuck = vitals.in_frame() && silent >= progress_max;
                 let idle = !vitals.busy() && silent >= idle_max;
-                stuck || idle
+                let why = if stuck { Closure::Stuck } else { Closure::Idle };
+                (stuck || idle).then(|| (vitals.clone(), why))
             })
-            .map(|(_, vitals)| vitals.clone())
             .collect();
-        for vitals in overdue {
-            vitals.close();
+        for (vitals, why) in overdue {
+            vitals.close(why);
         }
     }
     server.sweeping.set(false);

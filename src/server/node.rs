@@ -24,6 +24,7 @@ use crate::types::{ShardId, TopicId};
 
 use super::Server;
 use super::listener::Listeners;
+use super::scrape::Scrapes;
 
 /// The features a new cluster has: none, until those that clients act on are served.
 const FEATURES: &[(&str, i16)] = &[];
@@ -34,6 +35,8 @@ pub struct Ready {
     pub cluster_id: String,
     /// By listener: its name and the address it is bound to.
     pub listeners: Vec<(String, SocketAddr)>,
+    /// Where the metrics are shown.
+    pub metrics: Option<SocketAddr>,
     pub opened: OpenedSummary,
 }
 
@@ -69,6 +72,14 @@ pub async fn run_home_shard<W: World>(
         listeners.push((listener.name.clone(), opened.local_addr()));
         bound.push(opened);
     }
+    let metrics = match settings.metrics.listener {
+        Some(address) => {
+            let failed = |error| format!("ottla.metrics.listener: cannot listen on {address}: {error}");
+            Some(world.listen(address).await.map_err(failed)?)
+        }
+        None => None,
+    };
+    let metrics_address = metrics.as_ref().map(Listener::local_addr);
     let bound_addresses = listeners.iter().map(|(_, address)| *address).collect();
 
     // Beside the partitions of the first log directory: Kafka's own broker ignores files there that it does not know.
@@ -89,7 +100,10 @@ pub async fn run_home_shard<W: World>(
     world.spawn(Urgency::Foreground, ControllerHost::new(shard.clone(), controller).run());
     shard.serve_everywhere(bound_addresses);
     shard.start_checkpoints();
-    ready(Ready { cluster_id, listeners, opened });
+    if let Some(listener) = metrics {
+        world.spawn(Urgency::Background, Scrapes::new(server.clone(), cluster_id.clone()).serve(listener));
+    }
+    ready(Ready { cluster_id, listeners, metrics: metrics_address, opened });
 
     stop.await;
     let outcome = shard.close_everywhere().await;

@@ -21,7 +21,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::io::Reader;
 
 /// Bytes of the size that begins a frame.
-const SIZE_LEN: usize = 4;
+pub const SIZE_LEN: usize = 4;
 /// Room for the first read of a connection, and for many small frames in one read.
 const SMALL_READ: usize = 16 * 1024;
 /// What a frame of unknown worth may have at first.
@@ -143,8 +143,13 @@ impl ReceiveBudget {
         Rc::new(Self { limit, used: Cell::new(0), next_age: Cell::new(0), unfinished: RefCell::default() })
     }
 
-    #[cfg(test)]
-    fn used(&self) -> usize {
+    /// In bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes held.
+    pub fn used(&self) -> usize {
         self.used.get()
     }
 

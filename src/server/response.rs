@@ -25,3 +25,23 @@ pub enum Response<W: World> {
     /// The connection is to be closed without an answer, as Kafka does.
     Close,
 }
+
+impl<W: World> Response<W> {
+    /// Bytes that leave.
+    pub fn size(&self) -> u64 {
+        match self {
+            Response::Frame(bytes) => bytes.len() as u64,
+            Response::Chunks(chunks) => chunks.iter().map(Chunk::size).sum(),
+            Response::Nothing | Response::Close => 0,
+        }
+    }
+}
+
+impl<W: World> Chunk<W> {
+    fn size(&self) -> u64 {
+        match self {
+            Chunk::Bytes(bytes) => bytes.len() as u64,
+            Chunk::File { len, .. } => *len,
+        }
+    }
+}

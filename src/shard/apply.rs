@@ -39,6 +39,7 @@ impl<W: World> Shard<W> {
     pub(super) async fn open_all(self: &Rc<Self>, image: MetadataImage, start: &StartState) -> Result<OpenedSummary, String> {
         let mut openings = VecDeque::new();
         for topic in image.topics() {
+            self.metrics.topics.on_created(topic.id, &topic.name);
             self.queue_owned(topic, 0, &mut openings);
         }
         let summary = self.open_queued(openings, Some(start)).await?;
@@ -52,6 +53,10 @@ impl<W: World> Shard<W> {
         for (id, name, partitions) in &delta.deleted {
             self.remove_topic(*id).await;
             self.clear_unopened(&image, *id, name, *partitions).await;
+            self.metrics.topics.on_deleted(*id);
+        }
+        for topic in delta.created.iter().filter_map(|id| image.topic_by_id(*id)) {
+            self.metrics.topics.on_created(topic.id, &topic.name);
         }
         let mut openings = VecDeque::new();
         for id in grown(delta) {
@@ -167,7 +172,7 @@ impl<W: World> Shard<W> {
         let Some(epoch) = self.epoch_of(topic, opening.partition) else {
             return Err(format!("{id}: the image has no such partition"));
         };
-        let replica = Replica::lead(id, topic.name.clone(), log, epoch, self.wake.clone());
+        let replica = Replica::lead(id, topic.name.clone(), log, epoch, self.wake.clone(), self.metrics.topics.traffic(topic.id));
         self.directories[directory].partitions.set(self.directories[directory].partitions.get() + 1);
         self.replicas.borrow_mut().insert(id, replica);
         self.placed.borrow_mut().insert(id, directory);

@@ -87,6 +87,11 @@ impl<M: Send> Mailbox<M> {
         Credit { credits }
     }
 
+    /// Whether a credit towards `to` has to be waited for.
+    pub fn is_full(&self, to: ShardId) -> bool {
+        self.credits[usize::from(to.get())].free.get() == 0
+    }
+
     /// Puts a request in the lane its credit reserved.
     pub fn send_request(&self, to: ShardId, message: M) {
         let inbox = &self.inboxes[usize::from(to.get())];
@@ -143,10 +148,10 @@ impl<M: Send> Mailbox<M> {
         .await
     }
 
-    /// Messages waiting in this inbox.
-    pub fn depth(&self) -> usize {
-        let lanes = &self.inboxes[usize::from(self.id.get())].lanes;
-        lanes.iter().map(|lanes| lanes.requests.len() + lanes.internal.len()).sum()
+    /// Messages waiting in each shard's inbox.
+    pub fn depths(&self) -> Vec<usize> {
+        let depth = |inbox: &Inbox<M>| inbox.lanes.iter().map(|lanes| lanes.requests.len() + lanes.internal.len()).sum();
+        self.inboxes.iter().map(depth).collect()
     }
 }
 

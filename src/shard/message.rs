@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::io::{File, World};
 use crate::metadata::image::{Delta, MetadataImage};
+use crate::metrics::ShardSnapshot;
 use crate::partition::{Acked, Acks, Isolation, OffsetQuery, OffsetsAnswer, PlannedRead, ReadRequest, ReaderId, Refusal};
 use crate::types::{LeaderEpoch, Offset, PartitionIndex, ShardId, TimestampMs, TopicName, TopicPartition};
 use crate::wire::batch::Batch;
@@ -63,6 +64,14 @@ pub enum Control {
     Checkpoints {
         shard: ShardId,
         offsets: Vec<PartitionCheckpoint>,
+    },
+    /// Tell what you have counted; answer `Measured` with the same number.
+    Measure {
+        round: u32,
+    },
+    Measured {
+        round: u32,
+        snapshot: ShardSnapshot,
     },
     /// Stop serving, flush and close everything, and answer `Closed`.
     Close,

@@ -24,6 +24,7 @@ use crate::config::BrokerSettings;
 use crate::config::topic::TopicSettings;
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
+use crate::metrics::Registry;
 use crate::partition::{ReaderId, Replica, WakeReaders};
 use crate::storage::Turn;
 use crate::storage::planted::{self, Bug};
@@ -35,6 +36,7 @@ mod checkpoints;
 pub mod controller;
 mod housekeeping;
 pub mod mailbox;
+mod measure;
 pub mod message;
 pub mod oneshot;
 mod parking;
@@ -45,6 +47,7 @@ pub mod steward;
 mod timers;
 
 pub use append::AppendPending;
+pub use measure::Measure;
 pub use parking::Parked;
 pub use plan::PlanPending;
 pub use timers::Timers;
@@ -90,6 +93,8 @@ pub struct Shard<W: World> {
     /// One writer of the checkpoint files at a time.
     checkpoint_turn: Turn,
     closing: Cell<bool>,
+    metrics: Registry,
+    measuring: measure::Measuring,
 }
 
 /// A place for logs (`log.dirs`).
@@ -112,6 +117,7 @@ impl<W: World> Shard<W> {
         let wake = Rc::new(parking::Waker { here: mailbox.id(), parked: parked.clone(), mailbox: mailbox.clone() });
         let directories =
             settings.storage.directories.iter().map(|path| LogDirectory { path: path.clone(), partitions: Cell::new(0) }).collect();
+        let metrics = Registry::new(settings.metrics.timing(), settings.metrics.topics_max as usize);
         Rc::new(Self {
             id: mailbox.id(),
             shard_count: mesh.shard_count(),
@@ -137,6 +143,8 @@ impl<W: World> Shard<W> {
             producer_ids: producer_ids::ProducerIds::default(),
             checkpoint_turn: Turn::default(),
             closing: Cell::new(false),
+            metrics,
+            measuring: measure::Measuring::default(),
         })
     }
 
@@ -158,6 +166,11 @@ impl<W: World> Shard<W> {
 
     pub fn shard_count(&self) -> u16 {
         self.shard_count
+    }
+
+    /// What this shard counts.
+    pub fn metrics(&self) -> &Registry {
+        &self.metrics
     }
 
     pub fn node(&self) -> NodeId {
@@ -193,6 +206,7 @@ impl<W: World> Shard<W> {
     }
 
     fn on_message(self: &Rc<Self>, message: Message<W>) {
+        self.metrics.mail.received.increment();
         match message {
             Message::Request { from, slot, request } => self.on_request(from, slot, request),
             Message::Reply { slot, reply } => {
@@ -235,6 +249,9 @@ impl<W: World> Shard<W> {
         if to == self.id {
             self.handle(request, Responder::Local(reply));
             return receiver;
+        }
+        if self.mailbox.is_full(to) {
+            self.metrics.mail.held_back.increment();
         }
         let credit = self.mailbox.credit(to).await;
         let slot = self.calls.borrow_mut().insert(Call { reply, _credit: credit }) as u32;

@@ -331,8 +331,13 @@ pub async fn obey<W: World>(shard: Rc<Shard<W>>, listen: impl Listen) {
                 shard.answer(Control::Closed { shard: shard.id, offsets: shard.checkpoints(), clean });
                 return;
             }
-            Control::Opened { .. } | Control::Applied { .. } | Control::Checkpoints { .. } | Control::Closed { .. } => {
-                unreachable!("answers go to the steward's own queue")
+            Control::Opened { .. }
+            | Control::Applied { .. }
+            | Control::Checkpoints { .. }
+            | Control::Measure { .. }
+            | Control::Measured { .. }
+            | Control::Closed { .. } => {
+                unreachable!("answers and measures have ways of their own")
             }
         }
     }
@@ -351,6 +356,9 @@ impl<W: World> Shard<W> {
             }
             Control::Applied { version } => self.applied.push(version),
             Control::Checkpoints { offsets, .. } => self.checkpointed.push(offsets),
+            // Neither waits for a word that is still being obeyed.
+            Control::Measure { round } => self.answer(Control::Measured { round, snapshot: self.measure() }),
+            Control::Measured { round, snapshot } => self.on_measured(round, snapshot),
             Control::Opened { .. } | Control::Closed { .. } => self.steward.push(control),
         }
     }

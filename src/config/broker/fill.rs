@@ -1,12 +1,13 @@
 //! From checked values to typed settings, and the rules that hold between keys.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::super::listeners::Listeners;
 use super::super::settings::{
-    AppendPath, BrokerSettings, Cleaner, ConsumerGroups, GroupProtocols, Groups, InternalReplication, Network, Node, Offsets, Replication,
-    Shards, Storage, Topics,
+    AppendPath, BrokerSettings, Cleaner, ConsumerGroups, GroupProtocols, Groups, InternalReplication, Metrics, Network, Node, Offsets,
+    Replication, Shards, Storage, Topics,
 };
 use super::super::table;
 use super::super::topic::{TopicSettings, default_value};
@@ -86,10 +87,12 @@ pub(super) fn check_across(given: &Given, values: &Values) -> Result<(), Refusal
 pub(super) fn fill(given: &Given, values: &Values, listeners: Listeners, shard_count: u16) -> Result<BrokerSettings, Refusal> {
     let topic_values = topic_values(given, values)?;
     let id = i32::try_from(values.number("node.id")).unwrap_or_else(|_| unreachable!("node.id is an int"));
+    let metrics = metrics(given, values, &listeners)?;
     Ok(BrokerSettings {
         node: Node { id: NodeId(id), rack: values.text("broker.rack") },
         network: network(given, values, listeners)?,
         shards: shards(values, shard_count),
+        metrics,
         storage: storage(values),
         topics: Topics {
             partitions: values.u32("num.partitions"),
@@ -174,6 +177,25 @@ fn shards(values: &Values, count: u16) -> Shards {
         frame_progress_timeout_ms: values.u64("ottla.frame.progress.timeout.ms"),
         spin_us: values.u32("ottla.spin.us"),
     }
+}
+
+fn metrics(given: &Given, values: &Values, listeners: &Listeners) -> Result<Metrics, Refusal> {
+    let key = "ottla.metrics.listener";
+    let listener = match values.text(key) {
+        None => None,
+        Some(text) => {
+            let numeric = text.strip_prefix("localhost:").map_or_else(|| text.clone(), |port| format!("127.0.0.1:{port}"));
+            let address: SocketAddr = numeric
+                .parse()
+                .map_err(|_| given.refuse(key, "is not ADDRESS:PORT; write 127.0.0.1:9404 for this machine or 0.0.0.0:9404 for all"))?;
+            // Shards share their ports, so the system would let both listen and hand each the other's connections.
+            if let Some(other) = listeners.open.iter().find(|other| other.port != 0 && other.port == address.port()) {
+                return Err(given.refuse(key, &format!("has the port of listener {}; give it one of its own", other.name)));
+            }
+            Some(address)
+        }
+    };
+    Ok(Metrics { listener, topics_max: values.u32("ottla.metrics.topics.max") })
 }
 
 fn storage(values: &Values) -> Storage {

@@ -20,6 +20,10 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
         "Messages that may wait from one shard to another before the sender stops reading its connections.";
     "ottla.memory.receive.bytes", Long = "134217728", AtLeast(1_048_576), High, ReadOnly, Served,
         "Bytes of unfinished requests one shard holds; at the limit only the oldest of them is read on.";
+    "ottla.metrics.listener", Text = "", Any, Medium, ReadOnly, Served,
+        "Address and port on which this broker shows its metrics to Prometheus by plain HTTP, at /metrics; empty shows them nowhere.";
+    "ottla.metrics.topics.max", Int = "1000", Between(0, 1_000_000), Low, ReadOnly, Served,
+        "Topics with metrics of their own; further ones are counted together, under an empty topic label.";
     "ottla.recovery.bytes.max", Long = "268435456", AtLeast(1_048_576), Medium, ReadOnly, Served,
         "Bytes appended to a partition after which it is flushed in the background, so that a restart reads no more than that again.";
     "ottla.shards", Int = null, Between(1, 1024), High, ReadOnly, Served,

@@ -66,6 +66,11 @@ impl Gather {
         self.left == 0
     }
 
+    /// Bytes not yet written.
+    pub(super) fn left(&self) -> u64 {
+        self.left as u64
+    }
+
     pub(super) fn position(&self) -> u64 {
         self.position
     }

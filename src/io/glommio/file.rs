@@ -29,6 +29,8 @@ use super::dirty::DirtyWatch;
 use super::residency::Residency;
 use super::{kernel, scheduler};
 use crate::io::Written;
+use crate::metrics::{Operation, Submission, Timing, WorldInstruments};
+use crate::types::Monotonic;
 
 /// Most bytes one ring read fetches.
 const RING_READ_BYTES_MAX: usize = 1 << 20;
@@ -41,6 +43,7 @@ struct Opened {
     shared: SharedFile,
     append: Cell<AppendPath>,
     dirty: Arc<DirtyWatch>,
+    instruments: Rc<WorldInstruments>,
     /// Made at the first operation of the ring.
     ring: OnceCell<ManuallyDrop<BufferedFile>>,
 }
@@ -53,12 +56,41 @@ impl Opened {
     fn fd(&self) -> BorrowedFd<'_> {
         self.shared.as_fd()
     }
+
+    /// The clock, if operations are measured.
+    fn reading(&self) -> Monotonic {
+        match self.instruments.timing() {
+            Timing::On => Monotonic::from_nanos(kernel::monotonic_nanos()),
+            Timing::Off => Monotonic::default(),
+        }
+    }
+
+    fn on_done(&self, operation: Operation, bytes: u64, begun: Monotonic) {
+        if self.instruments.timing() == Timing::On {
+            self.instruments.on_operation(operation, bytes, self.reading().since(begun));
+        }
+    }
+
+    /// What a write is that needed no waiting.
+    fn at_once(&self) -> Operation {
+        match self.append.get() {
+            AppendPath::Inline => Operation::AppendInline,
+            AppendPath::NowaitThenRing => Operation::AppendNowait,
+            AppendPath::Ring => Operation::AppendRing,
+        }
+    }
 }
 
 impl GlommioFile {
-    pub(super) fn new(file: fs::File, append: AppendPath, residency: Residency, dirty: Arc<DirtyWatch>) -> Self {
+    pub(super) fn new(
+        file: fs::File,
+        append: AppendPath,
+        residency: Residency,
+        dirty: Arc<DirtyWatch>,
+        instruments: Rc<WorldInstruments>,
+    ) -> Self {
         let shared = SharedFile::new(file, residency);
-        Self(Rc::new(Opened { shared, append: Cell::new(append), dirty, ring: OnceCell::new() }))
+        Self(Rc::new(Opened { shared, append: Cell::new(append), dirty, instruments, ring: OnceCell::new() }))
     }
 
     /// Runs `operation` to its end even if this future is dropped.
@@ -85,12 +117,16 @@ fn write_at_once(opened: &Opened, gather: &mut Gather) -> io::Result<Attempt> {
     }
 }
 
-async fn write_rest(opened: &Opened, gather: &mut Gather) -> io::Result<()> {
+/// Answers with the way the write took.
+async fn write_rest(opened: &Opened, gather: &mut Gather) -> io::Result<Operation> {
+    let mut way = opened.at_once();
     while !gather.is_done() {
         match write_at_once(opened, gather)? {
             Attempt::Done => break,
             Attempt::More => scheduler::give_way().await,
             Attempt::WouldWait | Attempt::Unsupported => {
+                way = Operation::AppendRing;
+                opened.instruments.on_submitted(Submission::Write);
                 let written = opened.ring().write_at(gather.gathered(), gather.position()).await;
                 match written.map_err(io::Error::from) {
                     Ok(count) => gather.advance(count)?,
@@ -100,7 +136,7 @@ async fn write_rest(opened: &Opened, gather: &mut Gather) -> io::Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(way)
 }
 
 impl crate::io::File for GlommioFile {
@@ -119,12 +155,16 @@ impl crate::io::File for GlommioFile {
         if gather.is_done() {
             return Written { result: Ok(()), slices: gather.slices };
         }
+        let (begun, bytes) = (self.0.reading(), gather.left());
         match write_at_once(&self.0, &mut gather) {
-            Ok(Attempt::Done) => Written { result: Ok(()), slices: gather.slices },
+            Ok(Attempt::Done) => {
+                self.0.on_done(self.0.at_once(), bytes, begun);
+                Written { result: Ok(()), slices: gather.slices }
+            }
             Err(error) => Written { result: Err(error), slices: gather.slices },
             Ok(Attempt::More | Attempt::WouldWait | Attempt::Unsupported) => {
                 self.run_to_end(async move |opened| {
-                    let result = write_rest(&opened, &mut gather).await;
+                    let result = write_rest(&opened, &mut gather).await.map(|way| opened.on_done(way, bytes, begun));
                     Written { result, slices: gather.slices }
                 })
                 .await
@@ -133,6 +173,7 @@ impl crate::io::File for GlommioFile {
     }
 
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+        let (begun, mut way) = (self.0.reading(), Operation::ReadCached);
         let mut buffer = Vec::with_capacity(len);
         while buffer.len() < len {
             let (from, left) = (position + buffer.len() as u64, len - buffer.len());
@@ -145,6 +186,8 @@ impl crate::io::File for GlommioFile {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    way = Operation::ReadRing;
+                    self.0.instruments.on_submitted(Submission::Read);
                     let part = self.0.ring().read_at(from, left.min(RING_READ_BYTES_MAX)).await?;
                     if part.is_empty() {
                         break;
@@ -154,27 +197,41 @@ impl crate::io::File for GlommioFile {
                 Err(error) => return Err(error),
             }
         }
+        self.0.on_done(way, buffer.len() as u64, begun);
         Ok(buffer)
     }
 
     async fn sync(&self) -> io::Result<()> {
-        self.run_to_end(async move |opened| opened.ring().fdatasync().await.map_err(io::Error::from)).await
+        self.run_to_end(async move |opened| {
+            let begun = opened.reading();
+            opened.instruments.on_submitted(Submission::Sync);
+            opened.ring().fdatasync().await?;
+            opened.on_done(Operation::SyncRing, 0, begun);
+            Ok(())
+        })
+        .await
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {
         let file = self.share();
-        off_shard(move || nix::unistd::ftruncate(&file, len as i64).map_err(io::Error::from)).await
+        let begun = self.0.reading();
+        off_shard(move || nix::unistd::ftruncate(&file, len as i64)).await?;
+        self.0.on_done(Operation::TruncateThread, 0, begun);
+        Ok(())
     }
 
     async fn allocate(&self, end: u64) -> io::Result<()> {
         let file = self.share();
-        off_shard(move || {
+        let begun = self.0.reading();
+        let allocated = off_shard(move || {
             let len = nix::sys::stat::fstat(&file)?.st_size as u64;
             if end > len {
                 nix::fcntl::fallocate(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, len as i64, (end - len) as i64)?;
             }
-            Ok(())
+            io::Result::Ok(end.saturating_sub(len))
         })
-        .await
+        .await?;
+        self.0.on_done(Operation::AllocateThread, allocated, begun);
+        Ok(())
     }
 }

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::io::{DirEntry, EntryKind, OpenMode, Space, Urgency, World};
+use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
 use blocking::off_shard;
 use dirty::DirtyWatch;
@@ -136,7 +137,7 @@ impl World for GlommioWorld {
         .await?;
         let traits = self.0.settings.devices.iter().find(|traits| traits.device == device);
         let (append, residency) = traits.map(|traits| (traits.append, traits.residency)).unwrap_or_default();
-        Ok(GlommioFile::new(file, append, residency, self.0.dirty.clone()))
+        Ok(GlommioFile::new(file, append, residency, self.0.dirty.clone(), self.0.scheduler.instruments.clone()))
     }
 
     async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -191,6 +192,10 @@ impl World for GlommioWorld {
 
     async fn connect(&self, address: SocketAddr) -> io::Result<(GlommioReader, GlommioWriter)> {
         socket::connect(address, self.0.settings.congestion_control.as_deref()).await
+    }
+
+    fn measured(&self) -> WorldSnapshot {
+        self.0.scheduler.instruments.snapshot(self.monotonic(), Duration::from_nanos(kernel::thread_cpu_nanos()))
     }
 }
 

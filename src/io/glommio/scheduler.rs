@@ -33,6 +33,8 @@ use slab::Slab;
 use super::blocking::Pool;
 use super::kernel;
 use crate::io::Urgency;
+use crate::metrics::{Timing, WorldInstruments};
+use crate::types::Monotonic;
 
 /// Tasks run this long before the kernel is asked for completions again.
 const TURN: Duration = Duration::from_micros(250);
@@ -127,6 +129,7 @@ pub(super) struct Scheduler {
     /// That task runs, or was woken.
     is_awake: Cell<bool>,
     pub(super) pool: Arc<Pool>,
+    pub(super) instruments: Rc<WorldInstruments>,
 }
 
 /// How a step of the shard ended.
@@ -147,7 +150,7 @@ pub(super) fn current() -> Rc<Scheduler> {
 
 impl Scheduler {
     /// Makes this thread a shard.
-    pub(super) fn begin(pool: Arc<Pool>) -> std::io::Result<Rc<Self>> {
+    pub(super) fn begin(pool: Arc<Pool>, timing: Timing) -> std::io::Result<Rc<Self>> {
         let home =
             Home { woken: SegQueue::new(), is_idle: AtomicBool::new(false), has_ended: AtomicBool::new(false), bell: kernel::event()? };
         let scheduler = Rc::new(Self {
@@ -160,6 +163,7 @@ impl Scheduler {
             step: RefCell::new(Waker::noop().clone()),
             is_awake: Cell::new(true),
             pool,
+            instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));
         scheduler.spawn(Urgency::Foreground, listen_for_other_threads(scheduler.home.clone()));
@@ -231,7 +235,8 @@ impl Scheduler {
         self.home.is_idle.store(false, Ordering::SeqCst);
         self.is_awake.set(true);
         self.step.borrow_mut().clone_from(context.waker());
-        let mut now = kernel::monotonic_nanos();
+        let began = kernel::monotonic_nanos();
+        let mut now = began;
         let turn_ends = now + TURN.as_nanos() as u64;
         loop {
             while let Some(task) = self.home.woken.pop() {
@@ -241,6 +246,7 @@ impl Scheduler {
                 self.home.is_idle.store(true, Ordering::SeqCst);
                 if self.home.woken.is_empty() {
                     self.is_awake.set(false);
+                    self.instruments.on_busy(Duration::from_nanos(now - began));
                     return Poll::Pending;
                 }
                 self.home.is_idle.store(false, Ordering::SeqCst);
@@ -256,8 +262,10 @@ impl Scheduler {
             if urgency == Urgency::Background {
                 self.background_due.set(ended + (ended - now) * BACKGROUND_SHARE);
             }
+            self.instruments.on_poll(Monotonic::from_nanos(now), Monotonic::from_nanos(ended));
             now = ended;
             if now >= turn_ends {
+                self.instruments.on_busy(Duration::from_nanos(now - began));
                 return Poll::Ready(Step::AskKernel);
             }
         }

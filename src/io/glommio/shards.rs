@@ -29,6 +29,7 @@ use super::probe::DeviceTraits;
 use super::scheduler::{Scheduler, Step};
 use super::{GlommioWorld, kernel};
 use crate::io::Urgency;
+use crate::metrics::Timing;
 use crate::types::ShardId;
 
 /// How shards run; the defaults suit a broker that has its cpus to itself.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub congestion_control: Option<String>,
     /// What was found out about the filesystems of the log directories. Files elsewhere get the safe choices.
     pub devices: Vec<DeviceTraits>,
+    /// Whether file operations are measured.
+    pub timing: Timing,
 }
 
 impl Default for Settings {
@@ -54,6 +57,7 @@ impl Default for Settings {
             ring_depth: NonZeroUsize::new(512).unwrap_or(NonZeroUsize::MIN),
             congestion_control: Some("cubic".to_owned()),
             devices: Vec::new(),
+            timing: Timing::Off,
         }
     }
 }
@@ -205,14 +209,22 @@ where
     if !gate.pass() {
         return None;
     }
-    drive(&executor, shared.pool, async move |scheduler| make(seat.shard, GlommioWorld::new(scheduler, settings, shared.dirty)).await)
+    let timing = settings.timing;
+    drive(&executor, shared.pool, timing, async move |scheduler| {
+        make(seat.shard, GlommioWorld::new(scheduler, settings, shared.dirty)).await
+    })
 }
 
 /// Runs the shard's main task, and all the others, until the main one is over.
-fn drive<T: 'static>(executor: &LocalExecutor, pool: Arc<Pool>, main: impl AsyncFnOnce(Rc<Scheduler>) -> T + 'static) -> Option<T> {
+fn drive<T: 'static>(
+    executor: &LocalExecutor,
+    pool: Arc<Pool>,
+    timing: Timing,
+    main: impl AsyncFnOnce(Rc<Scheduler>) -> T + 'static,
+) -> Option<T> {
     let (is_over, result) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
     // An eventfd is all that can be refused here, and with it goes the shard: the caller reports it lost.
-    let scheduler = executor.run(async { Scheduler::begin(pool) }).ok()?;
+    let scheduler = executor.run(async { Scheduler::begin(pool, timing) }).ok()?;
     let (over, returned, own) = (is_over.clone(), result.clone(), scheduler.clone());
     scheduler.spawn(Urgency::Foreground, async move {
         returned.set(Some(main(own).await));

@@ -17,6 +17,7 @@ use super::descriptor::SharedFile;
 use super::residency::Reads;
 use super::socket::Connection;
 use super::{kernel, residency, scheduler};
+use crate::metrics::Source;
 
 /// Most bytes one `sendfile` call takes, and one residency check covers.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -30,19 +31,25 @@ const PARKING_BYTES: usize = 8 * 1024;
 pub(super) async fn send_file(connection: &Connection, file: &SharedFile, position: u64, len: u64) -> io::Result<()> {
     let end = position.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
     let mut position = position;
+    // Up to where the range had to be brought in.
+    let mut cold_until = position;
     while position < end {
         let window = WINDOW_BYTES.min(end - position);
-        make_resident(file, position, window, end).await?;
-        match kernel::send_file(connection.as_fd(), file.as_fd(), position, window as usize) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => position += count as u64,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let sent = send_parked(connection, file, position, end).await?;
-                position += sent as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        if make_resident(file, position, window, end).await? == Source::Disk {
+            cold_until = position + window;
         }
+        let sent = match kernel::send_file(connection.as_fd(), file.as_fd(), position, window as usize) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => send_parked(connection, file, position, end).await? as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        let cold = cold_until.saturating_sub(position).min(sent);
+        let instruments = &scheduler::current().instruments;
+        instruments.on_file_sent(Source::Disk, cold);
+        instruments.on_file_sent(Source::PageCache, sent - cold);
+        position += sent;
         scheduler::give_way().await;
     }
     Ok(())
@@ -76,14 +83,15 @@ async fn send_parked(connection: &Connection, file: &SharedFile, position: u64, 
     connection.write(&bytes).await
 }
 
-async fn make_resident(file: &SharedFile, position: u64, len: u64, end: u64) -> io::Result<()> {
+/// Answers with where the range was found.
+async fn make_resident(file: &SharedFile, position: u64, len: u64, end: u64) -> io::Result<Source> {
     let reads = if file.was_cold() { Reads::Possible } else { Reads::None };
     if residency::is_resident(file.residency(), file.as_fd(), position, len, reads) {
-        return Ok(());
+        return Ok(Source::PageCache);
     }
     file.note_cold();
     let ahead = AHEAD_BYTES.min(end - position - len);
     let file = file.clone();
     let present = off_shard(move || residency::bring_in(file.as_fd(), position, len, ahead)).await?;
-    if present == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    if present == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Source::Disk) }
 }

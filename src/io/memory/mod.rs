@@ -85,6 +85,7 @@ pub use settings::{DiskSettings, EntryLoss, NetworkSettings, SimulationSettings}
 pub use simulation::{RunError, Simulation, run};
 
 use super::{DirEntry, File, OpenMode, Space, Urgency, World, Written};
+use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
 use disk::{Done, Effect, Handle};
 use simulation::{Core, schedule_crash, schedule_disk_call};
@@ -261,6 +262,10 @@ impl World for MemoryWorld {
 
     async fn connect(&self, address: SocketAddr) -> io::Result<(MemoryReader, MemoryWriter)> {
         network::connect(self, address).await
+    }
+
+    fn measured(&self) -> WorldSnapshot {
+        WorldSnapshot::default()
     }
 }
 

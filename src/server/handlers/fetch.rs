@@ -17,14 +17,17 @@ use bytes::Bytes;
 
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
+use crate::metrics::Timing;
 use crate::partition::{Isolation, PlannedRead, ReadRequest, Refusal};
+use crate::server::connection::Peer;
 use crate::server::dispatch::{Call, Started};
 use crate::server::errors;
 use crate::server::response::{Chunk, Response};
 use crate::shard::message::PlanRequest;
 use crate::shard::{Parked, Shard};
-use crate::types::{LeaderEpoch, Monotonic, PartitionIndex, ShardId, TopicPartition};
+use crate::types::{LeaderEpoch, Monotonic, PartitionIndex, ShardId, TopicId, TopicPartition};
 use crate::wire::TopicRef;
+use crate::wire::api::ApiKey;
 use crate::wire::error::ErrorCode;
 use crate::wire::fetch::{
     AbortedTransaction, DivergingEpoch, FetchPartitionResponse, FetchPiece, FetchRequest, FetchResponse, FetchTopicResponse, IsolationLevel,
@@ -38,15 +41,18 @@ pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         Err(error) => return Started::Refused(error.to_string()),
     };
     let shard = call.server.shard.clone();
-    let first = call.peer.rotate();
+    let peer = call.peer;
+    let first = peer.rotate();
     Started::Answering(Box::pin(async move {
         if request.session_id != 0 {
             // No session was ever given out.
+            shard.metrics().requests.on_error(ApiKey::Fetch.code(), ErrorCode::FetchSessionIdNotFound.code());
             return respond::<W>(&session_refusal(), version, correlation_id, &mut Vec::new());
         }
-        let mut fetch = Fetch::begin(&shard, &request, first);
+        let mut fetch = Fetch::begin(&shard, &peer, &request, first);
         match fetch.run().await {
             Some(()) => {
+                fetch.count();
                 let response = fetch.response();
                 respond(&response, version, correlation_id, &mut fetch.places)
             }
@@ -84,6 +90,7 @@ enum Outcome<W: World> {
 
 struct Fetch<'a, W: World> {
     shard: &'a Rc<Shard<W>>,
+    peer: &'a Peer,
     request: &'a FetchRequest,
     image: MetadataImage,
     places: Vec<Place<W>>,
@@ -92,7 +99,7 @@ struct Fetch<'a, W: World> {
 }
 
 impl<'a, W: World> Fetch<'a, W> {
-    fn begin(shard: &'a Rc<Shard<W>>, request: &'a FetchRequest, first: usize) -> Self {
+    fn begin(shard: &'a Rc<Shard<W>>, peer: &'a Peer, request: &'a FetchRequest, first: usize) -> Self {
         let image = shard.image();
         let isolation = match request.isolation_level {
             IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
@@ -118,7 +125,7 @@ impl<'a, W: World> Fetch<'a, W> {
                 places.push(Place { topic: topic_place, index: wanted.index, partition, outcome });
             }
         }
-        Self { shard, request, image, places, first }
+        Self { shard, peer, request, image, places, first }
     }
 
     /// Plans until there is enough to answer with, or the wait is over. `None` when the broker closes meanwhile.
@@ -139,7 +146,9 @@ impl<'a, W: World> Fetch<'a, W> {
             if self.enough() {
                 return Some(());
             }
-            waiting.waited.set(true);
+            if !waiting.waited.replace(true) && self.shard.metrics().timing() == Timing::On {
+                self.peer.on_parked(self.shard.timers().now());
+            }
             if self.shard.timers().before(deadline, waiting.parked.woken()).await.is_none() {
                 return Some(());
             }
@@ -239,6 +248,32 @@ impl<'a, W: World> Fetch<'a, W> {
             }
         }
         self.places.is_empty() || bytes >= u64::try_from(self.request.min_bytes).unwrap_or(0)
+    }
+
+    /// What the answer says, as the metrics have it: errors by partition, bytes by topic.
+    fn count(&self) {
+        let metrics = self.shard.metrics();
+        // Partitions of a topic stand together: one look-up for all of them.
+        let mut sent: Option<(TopicId, u64)> = None;
+        let count = |sent: Option<(TopicId, u64)>| {
+            if let Some((topic, bytes)) = sent {
+                metrics.topics.traffic(topic).on_sent(bytes);
+            }
+        };
+        for place in &self.places {
+            match &place.outcome {
+                Outcome::Refused(code, _) | Outcome::Unresolved(code) => metrics.requests.on_error(ApiKey::Fetch.code(), code.code()),
+                Outcome::Planned(PlannedRead { range: Some(range), .. }) => {
+                    let Some((_, id, _)) = place.partition else { continue };
+                    match &mut sent {
+                        Some((topic, bytes)) if *topic == id.topic => *bytes += range.len,
+                        other => count(other.replace((id.topic, range.len))),
+                    }
+                }
+                Outcome::Planned(_) | Outcome::Unplanned => {}
+            }
+        }
+        count(sent);
     }
 
     fn response(&self) -> FetchResponse {

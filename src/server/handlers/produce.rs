@@ -10,6 +10,7 @@ use crate::config::topic::{Compression, TopicSettings};
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
 use crate::partition::{Acks, Refusal};
+use crate::server::Server;
 use crate::server::dispatch::{Call, Started};
 use crate::server::errors;
 use crate::server::response::Response;
@@ -17,6 +18,7 @@ use crate::shard::AppendPending;
 use crate::shard::message::{AppendRequest, PartitionBatch};
 use crate::types::{PartitionIndex, ShardId, TimestampMs, TopicPartition};
 use crate::wire::TopicRef;
+use crate::wire::api::ApiKey;
 use crate::wire::batch::{Batch, BatchError, BatchHeader, Codec, PREFIX_LEN, RECORDS_AT, TimestampType, recompress};
 use crate::wire::compression::Level;
 use crate::wire::error::ErrorCode;
@@ -40,6 +42,7 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     };
     let Some(acks) = acks_of(request.acks) else {
         let response = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
+        count_errors(&call.server, &response);
         return Started::Answering(Box::pin(async move { Response::Frame(response.encode(version, correlation_id)) }));
     };
     let shard = call.server.shard.clone();
@@ -90,7 +93,7 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         let append = AppendRequest { image_version: image.version(), acks, batches };
         sent.push(Sent { pending: shard.append(owner, append).await, places });
     }
-    let timers = shard.timers().clone();
+    let (timers, server) = (shard.timers().clone(), call.server.clone());
     let deadline = timers.now().plus(std::time::Duration::from_millis(request.timeout_ms.max(0) as u64));
     Started::Answering(Box::pin(async move {
         let settle = settle(&mut response, sent);
@@ -101,6 +104,7 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
             }
             Acks::Leader | Acks::None => settle.await,
         }
+        count_errors(&server, &response);
         if acks != Acks::None {
             return Response::Frame(response.encode(version, correlation_id));
         }
@@ -108,6 +112,14 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         let failed = response.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.error != ErrorCode::None);
         if failed { Response::Close } else { Response::Nothing }
     }))
+}
+
+fn count_errors<W: World>(server: &Server<W>, response: &ProduceResponse) {
+    for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+        if partition.error != ErrorCode::None {
+            server.metrics().requests.on_error(ApiKey::Produce.code(), partition.error.code());
+        }
+    }
 }
 
 fn acks_of(acks: i16) -> Option<Acks> {

@@ -1,0 +1,71 @@
+//! The error codes that answers carry, for the metrics: one line per response type. Produce and Fetch count their own, which have types
+//! of their own.
+
+use kafka_protocol::messages::{
+    CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeTopicPartitionsResponse,
+    FindCoordinatorResponse, ListOffsetsResponse, MetadataResponse,
+};
+
+use crate::wire::error::ErrorCode;
+
+pub trait Refusals {
+    /// Calls `count` with every error code that is not "none".
+    fn each(&self, count: &mut impl FnMut(i16)) {
+        self.codes().filter(|code| *code != ErrorCode::None.code()).for_each(count);
+    }
+
+    /// Every code, "none" included.
+    fn codes(&self) -> impl Iterator<Item = i16>;
+}
+
+impl Refusals for ListOffsetsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code)
+    }
+}
+
+impl Refusals for MetadataResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        std::iter::once(self.error_code)
+            .chain(self.topics.iter().map(|topic| topic.error_code))
+            .chain(partitions.map(|partition| partition.error_code))
+    }
+}
+
+impl Refusals for FindCoordinatorResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code).chain(self.coordinators.iter().map(|coordinator| coordinator.error_code))
+    }
+}
+
+impl Refusals for CreateTopicsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.topics.iter().map(|topic| topic.error_code)
+    }
+}
+
+impl Refusals for DeleteTopicsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.responses.iter().map(|topic| topic.error_code)
+    }
+}
+
+impl Refusals for DescribeConfigsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.results.iter().map(|resource| resource.error_code)
+    }
+}
+
+impl Refusals for DescribeClusterResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
+    }
+}
+
+impl Refusals for DescribeTopicPartitionsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        self.topics.iter().map(|topic| topic.error_code).chain(partitions.map(|partition| partition.error_code))
+    }
+}
