@@ -2,12 +2,13 @@
 //! tools, and its files read as files.
 //!
 //! `OTTLA_TEST_BROKER=kafka` runs the same test bodies against a real Apache Kafka 4.3.1 (see `peers/install`), which is how a test earns
-//! the right to judge Ottla: what it asks for must hold there first. Tests of what only Ottla has (shards, its system calls) return at
+//! the right to judge Ottla: what it asks for must hold there first. Tests of what only Ottla has (shards, its system calls, its metrics) return at
 //! once in that mode and say so.
 
 mod clients;
 mod crash;
 mod hostile;
+mod metrics;
 mod shards;
 mod support;
 mod wire;

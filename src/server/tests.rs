@@ -31,6 +31,7 @@ fn settings(shards: u16) -> Arc<BrokerSettings> {
         ("listeners", "PLAINTEXT://0.0.0.0:9092"),
         ("advertised.listeners", "PLAINTEXT://broker:9092"),
         ("log.dirs", "/data"),
+        ("ottla.metrics.listener", "0.0.0.0:9404"),
         ("ottla.shards", &shards.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -139,6 +140,50 @@ fn a_broker_serves_and_keeps_what_it_served_over_a_restart() {
         simulation.block_on(CLIENT, async {
             let mut client = Client::connect(&world, address).await;
             assert_eq!(latest_offsets(&mut client).await, [3; 4]);
+        });
+    }
+}
+
+/// What the broker's metrics port answers.
+async fn scrape(world: &MemoryWorld, address: SocketAddr) -> String {
+    let (mut reader, mut writer) = world.connect(address).await.unwrap();
+    writer.write_all(Bytes::from_static(b"GET /metrics HTTP/1.1\r\n\r\n"), Follows::Nothing).await.unwrap();
+    let mut answer = BytesMut::new();
+    loop {
+        answer.reserve(4096);
+        if reader.read(&mut answer).await.unwrap() == 0 {
+            return String::from_utf8(answer.to_vec()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_shards_numbers_are_on_the_page() {
+    for shards in [1, 3] {
+        let simulation = Simulation::new(u64::from(shards), SimulationSettings::default());
+        let control = simulation.control();
+        let _broker = start(&control, shards);
+        let (address, metrics) = (control.address(BROKER, 9092), control.address(BROKER, 9404));
+        let world = control.world(CLIENT, 0);
+        simulation.block_on(CLIENT, async {
+            let mut client = Client::connect(&world, address).await;
+            let topic = CreatableTopic::default().with_name(name("t")).with_num_partitions(4).with_replication_factor(1);
+            let _created: CreateTopicsResponse =
+                client.call(ApiKey::CreateTopics, 5, &CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(1000)).await;
+            produce_everywhere(&mut client).await;
+            let page = scrape(&world, metrics).await;
+            for line in [
+                "HTTP/1.1 200 OK\r\n",
+                "\nottla_requests_total{api=\"Produce\"} 1\n",
+                "\nottla_topic_received_batches_total{topic=\"t\"} 4\n",
+                "\nottla_topic_received_records_total{topic=\"t\"} 12\n",
+            ] {
+                assert!(page.contains(line), "no {line:?} in\n{page}");
+            }
+            assert_eq!(page.matches("\nottla_partitions{shard=").count(), usize::from(shards));
+            let partitions: u32 =
+                page.lines().filter(|line| line.starts_with("ottla_partitions{")).map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()).sum();
+            assert_eq!(partitions, 4);
         });
     }
 }

@@ -72,6 +72,7 @@ pub struct Broker {
     dir: TempDir,
     process: Option<Process>,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     _one_kafka: Option<MutexGuard<'static, ()>>,
 }
 
@@ -91,7 +92,7 @@ impl Broker {
         let dir = temp_dir();
         std::fs::create_dir(dir.path().join("log")).unwrap();
         let mut broker =
-            Broker { kind, settings, dir, process: None, address: SocketAddr::from(([127, 0, 0, 1], 0)), _one_kafka: one_kafka };
+            Broker { kind, settings, dir, process: None, address: SocketAddr::from(([127, 0, 0, 1], 0)), metrics: None, _one_kafka: one_kafka };
         broker.launch();
         broker
     }
@@ -124,6 +125,9 @@ impl Broker {
     fn launch_ottla(&mut self) {
         let mut process = Process::spawn("ottla", self.serve_command());
         self.address = process.wait_for_line(OTTLA_START, listening_address);
+        if self.settings.properties.contains_key("ottla.metrics.listener") {
+            self.metrics = Some(process.wait_for_line(OTTLA_START, |line| line.strip_prefix("metrics on ")?.parse().ok()));
+        }
         self.process = Some(process);
     }
 
@@ -190,6 +194,11 @@ impl Broker {
 
     pub fn connect(&self) -> Connection {
         Connection::try_connect(self.address).expect("connect to the broker")
+    }
+
+    /// Where the metrics are, if a setting asks for them.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("ottla.metrics.listener is set")
     }
 
     pub fn pid(&self) -> u32 {

@@ -357,6 +357,20 @@ fn several_listeners() {
 }
 
 #[test]
+fn metrics_are_shown_where_they_were_asked_for() {
+    let key = "ottla.metrics.listener";
+    assert_eq!(settings(&[]).metrics.listener, None);
+    assert_eq!(settings(&[(key, "")]).metrics.listener, None);
+    assert_eq!(settings(&[(key, "0.0.0.0:9404")]).metrics.listener, Some("0.0.0.0:9404".parse().unwrap()));
+    assert_eq!(settings(&[(key, "localhost:0")]).metrics.listener, Some("127.0.0.1:0".parse().unwrap()));
+    assert_eq!(settings(&[(key, "[::1]:9404")]).metrics.listener, Some("[::1]:9404".parse().unwrap()));
+    for bad in ["9404", ":9404", "127.0.0.1", "http://127.0.0.1:9404", "127.0.0.1:99999", "box.example:9404"] {
+        assert!(refusal(&[(key, bad)]).contains("is not ADDRESS:PORT"), "{bad}");
+    }
+    assert!(refusal(&[(key, "127.0.0.1:9092")]).contains("has the port of listener PLAINTEXT"));
+}
+
+#[test]
 fn keys_around_listeners() {
     let map = |text: &'static str| [("listeners", "PLAINTEXT://a:1"), ("listener.security.protocol.map", text)];
     assert!(refusal(&map("x")).contains("has 'x', which is not NAME:PROTOCOL"));
