@@ -130,8 +130,8 @@ impl Requests {
     }
 
     pub(super) fn snapshot(&self) -> Vec<ApiSnapshot> {
-        let known = self.apis.iter().enumerate().filter_map(|(key, api)| Some((key as i16, api.get()?)));
-        let snapshot = |(key, api): (i16, &Box<Api>)| ApiSnapshot {
+        let known = self.apis.iter().enumerate().filter_map(|(key, api)| Some((key as i16, &**api.get()?)));
+        let snapshot = |(key, api): (i16, &Api)| ApiSnapshot {
             key,
             begun: api.begun.get(),
             whole: api.whole.snapshot(),

@@ -67,10 +67,10 @@ impl<W: World> Shard<W> {
         Some(snapshots)
     }
 
-    pub(super) fn on_measured(&self, number: u32, snapshot: ShardSnapshot) {
+    pub(super) fn on_measured(&self, number: u32, snapshot: Box<ShardSnapshot>) {
         let mut rounds = self.measuring.rounds.borrow_mut();
         let round = &mut rounds[number as usize];
-        round.snapshots.push(snapshot);
+        round.snapshots.push(*snapshot);
         round.missing -= 1;
         if round.missing > 0 {
             return;

@@ -71,7 +71,7 @@ pub enum Control {
     },
     Measured {
         round: u32,
-        snapshot: ShardSnapshot,
+        snapshot: Box<ShardSnapshot>,
     },
     /// Stop serving, flush and close everything, and answer `Closed`.
     Close,

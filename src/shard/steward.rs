@@ -357,7 +357,7 @@ impl<W: World> Shard<W> {
             Control::Applied { version } => self.applied.push(version),
             Control::Checkpoints { offsets, .. } => self.checkpointed.push(offsets),
             // Neither waits for a word that is still being obeyed.
-            Control::Measure { round } => self.answer(Control::Measured { round, snapshot: self.measure() }),
+            Control::Measure { round } => self.answer(Control::Measured { round, snapshot: Box::new(self.measure()) }),
             Control::Measured { round, snapshot } => self.on_measured(round, snapshot),
             Control::Opened { .. } | Control::Closed { .. } => self.steward.push(control),
         }
