@@ -181,8 +181,11 @@ fn every_shards_numbers_are_on_the_page() {
                 assert!(page.contains(line), "no {line:?} in\n{page}");
             }
             assert_eq!(page.matches("\nottla_partitions{shard=").count(), usize::from(shards));
-            let partitions: u32 =
-                page.lines().filter(|line| line.starts_with("ottla_partitions{")).map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()).sum();
+            let partitions: u32 = page
+                .lines()
+                .filter(|line| line.starts_with("ottla_partitions{"))
+                .map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
+                .sum();
             assert_eq!(partitions, 4);
         });
     }

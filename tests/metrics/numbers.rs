@@ -67,9 +67,11 @@ fn what_was_sent_is_counted() {
         assert!(page.sum("ottla_shard_busy_seconds_total") > 0.0);
         // All of it was just written, and is in the page cache.
         assert_eq!(page.get("ottla_file_sent_bytes_total{source=\"page_cache\"}"), bytes_read as f64);
-        let appended = |page: &super::Scrape| page.get("ottla_file_operation_bytes_total{operation=\"append\",path=\"inline\"}")
-            + page.get("ottla_file_operation_bytes_total{operation=\"append\",path=\"nowait\"}")
-            + page.get("ottla_file_operation_bytes_total{operation=\"append\",path=\"ring\"}");
+        let appended = |page: &super::Scrape| {
+            page.get("ottla_file_operation_bytes_total{operation=\"append\",path=\"inline\"}")
+                + page.get("ottla_file_operation_bytes_total{operation=\"append\",path=\"nowait\"}")
+                + page.get("ottla_file_operation_bytes_total{operation=\"append\",path=\"ring\"}")
+        };
         assert!(appended(&page) >= bytes_sent as f64, "{} bytes appended", appended(&page));
         let versions = (0..shards).map(|shard| page.get(&format!("ottla_metadata_image_version{{shard=\"{shard}\"}}")));
         assert!(versions.clone().all(|version| version > 0.0 && Some(version) == versions.clone().next()));

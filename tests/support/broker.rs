@@ -91,8 +91,15 @@ impl Broker {
         let one_kafka = (kind == Kind::Kafka).then(|| ONE_KAFKA.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         let dir = temp_dir();
         std::fs::create_dir(dir.path().join("log")).unwrap();
-        let mut broker =
-            Broker { kind, settings, dir, process: None, address: SocketAddr::from(([127, 0, 0, 1], 0)), metrics: None, _one_kafka: one_kafka };
+        let mut broker = Broker {
+            kind,
+            settings,
+            dir,
+            process: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics: None,
+            _one_kafka: one_kafka,
+        };
         broker.launch();
         broker
     }
