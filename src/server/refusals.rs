@@ -3,7 +3,7 @@
 
 use kafka_protocol::messages::{
     CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeTopicPartitionsResponse,
-    FindCoordinatorResponse, ListOffsetsResponse, MetadataResponse,
+    FindCoordinatorResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataResponse,
 };
 
 use crate::wire::error::ErrorCode;
@@ -36,6 +36,12 @@ impl Refusals for MetadataResponse {
 impl Refusals for FindCoordinatorResponse {
     fn codes(&self) -> impl Iterator<Item = i16> {
         std::iter::once(self.error_code).chain(self.coordinators.iter().map(|coordinator| coordinator.error_code))
+    }
+}
+
+impl Refusals for InitProducerIdResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
     }
 }
 
