@@ -75,7 +75,7 @@ impl Leading {
             log
         });
         let id = TopicPartition { topic: TOPIC, partition: PartitionIndex(0) };
-        let replica = Replica::lead(id, TopicName::new("orders"), log, EPOCH, Rc::new(Woken::default()));
+        let replica = Replica::lead(id, TopicName::new("orders"), log, EPOCH, Rc::new(Woken::default()), Rc::default());
         Self { replica, simulation }
     }
 

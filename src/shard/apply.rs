@@ -43,7 +43,7 @@ impl<W: World> Shard<W> {
             self.queue_owned(topic, 0, &mut openings);
         }
         let summary = self.open_queued(openings, Some(start)).await?;
-        *self.image.borrow_mut() = image;
+        *self.image.borrow_mut() = Rc::new(image);
         Ok(summary)
     }
 
@@ -80,7 +80,7 @@ impl<W: World> Shard<W> {
                 replica.lead_in(current.leader_epoch);
             }
         }
-        *self.image.borrow_mut() = image;
+        *self.image.borrow_mut() = Rc::new(image);
         self.leaving.borrow_mut().clear();
         let early = self.early.take();
         for (from, slot, request) in early {

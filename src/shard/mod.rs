@@ -68,7 +68,7 @@ pub struct Shard<W: World> {
     settings: Arc<BrokerSettings>,
     timers: Timers<W>,
     mailbox: Rc<Mailbox<Message<W>>>,
-    image: RefCell<MetadataImage>,
+    image: RefCell<Rc<MetadataImage>>,
     replicas: RefCell<FixedMap<TopicPartition, Rc<Replica<W>>>>,
     directories: Vec<LogDirectory>,
     calls: RefCell<Slab<Call<W>>>,
@@ -178,7 +178,7 @@ impl<W: World> Shard<W> {
     }
 
     /// The image this shard has applied; cheap to clone, and a request works on one clone from start to end.
-    pub fn image(&self) -> MetadataImage {
+    pub fn image(&self) -> Rc<MetadataImage> {
         self.image.borrow().clone()
     }
 

@@ -92,7 +92,7 @@ struct Fetch<'a, W: World> {
     shard: &'a Rc<Shard<W>>,
     peer: &'a Peer,
     request: &'a FetchRequest,
-    image: MetadataImage,
+    image: Rc<MetadataImage>,
     places: Vec<Place<W>>,
     /// Where the division of `max.bytes` begins: moves with every fetch of the connection, so that no partition starves another.
     first: usize,

@@ -2,6 +2,7 @@
 //!
 //! KIPs: 4 (auto-creation), 430 (authorized operations), 516 (topic ids), 700.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -100,7 +101,7 @@ fn unknown_name(name: &str) -> ErrorCode {
 /// Creates the topics of the list that are not there, if the broker is so configured. Answers with why some could not be.
 async fn create_missing<W: World>(
     call: &Call<W>,
-    image: &mut MetadataImage,
+    image: &mut Rc<MetadataImage>,
     wanted: &[MetadataRequestTopic],
 ) -> Option<Vec<(String, ErrorCode)>> {
     let settings = call.server.shard.settings();
