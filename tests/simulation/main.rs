@@ -12,7 +12,7 @@
 //!   with and without a loss of power right after;
 //! - the disk: slow, out of order, hanging for seconds; on some seeds failing writes, syncs and opens, and no space;
 //! - the network: slow links, tiny windows, chunks of a few bytes; on some seeds cut connections and links that go down;
-//! - clients: unsound batches, requests pipelined and partitions mixed, offsets out of range, limits of a byte, readers that do not read,
+//! - clients: batches sent again, unsound batches, requests pipelined and partitions mixed, offsets out of range, limits of a byte, readers that do not read,
 //!   topics deleted and created again under use.
 //!
 //! What must hold is in the header of `model`; `checks` looks at whole logs after each start and at files after each end.
@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 mod broker;
 mod checks;
 mod client;
+mod idempotent;
 mod leftovers;
 mod model;
 #[cfg(feature = "planted-bugs")]

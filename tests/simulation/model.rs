@@ -3,7 +3,7 @@
 //! Clients tell the model what they send and hear; it remembers, compares, and keeps the first contradiction ([`Model::violate`]).
 //!
 //! Rules, by the number their messages begin with:
-//! 1. A batch has one offset for ever; an offset has one batch; batches do not overlap.
+//! 1. A batch has one offset for ever, however often its producer sends it; an offset has one batch; batches do not overlap.
 //! 2. Batches of one connection are in the log in the order they were sent; a batch sent after another was acknowledged comes later.
 //! 3. What is read is byte for byte what was sent, and was sent: a refused batch, or one that a loss of power took, is never read.
 //! 4. The high watermark and the log's start never go back while the broker is up, and never below what was acknowledged.
@@ -18,6 +18,7 @@ use bytes::Bytes;
 use ottla::types::TopicId;
 use ottla::wire::batch::{Batch, BatchHeader, PREFIX_LEN, RECORDS_AT};
 
+use crate::idempotent::Producer;
 use crate::shape::{Retention, TopicShape};
 
 pub type Place = (TopicId, i32);
@@ -100,6 +101,8 @@ pub struct Model {
     pub sent: Vec<Sent>,
     by_content: BTreeMap<(usize, u64), usize>,
     connections: u64,
+    /// Producers that number their batches and wait for a connection.
+    pub producers: Vec<Producer>,
     pub events: BTreeMap<&'static str, u64>,
 }
 
@@ -217,6 +220,20 @@ impl Model {
             base: None,
         });
         number
+    }
+
+    /// A batch that was not answered is sent again. One that is not in the log may come to be there, behind what is acknowledged now.
+    pub fn send_again(&mut self, number: usize) {
+        let Sent { place, fate, .. } = self.sent[number];
+        if fate == Fate::Lost {
+            let floor = self.partition(place).acknowledged_end;
+            (self.sent[number].fate, self.sent[number].floor) = (Fate::Open, floor);
+            self.count("numbered batch sent again: it was lost");
+        } else if self.sent[number].base.is_some() {
+            self.count("numbered batch sent again: it is in the log");
+        } else {
+            self.count("numbered batch sent again");
+        }
     }
 
     /// An acknowledgement was heard.

@@ -74,7 +74,11 @@ pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) 
             continue;
         }
         let _broken = match work {
-            0..=6 => client.produce().await,
+            0..=4 => client.produce().await,
+            5..=6 => {
+                let now_ms = client.world.wall().get();
+                crate::idempotent::produce(&shared, &mut client.connection, &mut client.random, now_ms).await
+            }
             7..=9 => client.read_anywhere().await,
             10..=11 => client.read_through().await,
             12..=13 => client.follow().await,
