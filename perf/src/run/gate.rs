@@ -2,7 +2,7 @@
 //!
 //! | looked at | discards the pair when |
 //! |---|---|
-//! | a fixed loop of copies and system calls, before each run | it stays more than 5 % off the session's median for five tries |
+//! | a fixed loop of copies and system calls, before each run | it stays more than 30 % off the session's median for five tries |
 //! | time stolen by the hypervisor during a run | above 1 % of all cores' time |
 //! | processes outside the session during a run | above 3 % of all cores' time |
 //! | answers with an error | any |
@@ -19,7 +19,9 @@ use super::counters::Usage;
 use super::machine;
 use super::statistics::median;
 
-pub const SENTINEL_SHARE_MAX: f64 = 0.05;
+/// On a virtual machine beside others the loop takes a tenth to a third longer or shorter from one second to the next, and pairs still
+/// agree; on hardware of one's own it moves by a few per cent.
+pub const SENTINEL_SHARE_MAX: f64 = 0.30;
 pub const STOLEN_SHARE_MAX: f64 = 0.01;
 pub const OTHERS_SHARE_MAX: f64 = 0.03;
 
@@ -171,7 +173,7 @@ mod tests {
         let quiet = Sentinel { loop_us: 10.2, ping_pong_us: 50.0 };
         let usage = Usage::default();
         assert_eq!(history.objection(quiet, &usage, 0), None);
-        let slow = Sentinel { loop_us: 10.6, ..quiet };
+        let slow = Sentinel { loop_us: 14.0, ..quiet };
         assert!(history.objection(slow, &usage, 0).unwrap().contains("sentinel"));
         let stolen = Usage { stolen_share: 0.02, ..Usage::default() };
         assert!(history.objection(quiet, &stolen, 0).unwrap().contains("hypervisor"));
