@@ -103,7 +103,13 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| "info".into());
     // A second subscriber is refused, and the first goes on.
-    let _already = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _already = tracing_subscriber::fmt()
+        // A full disk under the log of this process must not end it: what cannot be written is left out.
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
 }
 
 fn resolve(args: &Args, cores: usize) -> Result<Resolved, Failure> {
