@@ -65,9 +65,9 @@ impl Amounts {
         Self { volume: self.volume.min(MOMENT), seconds: 1, minute: 1, reading: self.reading.min(8 * MOMENT), soak: 1, ..self.clone() }
     }
 
-    /// A command with its words in braces replaced.
-    pub fn fill_in(&self, words: &[&str]) -> Vec<String> {
-        words.iter().map(|word| self.value(word).map_or_else(|| (*word).to_owned(), |value| value.to_string())).collect()
+    /// A command's words, those in braces replaced.
+    pub fn fill_in(&self, command: &str) -> Vec<String> {
+        command.split_whitespace().map(|word| self.value(word).map_or_else(|| word.to_owned(), |value| value.to_string())).collect()
     }
 
     fn value(&self, word: &str) -> Option<u64> {

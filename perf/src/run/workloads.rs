@@ -85,15 +85,15 @@ pub enum Kind {
     },
 }
 
-/// One command of the load generator. Words in braces are amounts, see [`super::amounts`].
+/// One command of the load generator, its words as on a command line. Those in braces are amounts, see [`super::amounts`].
 pub struct Load {
     pub partitions: u32,
     pub configs: &'static [&'static str],
     pub life: Life,
     /// Fills the topic beforehand.
-    pub fill: &'static [&'static str],
+    pub fill: &'static str,
     pub cache: Cache,
-    pub command: &'static [&'static str],
+    pub command: &'static str,
 }
 
 /// How long a topic lives.
@@ -122,8 +122,8 @@ const ECHO: &[(Metric, &str)] = &[(Metric::P50, "tcp-echo"), (Metric::P99, "tcp-
 /// Old segments go, so that a minute at full rate does not fill the disk.
 const BOUNDED: &[&str] = &["retention.bytes=536870912", "segment.bytes=134217728"];
 
-const fn load(partitions: u32, command: &'static [&'static str]) -> Load {
-    Load { partitions, configs: &[], life: Life::Run, fill: &[], cache: Cache::Resident, command }
+const fn load(partitions: u32, command: &'static str) -> Load {
+    Load { partitions, configs: &[], life: Life::Run, fill: "", cache: Cache::Resident, command }
 }
 
 const fn throughput(name: &'static str, sentence: &'static str, choice: Choice, load: Load) -> Workload {
@@ -134,16 +134,14 @@ const fn latency(name: &'static str, sentence: &'static str, choice: Choice, loa
     Workload { name, sentence, kind: Kind::Load(load), metrics: LATENCY, floors: ECHO, choice, pairs_max: usize::MAX }
 }
 
-const fn reading(name: &'static str, sentence: &'static str, choice: Choice, command: &'static [&'static str]) -> Workload {
+const fn reading(name: &'static str, sentence: &'static str, choice: Choice, command: &'static str) -> Workload {
     let load = Load { life: Life::Workload, fill: FILL, ..load(1, command) };
     Workload { name, sentence, kind: Kind::Load(load), metrics: THROUGHPUT, floors: SEND, choice, pairs_max: usize::MAX }
 }
 
-const PRODUCE_1K: &[&str] =
-    &["produce", "--record-bytes", "1024", "--batch-bytes", "65536", "--bytes", "{volume}", "--seconds", "{seconds}"];
-const PRODUCE_100B: &[&str] =
-    &["produce", "--record-bytes", "100", "--batch-bytes", "65536", "--bytes", "{volume}", "--seconds", "{seconds}"];
-const FILL: &[&str] = &["produce", "--record-bytes", "1024", "--batch-bytes", "65536", "--bytes", "{resident}"];
+const PRODUCE_1K: &str = "produce --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}";
+const PRODUCE_100B: &str = "produce --record-bytes 100 --batch-bytes 65536 --bytes {volume} --seconds {seconds}";
+const FILL: &str = "produce --record-bytes 1024 --batch-bytes 65536 --bytes {resident}";
 
 pub const TABLE: &[Workload] = &[
     throughput("produce-1k-1p", "1 KiB records in 64 KiB batches to one partition", Choice::Quick, load(1, PRODUCE_1K)),
@@ -158,22 +156,7 @@ pub const TABLE: &[Workload] = &[
             "produce-small",
             "one 100-byte record in each request, 16 partitions, 8 connections",
             Choice::Quick,
-            load(
-                16,
-                &[
-                    "produce",
-                    "--record-bytes",
-                    "100",
-                    "--batch-bytes",
-                    "1",
-                    "--connections",
-                    "8",
-                    "--bytes",
-                    "{volume}",
-                    "--seconds",
-                    "{seconds}",
-                ],
-            ),
+            load(16, "produce --record-bytes 100 --batch-bytes 1 --connections 8 --bytes {volume} --seconds {seconds}"),
         )
     },
     Workload {
@@ -182,23 +165,7 @@ pub const TABLE: &[Workload] = &[
             "produce-keyed-50",
             "50 producers whose keys spread 16 KiB of 1 KiB records over 16 partitions: a small batch for each partition in every request",
             Choice::Full,
-            load(
-                16,
-                &[
-                    "produce",
-                    "--keyed",
-                    "--connections",
-                    "50",
-                    "--record-bytes",
-                    "1024",
-                    "--batch-bytes",
-                    "16384",
-                    "--bytes",
-                    "{volume}",
-                    "--seconds",
-                    "{seconds}",
-                ],
-            ),
+            load(16, "produce --keyed --connections 50 --record-bytes 1024 --batch-bytes 16384 --bytes {volume} --seconds {seconds}"),
         )
     },
     Workload {
@@ -207,22 +174,7 @@ pub const TABLE: &[Workload] = &[
             "produce-lz4",
             "1 KiB records, half of each noise, in lz4 batches of 64 KiB before compression, 16 partitions; bytes as compressed",
             Choice::Full,
-            load(
-                16,
-                &[
-                    "produce",
-                    "--codec",
-                    "lz4",
-                    "--record-bytes",
-                    "1024",
-                    "--batch-bytes",
-                    "65536",
-                    "--bytes",
-                    "{volume}",
-                    "--seconds",
-                    "{seconds}",
-                ],
-            ),
+            load(16, "produce --codec lz4 --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}"),
         )
     },
     Workload {
@@ -231,22 +183,7 @@ pub const TABLE: &[Workload] = &[
             "produce-zstd",
             "the same in zstd batches",
             Choice::Full,
-            load(
-                16,
-                &[
-                    "produce",
-                    "--codec",
-                    "zstd",
-                    "--record-bytes",
-                    "1024",
-                    "--batch-bytes",
-                    "65536",
-                    "--bytes",
-                    "{volume}",
-                    "--seconds",
-                    "{seconds}",
-                ],
-            ),
+            load(16, "produce --codec zstd --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}"),
         )
     },
     Workload {
@@ -258,22 +195,7 @@ pub const TABLE: &[Workload] = &[
             Choice::Full,
             Load {
                 configs: &["flush.messages=1"],
-                ..load(
-                    16,
-                    &[
-                        "produce",
-                        "--record-bytes",
-                        "1024",
-                        "--batch-bytes",
-                        "4096",
-                        "--connections",
-                        "16",
-                        "--bytes",
-                        "{volume}",
-                        "--seconds",
-                        "{seconds}",
-                    ],
-                )
+                ..load(16, "produce --record-bytes 1024 --batch-bytes 4096 --connections 16 --bytes {volume} --seconds {seconds}")
             },
         )
     },
@@ -284,35 +206,20 @@ pub const TABLE: &[Workload] = &[
         Load {
             life: Life::Workload,
             configs: &["retention.bytes=134217728", "segment.bytes=67108864"],
-            ..load(
-                10_000,
-                &[
-                    "produce",
-                    "--partitions",
-                    "10",
-                    "--record-bytes",
-                    "1024",
-                    "--batch-bytes",
-                    "65536",
-                    "--bytes",
-                    "{volume}",
-                    "--seconds",
-                    "{seconds}",
-                ],
-            )
+            ..load(10_000, "produce --partitions 10 --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}")
         },
     ),
     reading(
         "fetch-hot-1",
         "one consumer reads a log that lies in the page cache",
         Choice::Quick,
-        &["fetch", "--readers", "1", "--bytes", "{reading}", "--seconds", "{seconds}"],
+        "fetch --readers 1 --bytes {reading} --seconds {seconds}",
     ),
     reading(
         "fetch-hot-8",
         "eight consumers read it, each the whole",
         Choice::Full,
-        &["fetch", "--readers", "8", "--bytes", "{reading}", "--seconds", "{seconds}"],
+        "fetch --readers 8 --bytes {reading} --seconds {seconds}",
     ),
     Workload {
         metrics: &[Metric::Throughput, Metric::P50, Metric::P99, Metric::P999],
@@ -323,9 +230,9 @@ pub const TABLE: &[Workload] = &[
             Choice::Full,
             Load {
                 life: Life::Workload,
-                fill: &["produce", "--record-bytes", "1024", "--batch-bytes", "65536", "--bytes", "{backlog}"],
+                fill: "produce --record-bytes 1024 --batch-bytes 65536 --bytes {backlog}",
                 cache: Cache::Evicted,
-                ..load(1, &["catch-up", "--rate", "2000", "--batch-bytes", "1", "--seconds", "{seconds}"])
+                ..load(1, "catch-up --rate 2000 --batch-bytes 1 --seconds {seconds}")
             },
         )
     },
@@ -333,25 +240,25 @@ pub const TABLE: &[Workload] = &[
         "open-loop-5000",
         "5,000 requests/s of one 1 KiB record each on a fixed schedule, 16 partitions, from the intended send to the answer",
         Choice::Quick,
-        load(16, &["produce-at", "--rate", "5000", "--record-bytes", "1024", "--batch-bytes", "1", "--seconds", "{seconds}"]),
+        load(16, "produce-at --rate 5000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "open-loop-20000",
         "the same at 20,000 requests/s",
         Choice::Full,
-        load(16, &["produce-at", "--rate", "20000", "--record-bytes", "1024", "--batch-bytes", "1", "--seconds", "{seconds}"]),
+        load(16, "produce-at --rate 20000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "end-to-end-1000",
         "1,000 records/s of 1 KiB on a fixed schedule, from the intended send until a waiting consumer has them",
         Choice::Quick,
-        load(1, &["end-to-end", "--rate", "1000", "--record-bytes", "1024", "--batch-bytes", "1", "--seconds", "{seconds}"]),
+        load(1, "end-to-end --rate 1000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "end-to-end-5000",
         "the same at 5,000 records/s",
         Choice::Full,
-        load(1, &["end-to-end", "--rate", "5000", "--record-bytes", "1024", "--batch-bytes", "1", "--seconds", "{seconds}"]),
+        load(1, "end-to-end --rate 5000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     Workload {
         pairs_max: 3,
@@ -359,10 +266,7 @@ pub const TABLE: &[Workload] = &[
             "sustained",
             "1 KiB records in 64 KiB batches to 16 partitions for a minute, far past the dirty limit; old segments are deleted meanwhile",
             Choice::Full,
-            Load {
-                configs: BOUNDED,
-                ..load(16, &["produce", "--record-bytes", "1024", "--batch-bytes", "65536", "--seconds", "{minute}"])
-            },
+            Load { configs: BOUNDED, ..load(16, "produce --record-bytes 1024 --batch-bytes 65536 --seconds {minute}") },
         )
     },
     Workload {
@@ -395,10 +299,7 @@ pub const TABLE: &[Workload] = &[
             "soak",
             "5,000 requests/s of 16 KiB on a fixed schedule until retention has deleted for long; p99 minute by minute",
             Choice::OnlyByName,
-            Load {
-                configs: BOUNDED,
-                ..load(1, &["produce-at", "--rate", "5000", "--record-bytes", "1024", "--batch-bytes", "16384", "--seconds", "{soak}"])
-            },
+            Load { configs: BOUNDED, ..load(1, "produce-at --rate 5000 --record-bytes 1024 --batch-bytes 16384 --seconds {soak}") },
         )
     },
 ];
