@@ -148,9 +148,14 @@ struct Leaving<'a> {
 }
 
 impl Leaving<'_> {
+    fn push(&mut self, measured: Measured) {
+        if self.metrics.timing() == Timing::On {
+            self.measured.push(measured);
+        }
+    }
+
     fn on_flushed(&mut self, reading: impl FnOnce() -> Monotonic) {
-        if self.metrics.timing() == Timing::Off || self.measured.is_empty() {
-            self.measured.clear();
+        if self.measured.is_empty() {
             return;
         }
         let sent = reading();
@@ -362,7 +367,7 @@ async fn write_responses<W: World>(
                 }
             };
             head.measured.on_ready(peer, server.reading());
-            leaving.measured.push(head.measured);
+            leaving.push(head.measured);
             metrics.connections.on_sent(response.size());
             let sent = match response {
                 Response::Frame(bytes) => gather(writer, &mut gathered, bytes).await,

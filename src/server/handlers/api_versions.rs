@@ -29,10 +29,9 @@ pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         Ok(request) => request,
         Err(error) => return Started::Refused(error.to_string()),
     };
-    let key_error = |code: ErrorCode| call.server.metrics().requests.on_error(KEY, code.code());
     let named_well = is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
     let response = if version >= SOFTWARE_FROM && !named_well {
-        key_error(ErrorCode::InvalidRequest);
+        call.server.metrics().requests.on_error(KEY, ErrorCode::InvalidRequest.code());
         ApiVersionsResponse::default().with_error_code(ErrorCode::InvalidRequest.code())
     } else {
         answer(&call)
