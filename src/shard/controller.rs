@@ -62,13 +62,23 @@ impl CreateTopics {
     }
 }
 
-/// What a change came to.
+/// What a change came to; [`Shard::create_topics`] and its like give each caller its own kind.
 pub enum ChangeAnswer {
     Created(Vec<Named<CreatedTopic>>),
     Deleted(Vec<DeleteAnswer>),
     ProducerIds(ProducerIdBlock),
     /// Answers every part of the request alike.
     Refused(Refused),
+}
+
+impl ChangeAnswer {
+    /// What is left once the answer that was asked for is not there.
+    fn refusal(self) -> Refused {
+        match self {
+            Self::Refused(refused) => refused,
+            Self::Created(_) | Self::Deleted(_) | Self::ProducerIds(_) => unreachable!("a change is answered in kind"),
+        }
+    }
 }
 
 /// A change and where its answer goes.
@@ -78,8 +88,31 @@ pub struct QueuedChange<W: World> {
 }
 
 impl<W: World> Shard<W> {
+    /// An answer for each topic, or one for all of them. `None` when the broker closes meanwhile.
+    pub async fn create_topics(self: &Rc<Self>, request: CreateTopics) -> Option<Result<Vec<Named<CreatedTopic>>, Refused>> {
+        match self.change(Change::CreateTopics(request)).await? {
+            ChangeAnswer::Created(created) => Some(Ok(created)),
+            other => Some(Err(other.refusal())),
+        }
+    }
+
+    /// As [`Shard::create_topics`].
+    pub async fn delete_topics(self: &Rc<Self>, topics: Vec<DeleteTopic>) -> Option<Result<Vec<DeleteAnswer>, Refused>> {
+        match self.change(Change::DeleteTopics(topics)).await? {
+            ChangeAnswer::Deleted(deleted) => Some(Ok(deleted)),
+            other => Some(Err(other.refusal())),
+        }
+    }
+
+    pub(super) async fn allocate_producer_ids(self: &Rc<Self>) -> Option<Result<ProducerIdBlock, Refused>> {
+        match self.change(Change::AllocateProducerIds).await? {
+            ChangeAnswer::ProducerIds(block) => Some(Ok(block)),
+            other => Some(Err(other.refusal())),
+        }
+    }
+
     /// Has the controller make a change. `None` when the broker closes meanwhile.
-    pub async fn change(self: &Rc<Self>, change: Change) -> Option<ChangeAnswer> {
+    async fn change(self: &Rc<Self>, change: Change) -> Option<ChangeAnswer> {
         match self.call(HOME_SHARD, Request::Change(change)).await.receive().await? {
             Reply::Change(answer) => Some(answer),
             _ => unreachable!("a change is answered with a change's reply"),

@@ -15,7 +15,6 @@ use crate::storage::Turn;
 use crate::types::ProducerId;
 
 use super::Shard;
-use super::controller::{Change, ChangeAnswer};
 
 /// What is left of the block.
 #[derive(Default)]
@@ -46,14 +45,13 @@ impl<W: World> Shard<W> {
                 // Another request has taken one meanwhile.
                 continue;
             }
-            match self.change(Change::AllocateProducerIds).await? {
-                ChangeAnswer::ProducerIds(block) => {
+            match self.allocate_producer_ids().await? {
+                Ok(block) => {
                     let first = block.first.get();
                     *self.producer_ids.left.borrow_mut() = first..first + i64::from(block.len);
                     self.producer_ids.blocks.set(blocks + 1);
                 }
-                ChangeAnswer::Refused(refused) => return Some(Err(refused)),
-                ChangeAnswer::Created(_) | ChangeAnswer::Deleted(_) => unreachable!("an allocation is answered with a block"),
+                Err(refused) => return Some(Err(refused)),
             }
         }
     }

@@ -9,17 +9,16 @@ use crate::config::describe::{self, Layers};
 use crate::io::World;
 use crate::metadata::decision::{Assignment, CreateTopic, CreatedTopic, Refused};
 use crate::server::dispatch::Call;
-use crate::shard::controller::{Change, ChangeAnswer, CreateTopics};
+use crate::shard::controller::CreateTopics;
 use crate::types::NodeId;
 use crate::wire::message::uuid_of;
 
 pub async fn answer<W: World>(call: Call<W>, request: CreateTopicsRequest) -> Option<CreateTopicsResponse> {
     let topics: Vec<CreateTopic> = request.topics.iter().map(asked).collect();
-    let change = Change::CreateTopics(CreateTopics { topics, validate_only: request.validate_only });
-    let results = match call.server.shard.change(change).await? {
-        ChangeAnswer::Created(created) => created.into_iter().map(|(name, result)| result_of(&call, &name, result)).collect(),
-        ChangeAnswer::Deleted(_) | ChangeAnswer::ProducerIds(_) => unreachable!("a creation is answered with creations"),
-        ChangeAnswer::Refused(refused) => request.topics.iter().map(|topic| result_of(&call, &topic.name, Err(refused.clone()))).collect(),
+    let change = CreateTopics { topics, validate_only: request.validate_only };
+    let results = match call.server.shard.create_topics(change).await? {
+        Ok(created) => created.into_iter().map(|(name, result)| result_of(&call, &name, result)).collect(),
+        Err(refused) => request.topics.iter().map(|topic| result_of(&call, &topic.name, Err(refused.clone()))).collect(),
     };
     Some(CreateTopicsResponse::default().with_topics(results))
 }

@@ -8,7 +8,6 @@ use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicN
 use crate::io::World;
 use crate::metadata::decision::DeleteTopic;
 use crate::server::dispatch::Call;
-use crate::shard::controller::{Change, ChangeAnswer};
 use crate::types::TopicId;
 use crate::wire::error::ErrorCode;
 use crate::wire::message::{topic_id_of, uuid_of};
@@ -27,8 +26,8 @@ pub async fn answer<W: World>(call: Call<W>, request: DeleteTopicsRequest) -> Op
         request.topic_names.iter().map(|name| DeleteTopic { name: Some(name.to_string()), id: TopicId::ZERO }).collect()
     };
     let again = asked.clone();
-    let responses = match call.server.shard.change(Change::DeleteTopics(asked)).await? {
-        ChangeAnswer::Deleted(answers) => answers
+    let responses = match call.server.shard.delete_topics(asked).await? {
+        Ok(answers) => answers
             .into_iter()
             .map(|answer| {
                 let (code, message) = match answer.result {
@@ -38,10 +37,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DeleteTopicsRequest) -> Op
                 line(answer.name, answer.id, code, message)
             })
             .collect(),
-        ChangeAnswer::Created(_) | ChangeAnswer::ProducerIds(_) => unreachable!("a deletion is answered with deletions"),
-        ChangeAnswer::Refused(refused) => {
-            again.into_iter().map(|topic| line(topic.name, topic.id, refused.code, refused.message.clone())).collect()
-        }
+        Err(refused) => again.into_iter().map(|topic| line(topic.name, topic.id, refused.code, refused.message.clone())).collect(),
     };
     Some(DeleteTopicsResponse::default().with_responses(responses))
 }

@@ -15,7 +15,7 @@ use crate::metadata::image::PartitionImage;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::{Broker, Internal};
 use crate::server::dispatch::Call;
-use crate::shard::controller::{Change, ChangeAnswer, CreateTopics};
+use crate::shard::controller::CreateTopics;
 use crate::types::{PartitionIndex, TopicId, TopicName};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::{topic_id_of, uuid_of};
@@ -117,14 +117,9 @@ async fn create_missing<W: World>(
     if missing.is_empty() {
         return Some(Vec::new());
     }
-    let change = Change::CreateTopics(CreateTopics::with_defaults(&missing));
-    let answer = call.server.shard.change(change).await?;
+    let answer = call.server.shard.create_topics(CreateTopics::with_defaults(&missing)).await?;
     *image = call.server.shard.image();
-    let refused = match answer {
-        ChangeAnswer::Created(answers) => answers,
-        ChangeAnswer::Refused(refused) => missing.into_iter().map(|name| (name, Err(refused.clone()))).collect(),
-        ChangeAnswer::Deleted(_) | ChangeAnswer::ProducerIds(_) => unreachable!("a creation is answered with creations"),
-    };
+    let refused = answer.unwrap_or_else(|refused| missing.into_iter().map(|name| (name, Err(refused.clone()))).collect());
     let code = |refused: &Refused| match refused.code {
         code @ (ErrorCode::InvalidTopicException | ErrorCode::InvalidReplicationFactor | ErrorCode::InvalidPartitions) => code,
         // Another client may have been first; the client asks again.
