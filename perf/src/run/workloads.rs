@@ -120,7 +120,7 @@ const APPEND_SMALL: &[(Metric, &str)] = &[(Metric::CpuPerGb, "append-16k"), (Met
 const SEND: &[(Metric, &str)] = &[(Metric::CpuPerGb, "sendfile"), (Metric::Throughput, "sendfile")];
 const ECHO: &[(Metric, &str)] = &[(Metric::P50, "tcp-echo"), (Metric::P99, "tcp-echo")];
 /// Old segments go, so that a minute at full rate does not fill the disk.
-const BOUNDED: &[&str] = &["retention.bytes=536870912", "segment.bytes=134217728"];
+const BOUNDED: &[&str] = &["retention.bytes=134217728", "segment.bytes=67108864"];
 
 const fn load(partitions: u32, command: &'static str) -> Load {
     Load { partitions, configs: &[], life: Life::Run, fill: "", cache: Cache::Resident, command }
@@ -205,7 +205,7 @@ pub const TABLE: &[Workload] = &[
         Choice::Full,
         Load {
             life: Life::Workload,
-            configs: &["retention.bytes=134217728", "segment.bytes=67108864"],
+            configs: BOUNDED,
             ..load(10_000, "produce --partitions 10 --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}")
         },
     ),
