@@ -92,8 +92,7 @@ fn damaged_requests_harm_nobody() {
     let mut good = broker.connect();
     topics::create(&mut good, "kept", 2, &[]);
     let batch = Batch::at(THEN).value("kept").encode();
-    let frames: Vec<Bytes> =
-        fixture::load().exchanges.into_iter().map(|exchange| exchange.request).filter(|frame| frame.len() > 4).collect();
+    let frames: Vec<Bytes> = fixture::all().map(|exchange| exchange.request).filter(|frame| frame.len() > 4).collect();
     let mut draw = Draw(7);
     let began = Instant::now();
     let mut produced = 0;

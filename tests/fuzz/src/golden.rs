@@ -11,11 +11,11 @@ pub struct Exchange {
     pub response: Option<Bytes>,
 }
 
-const FRAMES: &str = include_str!("../../wire/golden/frames.txt");
+const FRAMES: &[&str] = &[include_str!("../../wire/golden/frames/basics.txt")];
 
 pub fn exchanges() -> Vec<Exchange> {
     let mut exchanges: Vec<Exchange> = Vec::new();
-    for line in FRAMES.lines() {
+    for line in FRAMES.iter().flat_map(|part| part.lines()) {
         match line.split_once(' ') {
             Some((">", frame)) => {
                 if let Some(last) = exchanges.last_mut() {

@@ -1,4 +1,4 @@
-//! Records the scenario against a real Kafka: run by `tests/wire/capture`.
+//! Records the parts against a real Kafka: run by `tests/wire/capture`.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use uuid::Uuid;
 
 use super::fixture::{self, Exchange, Fixture, Reply, Topic};
-use super::scenario;
-use crate::support::broker::{Broker, Kind, Settings};
+use super::parts::PARTS;
+use crate::support::broker::{Broker, Kind};
 use crate::support::raw::{Connection, NoAnswer, request_frame};
 use crate::support::{eventually, topics};
 
@@ -61,7 +61,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub fn topic_id(&self, topic: &str) -> Uuid {
-        self.fixture.topics.iter().find(|known| known.name == topic).expect("a topic of the scenario").id
+        self.fixture.topics.iter().find(|known| known.name == topic).expect("a topic of this part").id
     }
 }
 
@@ -74,10 +74,13 @@ pub fn look_up(connection: &mut Connection, topic: &str) -> Uuid {
 }
 
 #[test]
-#[ignore = "rewrites frames.txt from a real Kafka: run it by tests/wire/capture"]
+#[ignore = "rewrites frames/ from a real Kafka: run it by tests/wire/capture"]
 fn capture() {
-    let broker = Broker::start_kind(Kind::Kafka, Settings::new());
-    let mut recorder = Recorder::new(&broker);
-    scenario::run(&mut recorder);
-    std::fs::write(fixture::path(), fixture::print(&recorder.fixture)).unwrap();
+    let only = std::env::var("OTTLA_GOLDEN_PART").ok().filter(|part| !part.is_empty());
+    for part in PARTS.iter().filter(|part| only.as_ref().is_none_or(|only| only == part.name)) {
+        let broker = Broker::start_kind(Kind::Kafka, part.broker_settings());
+        let mut recorder = Recorder::new(&broker);
+        (part.run)(&mut recorder);
+        std::fs::write(fixture::path(part.name), fixture::print(&recorder.fixture)).unwrap();
+    }
 }

@@ -1,7 +1,7 @@
-//! The file of golden frames.
+//! A file of golden frames.
 //!
 //! ```text
-//! topic NAME PARTITIONS ID     a topic the scenario creates, and the id Kafka gave it
+//! topic NAME PARTITIONS ID     a topic the part creates, and the id Kafka gave it
 //! API VERSION CASE             then the two lines of one exchange:
 //! > hex                        the request frame without its size
 //! < hex | < closed             the response frame without its size, or: Kafka closed the connection
@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use uuid::Uuid;
+
+use super::parts::PARTS;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
@@ -43,13 +45,19 @@ pub struct Fixture {
 
 const HEADER: &str = "# Requests and the answers of Apache Kafka 4.3.1. Written by tests/wire/capture; do not edit.\n";
 
-pub fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/wire/golden/frames.txt")
+pub fn path(part: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/wire/golden/frames/{part}.txt"))
 }
 
-pub fn load() -> Fixture {
-    let text = std::fs::read_to_string(path()).expect("tests/wire/golden/frames.txt");
+pub fn load(part: &str) -> Fixture {
+    let path = path(part);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
     parse(&text)
+}
+
+/// The exchanges of every part.
+pub fn all() -> impl Iterator<Item = Exchange> {
+    PARTS.iter().flat_map(|part| load(part.name).exchanges)
 }
 
 pub fn parse(text: &str) -> Fixture {
@@ -105,7 +113,10 @@ fn unhex(text: &str) -> Bytes {
 
 #[test]
 fn reads_what_it_prints() {
-    let fixture = load();
-    assert_eq!(parse(&print(&fixture)), fixture);
-    assert!(fixture.exchanges.len() > 300, "{} exchanges", fixture.exchanges.len());
+    for part in PARTS {
+        let fixture = load(part.name);
+        assert_eq!(parse(&print(&fixture)), fixture);
+        assert!(!fixture.exchanges.is_empty(), "{}", part.name);
+    }
+    assert!(all().count() > 300, "{} exchanges", all().count());
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::answer;
 use super::capture::look_up;
 use super::fixture::{self, Exchange, Reply, Topic};
+use super::parts::{PARTS, Part};
 use crate::support::broker::{Broker, Settings};
 use crate::support::raw::{Connection, NoAnswer, response_body};
 use crate::support::topics::wait_for_leaders;
@@ -120,7 +121,7 @@ impl Replay<'_> {
     }
 }
 
-/// The whole file against one broker, once for all the tests below.
+/// Every part against a broker of its own, once for all the tests below.
 fn outcomes() -> &'static Result<Vec<Outcome>, String> {
     static OUTCOMES: OnceLock<Result<Vec<Outcome>, String>> = OnceLock::new();
     OUTCOMES.get_or_init(|| {
@@ -132,8 +133,12 @@ fn outcomes() -> &'static Result<Vec<Outcome>, String> {
 }
 
 fn replay_all() -> Vec<Outcome> {
-    let fixture = fixture::load();
-    let broker = Broker::start(Settings::new());
+    PARTS.iter().flat_map(replay_part).collect()
+}
+
+fn replay_part(part: &Part) -> Vec<Outcome> {
+    let fixture = fixture::load(part.name);
+    let broker = Broker::start(part.broker_settings());
     let mut aside = broker.connect();
     let ranges = ranges(&aside.call(0, &ApiVersionsRequest::default()));
     let mut replay = Replay { broker: &broker, connection: broker.connect(), aside, ids: Vec::new(), ranges };
@@ -237,8 +242,7 @@ fn find_coordinator() {
 #[test]
 fn advertised_ranges_lie_within_those_of_kafka() {
     let _noisy = noisy();
-    let golden = fixture::load();
-    let reply = golden.exchanges.iter().find(|exchange| exchange.api == ApiKey::ApiVersions as i16 && exchange.version == 4).unwrap();
+    let reply = fixture::all().find(|exchange| exchange.api == ApiKey::ApiVersions as i16 && exchange.version == 4).unwrap();
     let Reply::Frame(frame) = &reply.reply else { panic!("Kafka closed on ApiVersions") };
     let kafka = ranges(&response_body::<ApiVersionsRequest>(4, frame.clone()).1);
     let broker = Broker::start(Settings::new());
@@ -256,7 +260,7 @@ fn advertised_ranges_lie_within_those_of_kafka() {
 
 #[test]
 fn frames_survive_our_codecs() {
-    for exchange in &fixture::load().exchanges {
+    for exchange in fixture::all() {
         let response = match &exchange.reply {
             Reply::Frame(frame) => Some(frame),
             Reply::Closed => None,

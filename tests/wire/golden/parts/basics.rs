@@ -1,5 +1,4 @@
-//! The requests whose answers are golden: every served API in every version Kafka serves, the good case and the errors a client meets.
-//! The order matters: later requests see what earlier ones made.
+//! Topics made, described, written, read and deleted: every version Kafka serves, the good case and the errors a client meets.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_request::ApiVersionsRequest;
@@ -16,27 +15,11 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_protocol::messages::{BrokerId, TopicName};
-use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::capture::Recorder;
-use crate::support::records::Batch;
+use super::{STRANGER, THEN, TIMEOUT_MS, batch, text};
 use crate::support::topics::name;
-
-/// Past, so that it is within every clock's bounds, and fixed, so that stored bytes repeat.
-const THEN: i64 = 1_700_000_000_000;
-const TIMEOUT_MS: i32 = 30_000;
-/// An id no broker hands out.
-const STRANGER: Uuid = Uuid::from_bytes([0xee; 16]);
-
-fn text(value: &'static str) -> StrBytes {
-    StrBytes::from_static_str(value)
-}
-
-/// Batch `index` of a log: two records, a second apart from its neighbours.
-fn batch(index: i64) -> Bytes {
-    Batch::at(THEN + 1000 * index).value(format!("first {index}")).keyed("key", Some(format!("second {index}").as_bytes())).encode()
-}
+use crate::wire::golden::capture::Recorder;
 
 pub fn run(recorder: &mut Recorder) {
     api_versions(recorder);

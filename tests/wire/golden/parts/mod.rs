@@ -1,0 +1,43 @@
+//! The requests whose answers are golden, in parts. Each has a file of frames and a broker of its own; within a part the order matters,
+//! for later requests see what earlier ones made.
+
+use bytes::Bytes;
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::capture::Recorder;
+use crate::support::broker::Settings;
+use crate::support::records::Batch;
+
+mod basics;
+
+pub struct Part {
+    /// Its frames are in `frames/NAME.txt`.
+    pub name: &'static str,
+    /// Broker settings it needs, Kafka's and ours alike.
+    pub settings: &'static [(&'static str, &'static str)],
+    pub run: fn(&mut Recorder),
+}
+
+pub const PARTS: &[Part] = &[Part { name: "basics", settings: &[], run: basics::run }];
+
+impl Part {
+    pub fn broker_settings(&self) -> Settings {
+        self.settings.iter().fold(Settings::new(), |settings, (key, value)| settings.with(key, value))
+    }
+}
+
+/// Past, so that it is within every clock's bounds, and fixed, so that stored bytes repeat.
+pub const THEN: i64 = 1_700_000_000_000;
+pub const TIMEOUT_MS: i32 = 30_000;
+/// An id no broker hands out.
+pub const STRANGER: Uuid = Uuid::from_bytes([0xee; 16]);
+
+pub fn text(value: &'static str) -> StrBytes {
+    StrBytes::from_static_str(value)
+}
+
+/// Batch `index` of a log: two records, a second apart from its neighbours.
+pub fn batch(index: i64) -> Bytes {
+    Batch::at(THEN + 1000 * index).value(format!("first {index}")).keyed("key", Some(format!("second {index}").as_bytes())).encode()
+}
