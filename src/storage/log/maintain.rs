@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use super::flush::Upto;
 use super::{Life, Log, LogError, State};
-use crate::io::World;
+use crate::io::{Urgency, World};
 use crate::storage::index::LargestTimestamp;
 use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
 use crate::storage::segment::{Seal, Stored};
-use crate::types::{Offset, TimestampMs};
+use crate::types::{Monotonic, Offset, TimestampMs};
 
 /// What retention deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -130,7 +130,34 @@ impl<W: World> Log<W> {
                 }
             }
         }
+        self.begin_unlinking();
         self.sync_directory().await
+    }
+
+    /// Unlinks what was set aside, each file when its delay has passed. A log that is closed or deleted meanwhile leaves the rest to the
+    /// next start, or to the removal of its directory.
+    fn begin_unlinking(&self) {
+        if self.shared.unlinking.replace(true) {
+            return;
+        }
+        let log = self.clone();
+        self.shared.world.spawn(Urgency::Background, async move {
+            while let Some(due) = log.next_unlink() {
+                let world = &log.shared.world;
+                world.sleep(due.since(world.monotonic())).await;
+                // A failure was told to the observer.
+                if log.unlink_due().await.is_err() {
+                    break;
+                }
+            }
+            log.shared.unlinking.set(false);
+        });
+    }
+
+    fn next_unlink(&self) -> Option<Monotonic> {
+        let state = self.state();
+        let ended = matches!(state.life, Life::Closed | Life::Failed);
+        state.deleted.front().filter(|_| !ended).map(|(due, _)| *due)
     }
 
     /// Moves the log's start up to `offset`, or to the end if that is less; answers with where it is now. Segments below go with the next
@@ -148,12 +175,11 @@ impl<W: World> Log<W> {
         state.log_start
     }
 
-    /// Regular upkeep: unlinks files whose delay has passed, forgets silent producers, flushes where a restart would have too much to read,
-    /// and lets an idle log give back memory, space and file handles.
+    /// Regular upkeep: forgets silent producers, flushes where a restart would have too much to read, and lets an idle log give back memory,
+    /// space and file handles.
     pub async fn maintain(&self, now: TimestampMs) -> Result<(), LogError> {
         let _turn = self.shared.turn.take().await;
         self.check_alive()?;
-        self.unlink_due().await?;
         let (idle, unflushed) = {
             let mut state = self.state_mut();
             let state = &mut *state;
@@ -201,12 +227,10 @@ impl<W: World> Log<W> {
     async fn unlink_due(&self) -> Result<(), LogError> {
         let now = self.shared.world.monotonic();
         loop {
-            let due: Option<PathBuf> = {
-                let mut state = self.state_mut();
-                state.deleted.pop_front_if(|(due, _)| *due <= now).map(|(_, path)| path)
-            };
+            let is_due = |(due, _): &mut (Monotonic, PathBuf)| *due <= now;
+            let due = if self.next_unlink().is_some() { self.state_mut().deleted.pop_front_if(is_due) } else { None };
             match due {
-                Some(path) => self.remove_file(&path).await?,
+                Some((_, path)) => self.remove_file(&path).await?,
                 None => return Ok(()),
             }
         }

@@ -99,9 +99,10 @@ struct Shared<W: World> {
     bell: Bell,
     /// Flush, retention, truncation and close, one at a time.
     turn: Turn,
-    /// Whether the task that seals rolled segments, or the one that flushes appends, runs.
+    /// Whether the task that seals rolled segments, the one that flushes appends, or the one that unlinks what was set aside, runs.
     sealing: Cell<bool>,
     flushing: Cell<bool>,
+    unlinking: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

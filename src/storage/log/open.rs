@@ -175,6 +175,7 @@ impl<W: World> Log<W> {
             bell: Bell::default(),
             turn: Turn::default(),
             sealing: Cell::new(false),
+            unlinking: Cell::new(false),
             flushing: Cell::new(false),
         };
         let log = Self { shared: Rc::new(shared) };

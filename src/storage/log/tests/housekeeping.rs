@@ -69,8 +69,9 @@ fn retention_by_size_deletes_from_the_front_below_the_high_watermark() {
         assert_eq!(log.start(), log.state().segments[0].base);
         assert!(matches!(log.try_plan_read(Offset(0), log.end(), 1), Planned::OutOfRange { .. }));
         assert!(names(&world).await.iter().any(|name| name.ends_with(".log.deleted")));
-        world.sleep(std::time::Duration::from_millis(1100)).await;
-        log.maintain(NOW).await.unwrap();
+        world.sleep(std::time::Duration::from_millis(900)).await;
+        assert!(names(&world).await.iter().any(|name| name.ends_with(".log.deleted")), "not before file.delete.delay.ms");
+        world.sleep(std::time::Duration::from_millis(200)).await;
         assert!(!names(&world).await.iter().any(|name| name.ends_with(".deleted")));
         assert_eq!(log.end_offset_for_epoch(EPOCH), (EPOCH, log.end()));
     });
