@@ -100,8 +100,10 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
 pub async fn write_identity<W: World>(world: &W, dirs: &[PathBuf], node: NodeId, cluster_id: &str) -> Result<(), String> {
     for dir in dirs {
         let path = dir.join(layout::META_PROPERTIES);
-        if world.read_file(&path).await.is_ok() {
-            continue;
+        match world.read_file(&path).await {
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", path.display())),
         }
         let directory_id = TopicId::from_random(|| world.random());
         let properties = LogDirectory { cluster_id: cluster_id.to_owned(), node_id: node, directory_id: Some(directory_id) };

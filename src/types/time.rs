@@ -20,7 +20,8 @@ impl Monotonic {
     }
 
     pub const fn plus(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(span.as_nanos() as u64))
+        let nanos = span.as_nanos();
+        Self(self.0.saturating_add(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }))
     }
 }
 
