@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
+use tracing_subscriber::EnvFilter;
 
 use crate::config::listeners::Listener;
 use crate::config::settings::AppendPath;
 use crate::config::{BrokerSettings, Environment, Properties, Resolved};
 use crate::io::glommio::probe::{Findings, Requirements};
 use crate::io::glommio::{self, GlommioWorld, Settings};
+use crate::server::loggers;
 use crate::server::node::{self, Ready};
 use crate::shard::mailbox::Mesh;
 use crate::shard::message::Message;
@@ -56,7 +58,11 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     start_log();
     let sentence = |why: &dyn std::fmt::Display| Failure::Sentence(why.to_string());
     let cpus = glommio::usable_cpus().map_err(|error| sentence(&error))?;
-    let Resolved { settings, warnings, notes } = resolve(args, cpus.len())?;
+    let Resolved { mut settings, warnings, notes } = resolve(args, cpus.len())?;
+    for directory in &mut settings.storage.directories {
+        // As DescribeLogDirs shows it, whatever the working directory of who asks.
+        *directory = std::path::absolute(&directory).map_err(|error| sentence(&error))?;
+    }
     for line in &notes {
         writeln!(console.err()?, "{line}")?;
     }
@@ -101,15 +107,27 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
 }
 
 fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| "info".into());
-    // A second subscriber is refused, and the first goes on.
-    let _already = tracing_subscriber::fmt()
+    let (started_with, filter) = match std::env::var("OTTLA_LOG").map(|text| (EnvFilter::try_new(&text), text)) {
+        Ok((Ok(filter), text)) => (text, filter),
+        _ => ("info".to_owned(), EnvFilter::new("info")),
+    };
+    let log = tracing_subscriber::fmt()
         // A full disk under the log of this process must not end it: what cannot be written is left out.
         .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
-        .try_init();
+        .with_filter_reloading();
+    let filters = log.reload_handle();
+    // A second subscriber is refused, and the first goes on.
+    if log.try_init().is_ok() {
+        loggers::install(&started_with, move |directives| {
+            let changed = EnvFilter::try_new(directives).map(|filter| filters.reload(filter));
+            if !matches!(changed, Ok(Ok(()))) {
+                tracing::error!("the levels of the log cannot be changed to {directives}");
+            }
+        });
+    }
 }
 
 fn resolve(args: &Args, cores: usize) -> Result<Resolved, Failure> {

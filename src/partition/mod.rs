@@ -20,14 +20,16 @@ use std::rc::{Rc, Weak};
 use crate::io::World;
 use crate::metrics::TopicTraffic;
 use crate::storage::planted::{self, Bug};
-use crate::storage::{Log, LogError, LogObserver};
+use crate::storage::{Log, LogError, LogObserver, LogSettings};
 use crate::types::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 mod append;
+mod delete;
 mod read;
 mod waiters;
 
 pub use append::{AckListener, Acked, Acks};
+pub use delete::DeleteUpTo;
 pub use read::{Isolation, OffsetQuery, OffsetsAnswer, Planned, PlannedRead, ReadRequest};
 pub use waiters::{ReaderId, WakeReaders};
 
@@ -64,6 +66,8 @@ pub enum Refusal {
     TooLarge,
     #[error("fewer replicas in sync than min.insync.replicas")]
     NotEnoughReplicas,
+    #[error("the topic is compacted only: its records are not deleted by offset")]
+    CompactedOnly,
     #[error("the request's time-out passed before it was acknowledged")]
     TimedOut,
 }
@@ -136,6 +140,12 @@ impl<W: World> Replica<W> {
 
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark.get()
+    }
+
+    /// Takes the topic's new settings. With another `flush.messages` more may be acknowledged than a moment ago.
+    pub fn configure(&self, settings: LogSettings) {
+        self.log.configure(settings);
+        self.on_log_moved();
     }
 
     /// Takes a newer leader epoch from the metadata image.

@@ -23,6 +23,7 @@ pub fn code_of(refusal: &Refusal, by_id: bool) -> ErrorCode {
         Refusal::CoordinatorFenced => ErrorCode::TransactionCoordinatorFenced,
         Refusal::TooLarge => ErrorCode::RecordListTooLarge,
         Refusal::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
+        Refusal::CompactedOnly => ErrorCode::PolicyViolation,
         Refusal::TimedOut => ErrorCode::RequestTimedOut,
     }
 }

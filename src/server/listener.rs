@@ -90,7 +90,6 @@ impl<W: World> Listen for Listeners<W> {
 }
 
 async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, index: usize) {
-    let settings = server.shard.settings();
     loop {
         let accepted = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -103,7 +102,8 @@ async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, index: u
         // Each shard has its share of the broker's limits: the kernel spreads connections evenly over them.
         let share = |limit: u32| (limit as usize).div_ceil(usize::from(server.shard.shard_count()));
         let address = accepted.peer.ip();
-        let network = &settings.network;
+        let running = server.shard.running();
+        let network = &running.network;
         let of_address = network.connections_per_ip_overrides.get(&address.to_string()).copied().unwrap_or(network.connections_per_ip_max);
         let rejection = if server.connections.borrow().len() >= share(network.connections_max) {
             Some(Rejection::Connections)

@@ -25,6 +25,7 @@ mod dispatch;
 mod errors;
 mod handlers;
 mod listener;
+pub mod loggers;
 pub mod node;
 mod receive;
 mod refusals;

@@ -2,8 +2,10 @@
 //! of their own.
 
 use kafka_protocol::messages::{
-    CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeTopicPartitionsResponse,
-    FindCoordinatorResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataResponse,
+    AlterConfigsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteRecordsResponse, DeleteTopicsResponse,
+    DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse,
+    FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, ListConfigResourcesResponse, ListOffsetsResponse,
+    ListPartitionReassignmentsResponse, MetadataResponse,
 };
 
 use crate::wire::error::ErrorCode;
@@ -60,6 +62,55 @@ impl Refusals for DeleteTopicsResponse {
 impl Refusals for DescribeConfigsResponse {
     fn codes(&self) -> impl Iterator<Item = i16> {
         self.results.iter().map(|resource| resource.error_code)
+    }
+}
+
+impl Refusals for AlterConfigsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.responses.iter().map(|resource| resource.error_code)
+    }
+}
+
+impl Refusals for IncrementalAlterConfigsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.responses.iter().map(|resource| resource.error_code)
+    }
+}
+
+impl Refusals for ListConfigResourcesResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
+    }
+}
+
+impl Refusals for CreatePartitionsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.results.iter().map(|topic| topic.error_code)
+    }
+}
+
+impl Refusals for DeleteRecordsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code)
+    }
+}
+
+impl Refusals for DescribeLogDirsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code).chain(self.results.iter().map(|directory| directory.error_code))
+    }
+}
+
+impl Refusals for ElectLeadersResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        let partitions = self.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
+        std::iter::once(self.error_code).chain(partitions.map(|partition| partition.error_code))
+    }
+}
+
+impl Refusals for ListPartitionReassignmentsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
     }
 }
 

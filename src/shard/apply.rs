@@ -37,6 +37,7 @@ fn grown(delta: &Delta) -> BTreeSet<TopicId> {
 impl<W: World> Shard<W> {
     /// Opens this shard's partitions of the first image.
     pub(super) async fn open_all(self: &Rc<Self>, image: MetadataImage, start: &StartState) -> Result<OpenedSummary, String> {
+        self.take_running(&image);
         let mut openings = VecDeque::new();
         for topic in image.topics() {
             self.metrics.topics.on_created(topic.id, &topic.name);
@@ -68,13 +69,7 @@ impl<W: World> Shard<W> {
         if let Err(why) = self.open_queued(openings, None).await {
             tracing::error!("{why}");
         }
-        for resource in &delta.configs {
-            let Resource::Topic(name) = resource else { continue };
-            if let Some(topic) = image.topic_by_name(name.as_str()) {
-                self.topic_settings.borrow_mut().remove(&topic.id);
-                self.update_settings(topic);
-            }
-        }
+        self.follow_configs(&image, &delta.configs);
         for partition in &delta.partitions {
             if let (Some(replica), Some(current)) = (self.replica(*partition), image.partition(*partition)) {
                 replica.lead_in(current.leader_epoch);
@@ -85,6 +80,24 @@ impl<W: World> Shard<W> {
         let early = self.early.take();
         for (from, slot, request) in early {
             self.on_request(from, slot, request);
+        }
+    }
+
+    /// From here to the new image nothing waits: a request finds the settings of one image or of the other.
+    fn follow_configs(&self, image: &MetadataImage, changed: &[Resource]) {
+        let is_own = |resource: &Resource| matches!(resource, Resource::Broker(node) if node.is_none_or(|node| node == self.node()));
+        if changed.iter().any(is_own) {
+            // What brokers are set to is what topics inherit.
+            self.take_running(image);
+            self.update_all_settings(image);
+            return;
+        }
+        for resource in changed {
+            let Resource::Topic(name) = resource else { continue };
+            if let Some(topic) = image.topic_by_name(name.as_str()) {
+                self.topic_settings.borrow_mut().remove(&topic.id);
+                self.update_settings(topic);
+            }
         }
     }
 
@@ -225,7 +238,7 @@ impl<W: World> Shard<W> {
     /// Unlinks a renamed directory after `file.delete.delay.ms`: readers may still be sending from its files.
     pub(super) fn remove_later(self: &Rc<Self>, dir: std::path::PathBuf) {
         let shard = self.clone();
-        let delay = self.settings.topics.defaults.file_delete_delay_ms;
+        let delay = self.running().topics.defaults.file_delete_delay_ms;
         self.world.spawn(Urgency::Background, async move {
             shard.world.sleep(std::time::Duration::from_millis(delay)).await;
             if let Err(error) = shard.world.remove_dir_all(&dir).await {

@@ -1,12 +1,14 @@
 //! The checkpoint files of the log directories: recovery points, log starts and high watermarks by partition, in Kafka's text form.
 //!
-//! Called by `steward` and by the controller's host. Lives on shard 0.
+//! Called by `steward`, by the controller's host, and by DeleteRecords, which is answered when the new log starts are on disk. Lives on
+//! shard 0.
 //!
 //! Invariants:
 //! 1. A checkpoint never says more than is on disk: recovery points are taken after the flush they tell of.
 //! 2. No line outlives its topic: lines name topics, not ids, and a topic created under an old name must not be taken at the word of the
 //!    one before. They go before the deletion is answered, and after a crash before anything is served.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -15,12 +17,28 @@ use std::time::Duration;
 
 use crate::io::{Urgency, World, replace_file};
 use crate::metadata::image::MetadataImage;
+use crate::storage::Turn;
 use crate::storage::checkpoint::{self, PartitionOffset};
 use crate::storage::layout;
 use crate::types::{Offset, PartitionIndex, TopicName};
 
-use super::Shard;
-use super::message::{Control, PartitionCheckpoint};
+use super::controller::HOME_SHARD;
+use super::message::{Control, PartitionCheckpoint, Reply, Request};
+use super::{Responder, Shard};
+
+/// Rounds in which every shard is asked for its checkpoints, and the files are written, one at a time.
+#[derive(Default)]
+pub(super) struct Rounds {
+    turn: Turn,
+    begun: Cell<u64>,
+    /// The last round whose files are on disk.
+    written: Cell<u64>,
+}
+
+/// The log says why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the checkpoint files could not be written")]
+pub struct CheckpointsNotWritten;
 
 const FILES: [&str; 3] = [layout::RECOVERY_POINT_CHECKPOINT, layout::LOG_START_CHECKPOINT, layout::HIGH_WATERMARK_CHECKPOINT];
 
@@ -57,19 +75,50 @@ impl<W: World> Shard<W> {
             if self.closing.get() {
                 return;
             }
-            self.tell_all(|| Control::Checkpoint);
-            let mut lines = Vec::new();
-            for _ in 0..self.shard_count {
-                lines.extend(self.checkpointed.pop().await);
-            }
-            if self.closing.get() {
-                // What the close writes is newer.
-                return;
-            }
-            if let Err(error) = self.write_checkpoints(&lines).await {
-                tracing::error!("checkpoints not written: {error}");
-            }
+            // A failure is in the log; the next round tries again.
+            let _written = self.checkpoint().await;
         }
+    }
+
+    /// Has the checkpoint files hold what every shard says now, or later. Callers that come while a round is under way share the next one.
+    async fn checkpoint(&self) -> Result<(), CheckpointsNotWritten> {
+        let rounds = &self.checkpoint_rounds;
+        let wanted = rounds.begun.get() + 1;
+        let _turn = rounds.turn.take().await;
+        if rounds.written.get() >= wanted {
+            return Ok(());
+        }
+        rounds.begun.set(rounds.begun.get() + 1);
+        self.tell_all(|| Control::Checkpoint);
+        let mut lines = Vec::new();
+        for _ in 0..self.shard_count {
+            lines.extend(self.checkpointed.pop().await);
+        }
+        if self.closing.get() {
+            // What the close writes is newer.
+            return Err(CheckpointsNotWritten);
+        }
+        if let Err(error) = self.write_checkpoints(&lines).await {
+            tracing::error!("checkpoints not written: {error}");
+            return Err(CheckpointsNotWritten);
+        }
+        rounds.written.set(rounds.begun.get());
+        Ok(())
+    }
+
+    /// Has the checkpoint files written now. `None` when the broker closes meanwhile.
+    pub async fn write_checkpoints_now(self: &Rc<Self>) -> Option<Result<(), CheckpointsNotWritten>> {
+        match self.call(HOME_SHARD, Request::Checkpoint).await.receive().await? {
+            Reply::Checkpointed(outcome) => Some(outcome),
+            _ => unreachable!("a checkpoint is answered with its reply"),
+        }
+    }
+
+    pub(super) fn handle_checkpoint(self: &Rc<Self>, responder: Responder<W>) {
+        let shard = self.clone();
+        self.world.spawn(Urgency::Foreground, async move {
+            responder.respond(Reply::<W>::Checkpointed(shard.checkpoint().await));
+        });
     }
 
     pub(super) async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> io::Result<()> {

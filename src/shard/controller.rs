@@ -14,16 +14,18 @@ use std::sync::Arc;
 use crate::io::World;
 use crate::metadata::controller::{CommitError, Controller};
 use crate::metadata::decision::{
-    self, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion, Named, ProducerIdBlock, Refused,
+    self, Alteration, ConfigEdit, CreatePartitions, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion,
+    Named, ProducerIdBlock, Refused,
 };
 use crate::metadata::home::Home;
 use crate::metadata::image::{Delta, MetadataImage};
+use crate::metadata::record::Resource;
 use crate::storage::planted::{self, Bug};
 use crate::types::{BrokerEpoch, ShardId};
 use crate::wire::error::ErrorCode;
 
 use super::message::{Control, Message, Reply, Request};
-use super::settings::TopicRules;
+use super::settings::Rules;
 use super::{Responder, Shard};
 
 /// The shard that hosts the controller.
@@ -37,10 +39,25 @@ const CLUSTER_PARTITIONS_MAX: usize = 1_000_000;
 /// A change to the cluster that a client asks for.
 pub enum Change {
     CreateTopics(CreateTopics),
+    CreatePartitions(Asked<CreatePartitions>),
     DeleteTopics(Vec<DeleteTopic>),
+    /// Key by key.
+    AlterConfigs(Asked<Alteration<ConfigEdit>>),
+    /// All overrides of each resource at once.
+    ReplaceConfigs(Asked<Alteration<(String, String)>>),
     /// A block of producer ids for this broker.
     AllocateProducerIds,
 }
+
+/// Changes of one kind.
+pub struct Asked<T> {
+    pub changes: Vec<T>,
+    /// Answer as if, change nothing.
+    pub validate_only: bool,
+}
+
+/// What became of each resource's configs.
+pub type Altered = Vec<(Resource, Result<(), Refused>)>;
 
 pub struct CreateTopics {
     pub topics: Vec<CreateTopic>,
@@ -65,6 +82,9 @@ impl CreateTopics {
 /// What a change came to; [`Shard::create_topics`] and its like give each caller its own kind.
 pub enum ChangeAnswer {
     Created(Vec<Named<CreatedTopic>>),
+    /// How many partitions each topic has.
+    Extended(Vec<Named<i32>>),
+    Altered(Altered),
     Deleted(Vec<DeleteAnswer>),
     ProducerIds(ProducerIdBlock),
     /// Answers every part of the request alike.
@@ -76,7 +96,9 @@ impl ChangeAnswer {
     fn refusal(self) -> Refused {
         match self {
             Self::Refused(refused) => refused,
-            Self::Created(_) | Self::Deleted(_) | Self::ProducerIds(_) => unreachable!("a change is answered in kind"),
+            Self::Created(_) | Self::Extended(_) | Self::Altered(_) | Self::Deleted(_) | Self::ProducerIds(_) => {
+                unreachable!("a change is answered in kind")
+            }
         }
     }
 }
@@ -100,6 +122,31 @@ impl<W: World> Shard<W> {
     pub async fn delete_topics(self: &Rc<Self>, topics: Vec<DeleteTopic>) -> Option<Result<Vec<DeleteAnswer>, Refused>> {
         match self.change(Change::DeleteTopics(topics)).await? {
             ChangeAnswer::Deleted(deleted) => Some(Ok(deleted)),
+            other => Some(Err(other.refusal())),
+        }
+    }
+
+    /// As [`Shard::create_topics`].
+    pub async fn create_partitions(self: &Rc<Self>, asked: Asked<CreatePartitions>) -> Option<Result<Vec<Named<i32>>, Refused>> {
+        match self.change(Change::CreatePartitions(asked)).await? {
+            ChangeAnswer::Extended(extended) => Some(Ok(extended)),
+            other => Some(Err(other.refusal())),
+        }
+    }
+
+    /// As [`Shard::create_topics`].
+    pub async fn alter_configs(self: &Rc<Self>, asked: Asked<Alteration<ConfigEdit>>) -> Option<Result<Altered, Refused>> {
+        self.altered(Change::AlterConfigs(asked)).await
+    }
+
+    /// As [`Shard::create_topics`].
+    pub async fn replace_configs(self: &Rc<Self>, asked: Asked<Alteration<(String, String)>>) -> Option<Result<Altered, Refused>> {
+        self.altered(Change::ReplaceConfigs(asked)).await
+    }
+
+    async fn altered(self: &Rc<Self>, change: Change) -> Option<Result<Altered, Refused>> {
+        match self.change(change).await? {
+            ChangeAnswer::Altered(altered) => Some(Ok(altered)),
             other => Some(Err(other.refusal())),
         }
     }
@@ -160,6 +207,19 @@ impl<W: World, H: Home> ControllerHost<W, H> {
     async fn change(&mut self, change: Change) -> ChangeAnswer {
         match change {
             Change::CreateTopics(request) => self.create_topics(request).await,
+            Change::CreatePartitions(asked) => {
+                let (defaults, world) = (self.defaults(), self.shard.world());
+                let decision = decision::create_partitions(self.controller.image(), &asked.changes, &defaults, &mut || world.random());
+                self.carry_out_unless(asked.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Extended)
+            }
+            Change::AlterConfigs(asked) => {
+                let decision = self.ruled(|image, rules| decision::alter_configs(image, &asked.changes, rules));
+                self.carry_out_unless(asked.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Altered)
+            }
+            Change::ReplaceConfigs(asked) => {
+                let decision = self.ruled(|image, rules| decision::replace_configs(image, &asked.changes, rules));
+                self.carry_out_unless(asked.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Altered)
+            }
             Change::DeleteTopics(topics) => {
                 let deletion = if self.shard.settings().topics.delete_enabled { Deletion::Enabled } else { Deletion::Disabled };
                 match decision::delete_topics(self.controller.image(), &topics, deletion) {
@@ -179,21 +239,32 @@ impl<W: World, H: Home> ControllerHost<W, H> {
     }
 
     async fn create_topics(&mut self, request: CreateTopics) -> ChangeAnswer {
-        let settings = self.shard.settings();
-        let defaults = Defaults {
-            num_partitions: settings.topics.partitions as i32,
-            default_replication_factor: settings.topics.replication_factor as i16,
-            request_partitions_max: REQUEST_PARTITIONS_MAX,
-            cluster_partitions_max: CLUSTER_PARTITIONS_MAX,
-        };
-        let world = self.shard.world();
-        let rules = TopicRules { broker: settings };
-        let decision = decision::create_topics(self.controller.image(), &request.topics, &defaults, &rules, &mut || world.random());
+        let (defaults, world) = (self.defaults(), self.shard.world());
+        let decision = self.ruled(|image, rules| decision::create_topics(image, &request.topics, &defaults, rules, &mut || world.random()));
         match decision {
-            Ok(decision) if request.validate_only => ChangeAnswer::Created(decision.answer),
-            Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, ChangeAnswer::Created),
+            Ok(decision) => self.carry_out_unless(request.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Created),
             Err(refused) => ChangeAnswer::Refused(refused),
         }
+    }
+
+    fn defaults(&self) -> Defaults {
+        let topics = &self.shard.settings().topics;
+        Defaults {
+            num_partitions: topics.partitions as i32,
+            default_replication_factor: topics.replication_factor as i16,
+            request_partitions_max: REQUEST_PARTITIONS_MAX,
+            cluster_partitions_max: CLUSTER_PARTITIONS_MAX,
+        }
+    }
+
+    /// A decision by the rules of the configuration table.
+    fn ruled<T>(&self, decide: impl FnOnce(&MetadataImage, &Rules<'_>) -> T) -> T {
+        let (image, running) = (self.controller.image(), self.shard.running());
+        decide(image, &Rules { started: self.shard.settings(), running: &running, image })
+    }
+
+    async fn carry_out_unless<T>(&mut self, validate_only: bool, decision: Decision<T>) -> Result<T, String> {
+        if validate_only { Ok(decision.answer) } else { self.carry_out(decision).await }
     }
 
     /// Appends a decision's records and makes them known; the answer may then be given.

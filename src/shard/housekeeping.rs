@@ -33,20 +33,24 @@ impl<W: World> Shard<W> {
 
     async fn retain_all(self: &Rc<Self>) {
         for replica in self.replicas_now() {
-            let now = self.world.wall();
-            match replica.log().retain(now, replica.high_watermark()).await {
-                Ok(retained) if retained.segments > 0 => tracing::info!(
-                    "{}-{}: {} segments of {} bytes deleted by retention; the log starts at {}",
-                    replica.topic(),
-                    replica.id().partition,
-                    retained.segments,
-                    retained.bytes,
-                    replica.log().start()
-                ),
-                Ok(_) => {}
-                Err(error) => tracing::error!("{}-{}: retention: {error}", replica.topic(), replica.id().partition),
-            }
+            self.retain(&replica).await;
             self.world.yield_now().await;
+        }
+    }
+
+    /// Deletes segments that are due, those below the log's start included.
+    pub(super) async fn retain(&self, replica: &Replica<W>) {
+        match replica.log().retain(self.world.wall(), replica.high_watermark()).await {
+            Ok(retained) if retained.segments > 0 => tracing::info!(
+                "{}-{}: {} segments of {} bytes deleted by retention; the log starts at {}",
+                replica.topic(),
+                replica.id().partition,
+                retained.segments,
+                retained.bytes,
+                replica.log().start()
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::error!("{}-{}: retention: {error}", replica.topic(), replica.id().partition),
         }
     }
 

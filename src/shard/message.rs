@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::io::{File, World};
 use crate::metadata::image::{Delta, MetadataImage};
 use crate::metrics::ShardSnapshot;
-use crate::partition::{Acked, Acks, Isolation, OffsetQuery, OffsetsAnswer, PlannedRead, ReadRequest, ReaderId, Refusal};
+use crate::partition::{Acked, Acks, DeleteUpTo, Isolation, OffsetQuery, OffsetsAnswer, PlannedRead, ReadRequest, ReaderId, Refusal};
 use crate::types::{LeaderEpoch, Offset, PartitionIndex, ShardId, TimestampMs, TopicName, TopicPartition};
 use crate::wire::batch::Batch;
 
+use super::checkpoints::CheckpointsNotWritten;
 use super::controller::{Change, ChangeAnswer};
 
 pub enum Message<W: World> {
@@ -121,14 +122,21 @@ pub enum Request {
     Append(AppendRequest),
     Plan(PlanRequest),
     Offsets(OffsetsRequest),
+    DeleteRecords(DeleteRecordsRequest),
+    LogSizes(LogSizesRequest),
     Change(Change),
+    /// Write the checkpoint files; for shard 0.
+    Checkpoint,
 }
 
 pub enum Reply<W: World> {
     Append(Vec<Result<Acked, Refusal>>),
     Plan(Vec<Result<PlannedRead<W>, Refusal>>),
     Offsets(Vec<Result<OffsetsAnswer, Refusal>>),
+    DeleteRecords(Vec<Result<Offset, Refusal>>),
+    LogSizes(Vec<LogSize>),
     Change(ChangeAnswer),
+    Checkpointed(Result<(), CheckpointsNotWritten>),
 }
 
 /// The batches of one produce request for the partitions of one shard.
@@ -160,6 +168,28 @@ pub struct OffsetsRequest {
     pub queries: Vec<(TopicPartition, Option<LeaderEpoch>, OffsetQuery)>,
 }
 
+/// Up to where records of the partitions of one shard shall go.
+pub struct DeleteRecordsRequest {
+    pub image_version: i64,
+    pub partitions: Vec<(TopicPartition, DeleteUpTo)>,
+}
+
+pub struct LogSizesRequest {
+    pub image_version: i64,
+    /// None: all that the shard has.
+    pub partitions: Option<Vec<TopicPartition>>,
+}
+
+/// One partition's log on disk.
+#[derive(Debug, Clone)]
+pub struct LogSize {
+    /// Which of `log.dirs`.
+    pub directory: usize,
+    pub topic: TopicName,
+    pub partition: PartitionIndex,
+    pub bytes: u64,
+}
+
 impl Request {
     /// The image the sender resolved names with: an owner with an older one waits for it.
     pub fn image_version(&self) -> i64 {
@@ -167,7 +197,9 @@ impl Request {
             Request::Append(request) => request.image_version,
             Request::Plan(request) => request.image_version,
             Request::Offsets(request) => request.image_version,
-            Request::Change(_) => 0,
+            Request::DeleteRecords(request) => request.image_version,
+            Request::LogSizes(request) => request.image_version,
+            Request::Change(_) | Request::Checkpoint => 0,
         }
     }
 }

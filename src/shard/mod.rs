@@ -34,7 +34,9 @@ mod append;
 mod apply;
 mod checkpoints;
 pub mod controller;
+mod delete_records;
 mod housekeeping;
+mod log_sizes;
 pub mod mailbox;
 mod measure;
 pub mod message;
@@ -66,6 +68,8 @@ pub struct Shard<W: World> {
     shard_count: u16,
     world: W,
     settings: Arc<BrokerSettings>,
+    /// The settings with what is set on the running cluster.
+    running: RefCell<Arc<BrokerSettings>>,
     timers: Timers<W>,
     mailbox: Rc<Mailbox<Message<W>>>,
     image: RefCell<Rc<MetadataImage>>,
@@ -92,6 +96,7 @@ pub struct Shard<W: World> {
     producer_ids: producer_ids::ProducerIds,
     /// One writer of the checkpoint files at a time.
     checkpoint_turn: Turn,
+    checkpoint_rounds: checkpoints::Rounds,
     closing: Cell<bool>,
     metrics: Registry,
     measuring: measure::Measuring,
@@ -123,6 +128,7 @@ impl<W: World> Shard<W> {
             shard_count: mesh.shard_count(),
             timers: Timers::new(world.clone()),
             world,
+            running: RefCell::new(settings.clone()),
             settings,
             mailbox,
             image: RefCell::default(),
@@ -142,6 +148,7 @@ impl<W: World> Shard<W> {
             leaving: RefCell::default(),
             producer_ids: producer_ids::ProducerIds::default(),
             checkpoint_turn: Turn::default(),
+            checkpoint_rounds: checkpoints::Rounds::default(),
             closing: Cell::new(false),
             metrics,
             measuring: measure::Measuring::default(),
@@ -156,6 +163,7 @@ impl<W: World> Shard<W> {
         &self.world
     }
 
+    /// As they were at the start; see [`Shard::running`].
     pub fn settings(&self) -> &BrokerSettings {
         &self.settings
     }
@@ -239,6 +247,9 @@ impl<W: World> Shard<W> {
             Request::Plan(request) => self.handle_plan(request, responder),
             Request::Offsets(request) => self.handle_offsets(request, responder),
             Request::Change(change) => self.changes.push(controller::QueuedChange { change, responder }),
+            Request::DeleteRecords(request) => self.handle_delete_records(request, responder),
+            Request::LogSizes(request) => self.handle_log_sizes(&request, responder),
+            Request::Checkpoint => self.handle_checkpoint(responder),
         }
     }
 

@@ -139,9 +139,17 @@ pub const SERVED: &[ServedApi] = &[
     serve(ApiKey::ApiVersions, 0, 4),
     serve(ApiKey::CreateTopics, 2, 7),
     serve(ApiKey::DeleteTopics, 1, 6),
+    serve(ApiKey::DeleteRecords, 0, 2),
     serve(ApiKey::InitProducerId, 0, 5),
     serve(ApiKey::DescribeConfigs, 1, 4),
+    serve(ApiKey::AlterConfigs, 0, 2),
+    serve(ApiKey::DescribeLogDirs, 1, 4),
+    serve(ApiKey::CreatePartitions, 0, 3),
+    serve(ApiKey::ElectLeaders, 0, 2),
+    serve(ApiKey::IncrementalAlterConfigs, 0, 1),
+    serve(ApiKey::ListPartitionReassignments, 0, 0),
     serve(ApiKey::DescribeCluster, 0, 2),
+    serve(ApiKey::ListConfigResources, 0, 1),
     serve(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 

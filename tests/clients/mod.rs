@@ -2,6 +2,7 @@
 //!
 //! Every test here runs at one, two and four shards: a client must not be able to tell.
 
+mod admin;
 mod kcat;
 mod librdkafka;
 mod python;

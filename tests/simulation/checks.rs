@@ -203,12 +203,17 @@ fn survived(model: &mut Model, topic: &Target, partition: i32, (start, log_end):
             topic.shape.flush_messages
         ));
     }
-    // What left at the front was due.
+    // What left at the front was due, or deleted; what was deleted has left.
     let partition = model.partitions.entry(place).or_default();
+    let (asked, answered) = (partition.deletion_asked, partition.deletion_answered);
+    if start < answered {
+        model.violate(format!("4: {place:?} starts at {start} after {end:?}, records below {answered} were deleted"));
+        return;
+    }
     for (base, number) in partition.entries.range(..start) {
         let sent = &model.sent[*number];
         let due = match topic.shape.retention {
-            Retention::Forever => false,
+            Retention::Forever => base + sent.records <= asked,
             Retention::Milliseconds(ms) => topic.shape.log_append_time || sent.timestamp_first + ms <= now_ms,
             Retention::Bytes => true,
         };

@@ -6,7 +6,8 @@
 //! 1. A batch has one offset for ever, however often its producer sends it; an offset has one batch; batches do not overlap.
 //! 2. Batches of one connection are in the log in the order they were sent; a batch sent after another was acknowledged comes later.
 //! 3. What is read is byte for byte what was sent, and was sent: a refused batch, or one that a loss of power took, is never read.
-//! 4. The high watermark and the log's start never go back while the broker is up, and never below what was acknowledged.
+//! 4. The high watermark and the log's start never go back while the broker is up, and never below what was acknowledged: not even a
+//!    loss of power brings deleted records back.
 //! 5. Log start <= last stable offset <= high watermark.
 //! 6. A deleted topic is gone, and its id never comes back; one that was shown is there until it is deleted.
 //! 7. Leader epochs rise with each start, and never fall along a log.
@@ -80,6 +81,9 @@ pub struct Partition {
     pub acknowledgements: Vec<(i64, Duration)>,
     pub high_watermark: i64,
     pub log_start: i64,
+    /// Records below were asked to go, and records below were said to be gone for good.
+    pub deletion_asked: i64,
+    pub deletion_answered: i64,
     /// And the number of the start that showed it.
     pub leader_epoch: (u64, i32),
     /// The last audit saw every batch of it.
@@ -358,7 +362,7 @@ impl Model {
 
     /// Whether nothing is ever deleted from the topic's front.
     pub fn keeps_all(&self, id: TopicId) -> bool {
-        self.topics.values().any(|topic| topic.id == Some(id) && topic.shape.retention == Retention::Forever)
+        self.topics.values().any(|topic| topic.id == Some(id) && topic.shape.retention == Retention::Forever && !topic.shape.shortened)
     }
 
     /// A topic was deleted: its partitions are of no more interest.

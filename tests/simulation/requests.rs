@@ -2,9 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, TopicName};
+use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, ListOffsetsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use ottla::types::TimestampMs;
 use ottla::wire::batch::{ATTRIBUTES_AT, BatchBuilder, Codec};
@@ -109,6 +110,12 @@ pub fn list_offsets(topic: &str, partition: i32, timestamp: i64) -> ListOffsetsR
     let partition = ListOffsetsPartition::default().with_partition_index(partition).with_current_leader_epoch(-1).with_timestamp(timestamp);
     let topic = ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
     ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
+}
+
+pub fn delete_records(topic: &str, partition: i32, offset: i64) -> DeleteRecordsRequest {
+    let partition = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
+    let topic = DeleteRecordsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+    DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(60_000)
 }
 
 pub fn create_topic(shape: &TopicShape) -> CreateTopicsRequest {

@@ -36,6 +36,8 @@ pub struct TopicShape {
     pub partitions: i32,
     /// Deleted and created again while clients use it.
     pub volatile: bool,
+    /// Clients delete its records from the front.
+    pub shortened: bool,
     pub flush_messages: Option<u64>,
     pub retention: Retention,
     pub log_append_time: bool,
@@ -66,7 +68,8 @@ impl Shape {
         if network_fails {
             simulation.network.cut_one_in = *random.choose(&[0, 200, 1000]);
         }
-        let topics = (0..random.between(1, 3)).map(|index| TopicShape::draw(&mut random, index)).collect();
+        let mut shortening = Random::new(seed, "shortening", 0);
+        let topics = (0..random.between(1, 3)).map(|index| TopicShape::draw(&mut random, &mut shortening, index)).collect();
         let mailbox_slots = *random.choose(&[16, 32, 1024]);
         let overrides = [
             ("listeners", "PLAINTEXT://0.0.0.0:9092".to_owned()),
@@ -103,7 +106,7 @@ impl Shape {
 }
 
 impl TopicShape {
-    fn draw(random: &mut Random, index: u64) -> Self {
+    fn draw(random: &mut Random, shortening: &mut Random, index: u64) -> Self {
         let flush_messages = *random.choose(&[None, None, Some(1), Some(1), Some(4)]);
         let retention = match random.below(6) {
             0 => Retention::Milliseconds(random.between(500, 5000) as i64),
@@ -142,6 +145,7 @@ impl TopicShape {
             name: format!("topic-{index}"),
             partitions: random.between(1, 4) as i32,
             volatile: index > 0 && random.one_in(3),
+            shortened: retention == Retention::Forever && shortening.one_in(3),
             flush_messages,
             retention,
             log_append_time,

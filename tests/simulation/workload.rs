@@ -9,9 +9,9 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest,
-    DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, FetchResponse, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, ProduceRequest, ProduceResponse,
+    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsResponse, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, FetchResponse, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use ottla::io::World;
@@ -82,6 +82,7 @@ pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) 
             7..=9 => client.read_anywhere().await,
             10..=11 => client.read_through().await,
             12..=13 => client.follow().await,
+            14 if looks_first => client.shorten().await,
             14 => client.look_up().await,
             _ => client.describe().await,
         };
@@ -447,6 +448,52 @@ impl Client {
                 code => model.violate(format!("offsets of {place:?} at {timestamp} were answered with error {code}")),
             }
             model.count("offset looked up");
+        }
+        Ok(())
+    }
+
+    /// Deletes records from the front of logs.
+    async fn shorten(&mut self) -> Result<(), Broken> {
+        for _ in 0..self.random.between(1, 8) {
+            let Some(topic) = self.target() else { return Ok(()) };
+            if topic.shape.volatile || !topic.shape.shortened {
+                return Ok(());
+            }
+            let partition = self.random.below(topic.shape.partitions as u64) as i32;
+            let place = (topic.id, partition);
+            let early = self.shared.model.borrow().may_be_early(topic.id, &self.connection.shown);
+            let floor = self.shared.model.borrow_mut().floor(place);
+            let (start, end) = (floor.log_start as u64, floor.high_watermark as u64);
+            let offset = (start + self.random.below(end.saturating_sub(start) + 2)) as i64;
+            {
+                let mut model = self.shared.model.borrow_mut();
+                let known = model.partition(place);
+                known.deletion_asked = known.deletion_asked.max(offset);
+            }
+            let version = self.random.between(0, 2) as i16;
+            let request = requests::delete_records(&topic.name, partition, offset);
+            let response: DeleteRecordsResponse = self.connection.call(ApiKey::DeleteRecords, version, &request).await?;
+            let excused = !self.shared.is_up();
+            let mut model = self.shared.model.borrow_mut();
+            let Some(answer) = response.topics.first().and_then(|topic| topic.partitions.first()) else {
+                model.violate(format!("no deletion from {place:?} was answered"));
+                return Err(Broken);
+            };
+            match answer.error_code {
+                requests::NONE if answer.low_watermark < offset.max(floor.log_start) => {
+                    model.violate(format!("4: {place:?} starts at {} after deletion up to {offset}; {floor:?}", answer.low_watermark));
+                }
+                requests::NONE => {
+                    model.count("records deleted");
+                    let known = model.partition(place);
+                    known.deletion_answered = known.deletion_answered.max(offset);
+                    known.log_start = known.log_start.max(offset);
+                }
+                requests::OFFSET_OUT_OF_RANGE if offset > floor.high_watermark => model.count("deletion answered: out of range"),
+                requests::KAFKA_STORAGE_ERROR if model.faulted || excused => model.count("deletion answered: storage error"),
+                requests::UNKNOWN_TOPIC_OR_PARTITION if early => {}
+                code => model.violate(format!("deletion from {place:?} up to {offset} was answered with error {code}; {floor:?}")),
+            }
         }
         Ok(())
     }

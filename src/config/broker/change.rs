@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 
 use super::super::settings::BrokerSettings;
 use super::super::table::{self, Dynamic, Row, Served};
-use super::super::value;
+use super::super::value::{self, Kind};
 use super::super::values::Values;
-use super::{Given, Place, Said, fill, is_default};
+use super::{Given, Place, Refusal, Said, fill, is_default};
 
 /// Whom a change is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,25 @@ pub enum Target {
     OneBroker,
     AllBrokers,
 }
+
+/// What is set on the running cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Running<'a> {
+    pub all_brokers: &'a BTreeMap<String, String>,
+    /// For this broker.
+    pub broker: &'a BTreeMap<String, String>,
+}
+
+/// Numbers of threads, which Kafka lets double or halve at a time. They size nothing here, and are held to it all the same: what is
+/// accepted here must not be refused there.
+const THREADS: [&str; 6] = [
+    "background.threads",
+    "log.cleaner.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+];
 
 /// Security keys that Kafka lets be changed for single listeners only.
 const PER_LISTENER_ONLY: [&str; 10] = [
@@ -35,6 +54,9 @@ const PER_LISTENER_ONLY: [&str; 10] = [
     "ssl.truststore.password",
     "ssl.truststore.type",
 ];
+
+/// Keys of single listeners that may be set for all brokers.
+const LISTENER_LIMITS: [&str; 3] = ["max.connection.creation.rate", "max.connections", "num.network.threads"];
 
 /// Checks what would be set on the running cluster for one broker or for all. A key nobody knows is accepted, as in Kafka.
 pub fn validate_broker_configs(configs: &BTreeMap<String, String>, target: Target) -> Result<(), String> {
@@ -57,7 +79,8 @@ pub fn validate_broker_configs(configs: &BTreeMap<String, String>, target: Targe
     }
     if target == Target::AllBrokers {
         refuse_those("Cannot update these configs at default cluster level, broker id must be specified", &|name| {
-            dynamic(name) == Some(Dynamic::PerBroker) || table::split_listener_key(name).is_some()
+            let of_one_listener = table::split_listener_key(name).map(|(_, key)| key);
+            dynamic(name) == Some(Dynamic::PerBroker) || of_one_listener.is_some_and(|key| !LISTENER_LIMITS.contains(&key))
         })?;
     }
     Ok(())
@@ -72,7 +95,42 @@ impl BrokerSettings {
     /// These settings, made at the start, with what is set on the running cluster for all brokers and for this one. Listeners and
     /// shards stay as they started.
     pub fn with_running(&self, all_brokers: &BTreeMap<String, String>, broker: &BTreeMap<String, String>) -> (BrokerSettings, Vec<String>) {
-        let mut warnings = Vec::new();
+        let laid = self.lay_over(all_brokers, broker);
+        let mut warnings = laid.left_out.clone();
+        let settings = self.filled(&laid).unwrap_or_else(|refusal| {
+            warnings.push(format!("nothing set on the running cluster has an effect: {refusal}"));
+            self.clone()
+        });
+        (settings, warnings)
+    }
+
+    /// Whether what would be set for all brokers and for this one fits together, fits what was set at the start, and is not too far from
+    /// what is set now.
+    pub fn validate_running(&self, now: Running<'_>, then: Running<'_>) -> Result<(), String> {
+        let laid = self.lay_over(then.all_brokers, then.broker);
+        self.filled(&laid).map_err(|refusal| refusal.to_string())?;
+        let before = self.lay_over(now.all_brokers, now.broker);
+        for key in THREADS {
+            let (current, wanted) = (before.values.number(key), laid.values.number(key));
+            let limit = match wanted {
+                _ if wanted == current => continue,
+                _ if wanted < current / 2 => "value should be at least half the current value",
+                _ if wanted > current * 2 => "value should not be greater than double the current value",
+                _ => continue,
+            };
+            return Err(format!("Dynamic thread count update validation failed for {key}={wanted}: {limit} {current}"));
+        }
+        Ok(())
+    }
+
+    /// What a key that holds a list was set to at the start, or has by default, as text; `None` if the key holds no list.
+    pub fn list_default(&self, key: &str) -> Option<String> {
+        let row = table::broker(key).filter(|row| row.kind == Kind::List)?;
+        Some(self.given.get(key).map(String::as_str).or(row.default).unwrap_or_default().to_owned())
+    }
+
+    fn lay_over(&self, all_brokers: &BTreeMap<String, String>, broker: &BTreeMap<String, String>) -> LaidOver {
+        let mut left_out = Vec::new();
         let mut given = Given::default();
         let mut values = Values::default();
         for (name, text) in &self.given {
@@ -86,7 +144,7 @@ impl BrokerSettings {
                     None => Some("this broker does not know it".to_owned()),
                 };
                 if let Some(reason) = refused {
-                    warnings.push(format!("{name}, set on the running cluster, has no effect: {reason}"));
+                    left_out.push(format!("{name}, set on the running cluster, has no effect: {reason}"));
                     continue;
                 }
                 // Whatever was said before under another name of this setting is forgotten.
@@ -96,16 +154,22 @@ impl BrokerSettings {
                 set(&mut given, &mut values, name, text, &Place::Running);
             }
         }
-        let filled = fill::check_across(&given, &values)
-            .and_then(|()| fill::fill(&given, &values, self.network.listeners.clone(), self.shards.count));
-        match filled {
-            Ok(settings) => (BrokerSettings { node: self.node.clone(), given: self.given.clone(), ..settings }, warnings),
-            Err(refusal) => {
-                warnings.push(format!("nothing set on the running cluster has an effect: {refusal}"));
-                (self.clone(), warnings)
-            }
-        }
+        LaidOver { given, values, left_out }
     }
+
+    fn filled(&self, LaidOver { given, values, .. }: &LaidOver) -> Result<BrokerSettings, Refusal> {
+        fill::check_across(given, values)?;
+        let settings = fill::fill(given, values, self.network.listeners.clone(), self.shards.count)?;
+        Ok(BrokerSettings { node: self.node.clone(), given: self.given.clone(), ..settings })
+    }
+}
+
+/// What was said at the start, under what is set on the running cluster.
+struct LaidOver {
+    given: Given,
+    values: Values,
+    /// One line for each key that has no effect.
+    left_out: Vec<String>,
 }
 
 fn set(given: &mut Given, values: &mut Values, name: &str, text: &str, place: &Place) {

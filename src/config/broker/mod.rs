@@ -50,7 +50,7 @@ pub struct Refusal {
     sentence: String,
 }
 
-pub use change::{Target, validate_broker_configs};
+pub use change::{Running, Target, validate_broker_configs};
 
 /// Where a value was said.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -490,3 +490,24 @@ fn settings_follow_what_is_set_on_the_running_cluster() {
     );
     assert_eq!(running, started);
 }
+
+#[test]
+fn what_is_set_on_the_running_cluster_is_checked_together() {
+    let started = settings(&[("message.max.bytes", "3000"), ("num.io.threads", "4")]);
+    let nothing = map(&[]);
+    let check = |now: &[(&str, &str)], then: &[(&str, &str)]| {
+        let (now, then) = (map(now), map(then));
+        let of = |broker| Running { all_brokers: &nothing, broker };
+        started.validate_running(of(&now), of(&then))
+    };
+    assert_eq!(check(&[], &[("log.retention.ms", "60"), ("who", "1")]), Ok(()));
+    assert!(check(&[], &[("log.retention.ms", "0")]).unwrap_err().contains("log.retention.ms=0"));
+    assert_eq!(check(&[], &[("num.io.threads", "8")]), Ok(()));
+    assert_eq!(check(&[("num.io.threads", "8")], &[("num.io.threads", "16")]), Ok(()));
+    let too_many = "Dynamic thread count update validation failed for num.io.threads=9: value should not be greater than double the \
+                    current value 4";
+    assert_eq!(check(&[], &[("num.io.threads", "9")]), Err(too_many.to_owned()));
+    assert!(check(&[], &[("num.io.threads", "1")]).unwrap_err().contains("at least half"));
+    assert_eq!(started.list_default("log.cleanup.policy").as_deref(), Some("delete"));
+    assert_eq!(started.list_default("num.io.threads"), None);
+}

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::settings::BrokerSettings;
-use super::table::{self, Row};
+use super::table::{self, Row, Served};
 use super::value::{self, Kind, Value};
 
 #[cfg(test)]
@@ -113,6 +113,16 @@ pub fn validate_topic_configs(overrides: &BTreeMap<String, String>) -> Result<()
     };
     let (min, max) = (long("min.compaction.lag.ms", 0), long("max.compaction.lag.ms", i64::MAX));
     if min > max { Err(TopicConfigError::CompactionLag { min, max }) } else { Ok(()) }
+}
+
+/// The first override that asks for something this broker does not do: of a key that is known and has no effect here, only the default is
+/// accepted.
+pub fn first_not_served(overrides: &BTreeMap<String, String>) -> Option<&'static str> {
+    let asks = |(key, text): (&String, &String)| {
+        let row = table::topic(key).filter(|row| row.served == Served::SizesOnly)?;
+        (parse_override(key, text).ok() != default_value(row)).then_some(row.name)
+    };
+    overrides.iter().find_map(asks)
 }
 
 fn parse_override(key: &str, text: &str) -> Result<Value, TopicConfigError> {

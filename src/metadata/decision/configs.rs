@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConfigRules, Decision, Refused};
+use super::{ConfigRules, Decision, Refused, validate_topic_name};
 use crate::metadata::image::{MetadataImage, Overrides};
 use crate::metadata::record::{Record, Resource};
 use crate::wire::error::ErrorCode;
@@ -33,6 +33,8 @@ pub struct Alteration<E> {
 
 /// Longest value, in UTF-16 units as Kafka counts them.
 const VALUE_LEN_MAX: usize = 32_767;
+
+const MIN_ISR: &str = "min.insync.replicas";
 
 type Answers = Vec<(Resource, Result<(), Refused>)>;
 
@@ -82,11 +84,46 @@ fn decide<E>(
         let result = if duplicates.contains(resource) {
             Err(Refused::new(ErrorCode::InvalidRequest, "Duplicate resource."))
         } else {
-            exists(image, resource).and_then(|()| plan(resource, edits)).map(|records| decision.records.extend(records))
+            altered(image, resource, || plan(resource, edits)).map(|records| decision.records.extend(records))
         };
         decision.answer.push((resource.clone(), result));
     }
     decision
+}
+
+/// The records of one resource. Kafka says what is wrong with the values before it says that their topic is not there.
+fn altered(
+    image: &MetadataImage,
+    resource: &Resource,
+    plan: impl FnOnce() -> Result<Vec<Record>, Refused>,
+) -> Result<Vec<Record>, Refused> {
+    if let Resource::Topic(name) = resource {
+        validate_name(name.as_str())?;
+    }
+    let records = plan()?;
+    exists(image, resource)?;
+    records.iter().try_for_each(keep_min_isr)?;
+    Ok(records)
+}
+
+fn validate_name(topic: &str) -> Result<(), Refused> {
+    if topic.is_empty() {
+        return Err(Refused::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed."));
+    }
+    validate_topic_name(topic)
+}
+
+/// Brokers may not differ in `min.insync.replicas`, and there is always one for all of them (KIP-966).
+fn keep_min_isr(record: &Record) -> Result<(), Refused> {
+    let refuse = |text: &str| Err(Refused::new(ErrorCode::InvalidConfig, text));
+    match record {
+        Record::Config { resource: Resource::Broker(node), key, value } if key == MIN_ISR => match (node, value) {
+            (Some(_), _) => refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled."),
+            (None, None) => refuse("Cluster-level min.insync.replicas cannot be removed while ELR is enabled."),
+            (None, Some(_)) => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 fn exists(image: &MetadataImage, resource: &Resource) -> Result<(), Refused> {
@@ -145,7 +182,7 @@ pub(super) fn check<'a>(
         let text = format!("The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LEN_MAX} bytes.");
         return Err(Refused::new(ErrorCode::InvalidConfig, text));
     }
-    rules.validate(resource, overrides).map_err(|text| Refused::new(ErrorCode::InvalidConfig, text))
+    rules.validate(resource, overrides)
 }
 
 /// Records for those of the touched keys whose value changes. A broker's keys are written all the same: setting one again is how an

@@ -47,7 +47,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: Some(message.into()) }
     }
 
@@ -61,8 +61,8 @@ pub type Named<T> = (String, Result<T, Refused>);
 
 /// What the configuration table knows and a decision asks.
 pub trait ConfigRules {
-    /// Whether these overrides may stand together; the text says why not.
-    fn validate(&self, resource: &Resource, overrides: &Overrides) -> Result<(), String>;
+    /// Whether these overrides may stand together.
+    fn validate(&self, resource: &Resource, overrides: &Overrides) -> Result<(), Refused>;
     /// The default of a key that holds a list (empty text if it has none); `None` if the key is not a list.
     fn list_default(&self, resource: &Resource, key: &str) -> Option<String>;
 }

@@ -7,12 +7,13 @@ use crate::types::{BrokerEpoch, NodeId, ProducerId, TopicId};
 struct Rules;
 
 impl ConfigRules for Rules {
-    fn validate(&self, _resource: &Resource, overrides: &Overrides) -> Result<(), String> {
-        overrides.iter().try_for_each(|(key, value)| match key.as_str() {
+    fn validate(&self, _resource: &Resource, overrides: &Overrides) -> Result<(), Refused> {
+        let checked = overrides.iter().try_for_each(|(key, value)| match key.as_str() {
             "retention.ms" => value.parse::<i64>().map(drop).map_err(|_| format!("Invalid value {value} for configuration {key}")),
-            "cleanup.policy" => Ok(()),
+            "cleanup.policy" | "min.insync.replicas" => Ok(()),
             _ => Err(format!("Unknown topic config name: {key}")),
-        })
+        });
+        checked.map_err(|text| Refused::new(ErrorCode::InvalidConfig, text))
     }
 
     fn list_default(&self, _resource: &Resource, key: &str) -> Option<String> {
@@ -301,6 +302,24 @@ fn configs_are_edited_key_by_key_or_replaced_whole() {
     let unknown = Alteration { resource: Resource::Topic("x".into()), edits: vec![] };
     let refused = alter_configs(&image, &[unknown], &Rules).answer.remove(0).1.unwrap_err();
     assert_eq!(refused, Refused::new(code(3), "The topic 'x' does not exist."));
+    let wrong = Alteration { resource: Resource::Topic("x".into()), edits: vec![edit("colour", ConfigChange::Set("blue".into()))] };
+    assert_eq!(alter_configs(&image, &[wrong], &Rules).answer.remove(0).1.unwrap_err().code, code(40), "values before existence");
+}
+
+/// Brokers may not differ in it, and it may not go.
+#[test]
+fn min_insync_replicas_is_set_for_all_brokers() {
+    let image = one_broker();
+    let alter = |node: Option<NodeId>, change: ConfigChange| {
+        let edits = vec![ConfigEdit { key: "min.insync.replicas".to_owned(), change }];
+        let decision = alter_configs(&image, &[Alteration { resource: Resource::Broker(node), edits }], &Rules);
+        (decision.records.len(), decision.answer[0].1.clone().map_err(|refused| refused.code))
+    };
+    let refused = (0, Err(code(40)));
+    assert_eq!(alter(Some(NodeId(1)), ConfigChange::Set("2".into())), refused);
+    assert_eq!(alter(Some(NodeId(1)), ConfigChange::Delete), refused);
+    assert_eq!(alter(None, ConfigChange::Delete), refused);
+    assert_eq!(alter(None, ConfigChange::Set("2".into())), (1, Ok(())));
 }
 
 #[test]

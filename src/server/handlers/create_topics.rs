@@ -48,11 +48,11 @@ fn result_of<W: World>(call: &Call<W>, name: &str, result: Result<CreatedTopic, 
     let line = CreatableTopicResult::default().with_name(kafka_protocol::messages::TopicName(super::text(name)));
     match result {
         Ok(created) => {
-            let settings = call.server.shard.settings();
+            let settings = call.server.shard.running();
             let image = call.server.shard.image();
             let (own, all) = super::dynamic_configs(&image, settings.node.id);
-            let layers = Layers::new(settings, own, all);
-            let configs = describe::topic(&created.configs, settings, &layers).into_iter().map(|entry| {
+            let layers = Layers::new(&settings, own, all);
+            let configs = describe::topic(&created.configs, &settings, &layers).into_iter().map(|entry| {
                 CreatableTopicConfigs::default()
                     .with_name(super::text(entry.name))
                     .with_value(entry.value.map(super::text))

@@ -1,15 +1,22 @@
 //! One file per API.
 
+pub mod alter_configs;
 pub mod api_versions;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod produce;
 
@@ -24,6 +31,15 @@ use crate::metadata::record::Resource;
 use crate::types::{NodeId, TopicName};
 use crate::wire::TopicRef;
 use crate::wire::error::ErrorCode;
+
+/// What has configs, by Kafka's number.
+mod resource_kind {
+    pub const TOPIC: i8 = 2;
+    pub const BROKER: i8 = 4;
+    pub const BROKER_LOGGER: i8 = 8;
+    pub const CLIENT_METRICS: i8 = 16;
+    pub const GROUP: i8 = 32;
+}
 
 /// "Authorized operations were not asked for."
 const OPERATIONS_NOT_ASKED: i32 = i32::MIN;

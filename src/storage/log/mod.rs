@@ -275,9 +275,11 @@ impl<W: World> Log<W> {
         self.state().writer.unwritten_bytes()
     }
 
-    /// The last stable offset under this high watermark.
+    /// The last stable offset under this high watermark. What was deleted of an open transaction holds nothing back.
     pub fn last_stable(&self, high_watermark: Offset) -> Offset {
-        self.state_mut().producers.last_stable(high_watermark)
+        let mut state = self.state_mut();
+        let log_start = state.log_start;
+        state.producers.last_stable(high_watermark).max(log_start)
     }
 
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {

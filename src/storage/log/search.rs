@@ -41,14 +41,15 @@ impl<W: World> Log<W> {
             }
             let start = self.start();
             let wanted = |at: TimestampMs, offset: Offset| at >= target && offset >= start;
-            if let Some(found) = self.search_segment(base, target, wanted).await? {
+            if let Some(found) = self.search_segment(base, target, start, wanted).await? {
                 return Ok(Some(found).filter(|(_, offset, _)| *offset < below));
             }
         }
         Ok(None)
     }
 
-    /// The record with the largest timestamp of the log, the first if there are several, unless it lies at or beyond `below`.
+    /// The record with the largest timestamp of the log, the first if there are several, unless it lies at or beyond `below`. As in Kafka
+    /// it may lie below the log's start, until its segment goes.
     pub async fn max_timestamp(&self, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
         let mut largest: Option<(Offset, TimeEntry)> = None;
         for base in self.segment_bases().into_iter().take_while(|base| *base < below) {
@@ -59,7 +60,7 @@ impl<W: World> Log<W> {
             }
         }
         let Some((base, TimeEntry { timestamp, .. })) = largest else { return Ok(None) };
-        let found = self.search_segment(base, timestamp, |at, _| at == timestamp).await?;
+        let found = self.search_segment(base, timestamp, base, |at, _| at == timestamp).await?;
         Ok(found.filter(|(_, offset, _)| *offset < below))
     }
 
@@ -105,11 +106,13 @@ impl<W: World> Log<W> {
         }
     }
 
-    /// The first record of a segment that is `wanted`; only batches whose largest timestamp reaches `target` are looked into.
+    /// The first record of a segment that is `wanted`; only batches that reach `from`, and whose largest timestamp reaches `target`, are
+    /// looked into.
     async fn search_segment(
         &self,
         base: Offset,
         target: TimestampMs,
+        from: Offset,
         wanted: impl Fn(TimestampMs, Offset) -> bool,
     ) -> Result<Option<FoundRecord>, ReadError> {
         if self.state_mut().segment_mut(base).is_some_and(|s| !s.times.entries.is_whole() || !s.index.entries.is_whole()) {
@@ -129,8 +132,7 @@ impl<W: World> Log<W> {
             };
             (file, state.path(base, SegmentPart::Log), position, state.completed_len(at))
         };
-        let start = self.start();
-        let reaches = |header: &BatchHeader| header.max_timestamp >= target && header.last_offset() >= start;
+        let reaches = |header: &BatchHeader| header.max_timestamp >= target && header.last_offset() >= from;
         while let Some(batch) = scan::find_where(&file, &path, position, upto, reaches).await? {
             let bad = |why: String| ReadError::BadRecords { path: path.clone(), position: batch.position, why };
             let bytes = file.read_at(batch.position, batch.header.total_len()).await.map_err(ReadError::io("read", &path))?;

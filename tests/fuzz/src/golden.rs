@@ -11,7 +11,14 @@ pub struct Exchange {
     pub response: Option<Bytes>,
 }
 
-const FRAMES: &[&str] = &[include_str!("../../wire/golden/frames/basics.txt")];
+const FRAMES: &[&str] = &[
+    include_str!("../../wire/golden/frames/basics.txt"),
+    include_str!("../../wire/golden/frames/configs.txt"),
+    include_str!("../../wire/golden/frames/create_partitions.txt"),
+    include_str!("../../wire/golden/frames/delete_records.txt"),
+    include_str!("../../wire/golden/frames/elections.txt"),
+    include_str!("../../wire/golden/frames/log_dirs.txt"),
+];
 
 pub fn exchanges() -> Vec<Exchange> {
     let mut exchanges: Vec<Exchange> = Vec::new();

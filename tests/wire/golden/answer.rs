@@ -2,10 +2,14 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    AlterConfigsRequest, AlterConfigsResponse, ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest,
+    ElectLeadersResponse, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, ListConfigResourcesRequest, ListConfigResourcesResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -65,6 +69,78 @@ impl Comparable for DescribeConfigsResponse {
         for result in &mut self.results {
             mask_text(&mut result.error_message);
             result.configs.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+    }
+}
+
+impl Comparable for AlterConfigsResponse {
+    fn settle(&mut self) {
+        for resource in &mut self.responses {
+            mask_text(&mut resource.error_message);
+        }
+    }
+}
+
+impl Comparable for IncrementalAlterConfigsResponse {
+    fn settle(&mut self) {
+        for resource in &mut self.responses {
+            mask_text(&mut resource.error_message);
+        }
+    }
+}
+
+impl Comparable for ListConfigResourcesResponse {
+    fn settle(&mut self) {
+        self.config_resources.sort_by(|a, b| (a.resource_type, &a.resource_name).cmp(&(b.resource_type, &b.resource_name)));
+    }
+}
+
+impl Comparable for ElectLeadersResponse {
+    fn settle(&mut self) {
+        self.replica_election_results.sort_by(|a, b| a.topic.cmp(&b.topic));
+        for topic in &mut self.replica_election_results {
+            topic.partition_result.sort_by_key(|partition| partition.partition_id);
+            topic.partition_result.iter_mut().for_each(|partition| mask_text(&mut partition.error_message));
+        }
+    }
+}
+
+impl Comparable for ListPartitionReassignmentsResponse {
+    fn settle(&mut self) {
+        mask_text(&mut self.error_message);
+    }
+}
+
+impl Comparable for CreatePartitionsResponse {
+    fn settle(&mut self) {
+        self.results.sort_by(|a, b| a.name.cmp(&b.name));
+        for topic in &mut self.results {
+            mask_text(&mut topic.error_message);
+        }
+    }
+}
+
+impl Comparable for DeleteRecordsResponse {
+    fn settle(&mut self) {
+        self.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        for topic in &mut self.topics {
+            topic.partitions.sort_by_key(|partition| partition.partition_index);
+        }
+    }
+}
+
+impl Comparable for DescribeLogDirsResponse {
+    /// Sizes of logs are compared: both keep the batches as they came.
+    fn settle(&mut self) {
+        for directory in &mut self.results {
+            assert!(directory.log_dir.starts_with('/'), "{}", directory.log_dir);
+            directory.log_dir = StrBytes::from_static_str("(directory)");
+            directory.total_bytes = directory.total_bytes.min(1);
+            directory.usable_bytes = directory.usable_bytes.min(1);
+            directory.topics.sort_by(|a, b| a.name.cmp(&b.name));
+            for topic in &mut directory.topics {
+                topic.partitions.sort_by_key(|partition| partition.partition_index);
+            }
         }
     }
 }
@@ -180,6 +256,14 @@ macro_rules! by_api {
             Ok(ApiKey::CreateTopics) => $function::<CreateTopicsRequest>($($argument),*),
             Ok(ApiKey::DeleteTopics) => $function::<DeleteTopicsRequest>($($argument),*),
             Ok(ApiKey::DescribeConfigs) => $function::<DescribeConfigsRequest>($($argument),*),
+            Ok(ApiKey::DeleteRecords) => $function::<DeleteRecordsRequest>($($argument),*),
+            Ok(ApiKey::AlterConfigs) => $function::<AlterConfigsRequest>($($argument),*),
+            Ok(ApiKey::DescribeLogDirs) => $function::<DescribeLogDirsRequest>($($argument),*),
+            Ok(ApiKey::CreatePartitions) => $function::<CreatePartitionsRequest>($($argument),*),
+            Ok(ApiKey::ElectLeaders) => $function::<ElectLeadersRequest>($($argument),*),
+            Ok(ApiKey::ListPartitionReassignments) => $function::<ListPartitionReassignmentsRequest>($($argument),*),
+            Ok(ApiKey::IncrementalAlterConfigs) => $function::<IncrementalAlterConfigsRequest>($($argument),*),
+            Ok(ApiKey::ListConfigResources) => $function::<ListConfigResourcesRequest>($($argument),*),
             Ok(ApiKey::DescribeCluster) => $function::<DescribeClusterRequest>($($argument),*),
             Ok(ApiKey::DescribeTopicPartitions) => $function::<DescribeTopicPartitionsRequest>($($argument),*),
             _ => panic!("no golden frames for API {}", $api),

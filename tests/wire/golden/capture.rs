@@ -54,6 +54,16 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Lets a change reach the broker: Kafka answers when its controller has it.
+    pub fn wait_for_leaders(&mut self, topic: &str, partitions: i32) {
+        topics::wait_for_leaders(&mut self.aside, topic, partitions);
+    }
+
+    /// As [`Recorder::wait_for_leaders`], for changes that cannot be asked for.
+    pub fn wait_for_changes(&self) {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+
     /// The group coordinator of a fresh Kafka needs a moment to make its topic: the golden answer is the one after that.
     pub fn wait_for_coordinator(&mut self) {
         let ask = FindCoordinatorRequest::default().with_key(StrBytes::from_static_str("golden-group"));

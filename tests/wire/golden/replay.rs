@@ -233,6 +233,46 @@ fn delete_topics() {
 }
 
 #[test]
+fn incremental_alter_configs() {
+    check(ApiKey::IncrementalAlterConfigs);
+}
+
+#[test]
+fn alter_configs() {
+    check(ApiKey::AlterConfigs);
+}
+
+#[test]
+fn list_config_resources() {
+    check(ApiKey::ListConfigResources);
+}
+
+#[test]
+fn create_partitions() {
+    check(ApiKey::CreatePartitions);
+}
+
+#[test]
+fn delete_records() {
+    check(ApiKey::DeleteRecords);
+}
+
+#[test]
+fn elect_leaders() {
+    check(ApiKey::ElectLeaders);
+}
+
+#[test]
+fn list_partition_reassignments() {
+    check(ApiKey::ListPartitionReassignments);
+}
+
+#[test]
+fn describe_log_dirs() {
+    check(ApiKey::DescribeLogDirs);
+}
+
+#[test]
 fn find_coordinator() {
     check(ApiKey::FindCoordinator);
 }
@@ -253,7 +293,7 @@ fn advertised_ranges_lie_within_those_of_kafka() {
         assert_eq!(low, kafka_low, "{name}: lowest version");
         assert!(high <= kafka_high, "{name}: up to v{high}, Kafka up to v{kafka_high}");
     }
-    for api in [0, 1, 2, 3, 10, 18, 19, 20, 32, 60, 75] {
+    for api in [0, 1, 2, 3, 10, 18, 19, 20, 21, 32, 33, 35, 37, 43, 44, 46, 60, 74, 75] {
         assert!(ours.contains_key(&api), "{} is not advertised", answer::api_name(api));
     }
 }

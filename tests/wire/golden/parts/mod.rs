@@ -10,6 +10,11 @@ use crate::support::broker::Settings;
 use crate::support::records::Batch;
 
 mod basics;
+mod configs;
+mod create_partitions;
+mod delete_records;
+mod elections;
+mod log_dirs;
 
 pub struct Part {
     /// Its frames are in `frames/NAME.txt`.
@@ -19,7 +24,14 @@ pub struct Part {
     pub run: fn(&mut Recorder),
 }
 
-pub const PARTS: &[Part] = &[Part { name: "basics", settings: &[], run: basics::run }];
+pub const PARTS: &[Part] = &[
+    Part { name: "basics", settings: &[], run: basics::run },
+    Part { name: "configs", settings: &[], run: configs::run },
+    Part { name: "create_partitions", settings: &[], run: create_partitions::run },
+    Part { name: "delete_records", settings: &[], run: delete_records::run },
+    Part { name: "elections", settings: &[], run: elections::run },
+    Part { name: "log_dirs", settings: &[], run: log_dirs::run },
+];
 
 impl Part {
     pub fn broker_settings(&self) -> Settings {

@@ -1,0 +1,73 @@
+//! DescribeLogDirs: the log directories, the logs in them and their sizes, and the space there is.
+//!
+//! Version 5 adds whether a directory is cordoned, which none is here, and is not served.
+//!
+//! KIPs: 113, 827 (space).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use kafka_protocol::messages::describe_log_dirs_response::{DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic};
+use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
+
+use crate::io::{Space, World};
+use crate::metadata::image::MetadataImage;
+use crate::server::dispatch::Call;
+use crate::shard::message::{LogSize, LogSizesRequest};
+use crate::types::{PartitionIndex, ShardId, TopicPartition};
+use crate::wire::error::ErrorCode;
+
+/// Space that could not be asked for.
+const UNKNOWN_BYTES: i64 = -1;
+
+pub async fn answer<W: World>(call: Call<W>, request: DescribeLogDirsRequest) -> Option<DescribeLogDirsResponse> {
+    let shard = &call.server.shard;
+    let image = shard.image();
+    let wanted = wanted(&image, &request);
+    let mut sizes: Vec<LogSize> = Vec::new();
+    for owner in (0..shard.shard_count()).map(ShardId) {
+        let partitions =
+            wanted.as_ref().map(|wanted| wanted.iter().copied().filter(|partition| shard.owner(*partition) == owner).collect::<Vec<_>>());
+        if partitions.as_ref().is_none_or(|partitions| !partitions.is_empty()) {
+            sizes.extend(shard.log_sizes(owner, LogSizesRequest { image_version: image.version(), partitions }).await?);
+        }
+    }
+    sizes.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    let directories = shard.log_directories().await;
+    let results = directories.iter().enumerate().map(|(index, (path, space))| {
+        let logs = sizes.iter().filter(|log| log.directory == index);
+        directory(path, space.as_ref().ok(), logs)
+    });
+    Some(DescribeLogDirsResponse::default().with_results(results.collect()))
+}
+
+/// The partitions that are asked for, those that there are; `None` asks for all.
+fn wanted(image: &MetadataImage, request: &DescribeLogDirsRequest) -> Option<BTreeSet<TopicPartition>> {
+    let topics = request.topics.as_ref()?;
+    let known = topics.iter().filter_map(|asked| Some((image.topic_by_name(&asked.topic)?, asked)));
+    let partitions = known.flat_map(|(topic, asked)| {
+        asked.partitions.iter().map(|index| TopicPartition { topic: topic.id, partition: PartitionIndex(*index) })
+    });
+    Some(partitions.collect())
+}
+
+fn directory<'a>(path: &Path, space: Option<&Space>, logs: impl Iterator<Item = &'a LogSize>) -> DescribeLogDirsResult {
+    let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    for log in logs {
+        topics.entry(log.topic.as_str()).or_default().push(
+            DescribeLogDirsPartition::default()
+                .with_partition_index(log.partition.get())
+                .with_partition_size(i64::try_from(log.bytes).unwrap_or(i64::MAX)),
+        );
+    }
+    let topics = topics
+        .into_iter()
+        .map(|(name, partitions)| DescribeLogDirsTopic::default().with_name(TopicName(super::text(name))).with_partitions(partitions));
+    let bytes = |of: fn(&Space) -> u64| space.map_or(UNKNOWN_BYTES, |space| i64::try_from(of(space)).unwrap_or(i64::MAX));
+    DescribeLogDirsResult::default()
+        .with_error_code(ErrorCode::None.code())
+        .with_log_dir(super::text(path.display().to_string()))
+        .with_topics(topics.collect())
+        .with_total_bytes(bytes(|space| space.total))
+        .with_usable_bytes(bytes(|space| space.free))
+}
