@@ -162,6 +162,12 @@ fn put_connections(text: &mut Text, shards: &[ShardSnapshot]) {
     by_shard(text, shards, "ottla_receive_memory_limit_bytes", Kind::Gauge, help, |shard| shard.gauges.receive_bytes_max);
     let help = "Fetches that wait, or may, for data to come.";
     by_shard(text, shards, "ottla_fetches_parked", Kind::Gauge, help, |shard| shard.gauges.fetches_parked);
+    let help = "Incremental fetch sessions kept.";
+    by_shard(text, shards, "ottla_fetch_sessions", Kind::Gauge, help, |shard| shard.gauges.fetch_sessions);
+    let help = "Partitions that the incremental fetch sessions read.";
+    by_shard(text, shards, "ottla_fetch_session_partitions", Kind::Gauge, help, |shard| shard.gauges.fetch_session_partitions);
+    let help = "Incremental fetch sessions that gave way to others for want of slots.";
+    by_shard(text, shards, "ottla_fetch_session_evictions_total", Kind::Counter, help, |shard| shard.gauges.fetch_sessions_evicted);
 }
 
 fn put_shards(text: &mut Text, broker: &Broker, shards: &[ShardSnapshot]) {

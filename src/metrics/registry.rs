@@ -165,6 +165,10 @@ pub struct Gauges {
     pub receive_bytes: u64,
     pub receive_bytes_max: u64,
     pub fetches_parked: u64,
+    pub fetch_sessions: u64,
+    pub fetch_session_partitions: u64,
+    /// Since the start.
+    pub fetch_sessions_evicted: u64,
     pub partitions: u64,
     pub image_version: i64,
 }

@@ -288,7 +288,17 @@ fn connections_are_counted_by_reason() {
     registry.connections.on_sent(20);
     registry.connections.on_rejected(Rejection::ConnectionsOfAddress);
     registry.connections.on_closed(Closure::BadFrame);
-    let gauges = Gauges { connections: 1, receive_bytes: 5, receive_bytes_max: 9, fetches_parked: 2, partitions: 3, image_version: 44 };
+    let gauges = Gauges {
+        connections: 1,
+        receive_bytes: 5,
+        receive_bytes_max: 9,
+        fetches_parked: 2,
+        fetch_sessions: 6,
+        fetch_session_partitions: 70,
+        fetch_sessions_evicted: 8,
+        partitions: 3,
+        image_version: 44,
+    };
     let shot = registry.snapshot(ShardId(1), gauges, WorldSnapshot::default());
     let read = read(&page(&broker(), &[shot]));
     let shard = [("shard", "1")];
@@ -300,6 +310,9 @@ fn connections_are_counted_by_reason() {
         ("ottla_receive_memory_bytes", 5.0),
         ("ottla_receive_memory_limit_bytes", 9.0),
         ("ottla_fetches_parked", 2.0),
+        ("ottla_fetch_sessions", 6.0),
+        ("ottla_fetch_session_partitions", 70.0),
+        ("ottla_fetch_session_evictions_total", 8.0),
         ("ottla_partitions", 3.0),
         ("ottla_metadata_image_version", 44.0),
     ] {

@@ -1,7 +1,7 @@
 //! The fetch path of one replica: which bytes of which file a reader may have, and where timestamps and sentinels point.
 
 use crate::io::World;
-use crate::storage::{Planned as PlannedRange, ReadError, ReadRange};
+use crate::storage::{ActiveProducer, Planned as PlannedRange, ReadError, ReadRange};
 use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 use super::{ReaderId, Refusal, Replica};
@@ -72,7 +72,7 @@ impl<W: World> Replica<W> {
             Begun::Diverged(read) => return Ok(Planned::Ready(read)),
             Begun::Reading(read, below) => (read, below),
         };
-        if request.isolation == Isolation::ReadCommitted && self.log.has_aborted() {
+        if request.isolation == Isolation::ReadCommitted && self.log.has_aborted(request.offset) {
             return Ok(Planned::NeedsLookup);
         }
         match self.log.try_plan_read(request.offset, below, request.max_bytes) {
@@ -91,8 +91,11 @@ impl<W: World> Replica<W> {
             Begun::Reading(read, below) => (read, below),
         };
         read.range = self.looked_up(self.log.plan_read(request.offset, below, request.max_bytes).await)?;
-        if request.isolation == Isolation::ReadCommitted && read.range.is_some() {
-            read.aborted = self.looked_up(self.log.aborted_between(request.offset, below).await)?;
+        if request.isolation == Isolation::ReadCommitted
+            && let Some(range) = &read.range
+        {
+            let beyond = self.log.offset_beyond(range, below);
+            read.aborted = self.looked_up(self.log.aborted_between(request.offset, beyond).await)?;
         }
         self.check_standing()?;
         Ok(read)
@@ -129,11 +132,17 @@ impl<W: World> Replica<W> {
             self.log.end()
         );
         let mut read = PlannedRead { high_watermark, last_stable, log_start, aborted: Vec::new(), range: None, diverging: None };
-        if let Some(diverging) = self.divergence(request) {
-            read.diverging = Some(diverging);
-            return Ok(Begun::Diverged(read));
-        }
         let (start, end) = (log_start, self.log.end());
+        match self.divergence(request) {
+            Divergence::None => {}
+            // Of what this log never saw nothing can be said.
+            Divergence::Unknown => return Err(Refusal::OffsetOutOfRange { start, end }),
+            Divergence::At(..) if request.offset < start => return Err(Refusal::OffsetOutOfRange { start, end }),
+            Divergence::At(epoch, end) => {
+                read.diverging = Some((epoch, end));
+                return Ok(Begun::Diverged(read));
+            }
+        }
         if request.offset < start || request.offset > end {
             return Err(Refusal::OffsetOutOfRange { start, end });
         }
@@ -145,10 +154,29 @@ impl<W: World> Replica<W> {
     }
 
     /// Where the reader's history leaves this log's, if it does.
-    fn divergence(&self, request: &ReadRequest) -> Option<(LeaderEpoch, Offset)> {
-        let last_fetched = request.last_fetched_epoch?;
-        let (epoch, end) = self.log.end_offset_for_epoch(last_fetched);
-        (epoch < last_fetched || end < request.offset).then_some((epoch, end))
+    fn divergence(&self, request: &ReadRequest) -> Divergence {
+        let Some(last_fetched) = request.last_fetched_epoch else { return Divergence::None };
+        let (epoch, end) = self.log.end_offset_under(last_fetched, self.leader_epoch.get());
+        if epoch == LeaderEpoch::UNKNOWN {
+            Divergence::Unknown
+        } else if epoch < last_fetched || end < request.offset {
+            Divergence::At(epoch, end)
+        } else {
+            Divergence::None
+        }
+    }
+
+    /// Where a leader epoch ended: what OffsetForLeaderEpoch asks. `(-1, -1)` if this leader knows nothing that new.
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch, current_leader_epoch: Option<LeaderEpoch>) -> Result<(LeaderEpoch, Offset), Refusal> {
+        self.check_standing()?;
+        self.check_epoch(current_leader_epoch)?;
+        Ok(self.log.end_offset_under(epoch, self.leader_epoch.get()))
+    }
+
+    /// What is known of each producer.
+    pub fn active_producers(&self) -> Result<Vec<ActiveProducer>, Refusal> {
+        self.check_standing()?;
+        Ok(self.log.active_producers())
     }
 
     /// Answers ListOffsets for one partition.
@@ -188,6 +216,13 @@ fn found(answer: Option<(TimestampMs, Offset, LeaderEpoch)>) -> OffsetsAnswer {
         Some((timestamp, offset, leader_epoch)) => OffsetsAnswer { timestamp, offset, leader_epoch },
         None => OffsetsAnswer::NONE,
     }
+}
+
+enum Divergence {
+    None,
+    /// The reader's last epoch is newer than all that this log has.
+    Unknown,
+    At(LeaderEpoch, Offset),
 }
 
 enum Begun<W: World> {

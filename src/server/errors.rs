@@ -5,6 +5,8 @@
 use crate::partition::Refusal;
 use crate::wire::error::ErrorCode;
 
+use super::fetch_sessions::SessionRefusal;
+
 /// What a refusal is on the wire. `by_id`: the request named the topic by id.
 pub fn code_of(refusal: &Refusal, by_id: bool) -> ErrorCode {
     match refusal {
@@ -25,5 +27,15 @@ pub fn code_of(refusal: &Refusal, by_id: bool) -> ErrorCode {
         Refusal::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
         Refusal::CompactedOnly => ErrorCode::PolicyViolation,
         Refusal::TimedOut => ErrorCode::RequestTimedOut,
+    }
+}
+
+/// What the refusal of a fetch session is on the wire.
+pub fn code_of_session(refusal: SessionRefusal) -> ErrorCode {
+    match refusal {
+        // The client begins anew with a full request, which is answered whatever room there is.
+        SessionRefusal::Unknown | SessionRefusal::TooLarge => ErrorCode::FetchSessionIdNotFound,
+        SessionRefusal::WrongEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionRefusal::NamedOtherwise => ErrorCode::FetchSessionTopicIdError,
     }
 }

@@ -23,6 +23,7 @@ use crate::types::Monotonic;
 mod connection;
 mod dispatch;
 mod errors;
+mod fetch_sessions;
 mod handlers;
 mod listener;
 pub mod loggers;
@@ -35,6 +36,7 @@ mod scrape;
 mod tests;
 
 use connection::Vitals;
+use fetch_sessions::FetchSessions;
 use receive::ReceiveBudget;
 
 /// The shortest time between two looks for connections that are idle or stuck.
@@ -44,6 +46,7 @@ const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
 pub struct Server<W: World> {
     pub shard: Rc<Shard<W>>,
     receive_budget: Rc<ReceiveBudget>,
+    fetch_sessions: FetchSessions,
     connections: RefCell<Slab<Rc<Vitals>>>,
     by_address: RefCell<BTreeMap<IpAddr, usize>>,
     sweeping: Cell<bool>,
@@ -52,9 +55,11 @@ pub struct Server<W: World> {
 impl<W: World> Server<W> {
     pub fn new(shard: Rc<Shard<W>>) -> Rc<Self> {
         let receive_budget = ReceiveBudget::new(shard.settings().shards.receive_bytes_max as usize);
+        let fetch_sessions = FetchSessions::new(shard.settings().network.fetch_sessions_max, shard.id(), shard.shard_count());
         let server = Rc::new(Self {
             shard,
             receive_budget,
+            fetch_sessions,
             connections: RefCell::default(),
             by_address: RefCell::default(),
             sweeping: Cell::new(false),
@@ -104,6 +109,9 @@ impl<W: World> Measure for Server<W> {
         gauges.connections = self.connections.borrow().len() as u64;
         gauges.receive_bytes = self.receive_budget.used() as u64;
         gauges.receive_bytes_max = self.receive_budget.limit() as u64;
+        gauges.fetch_sessions = self.fetch_sessions.len() as u64;
+        gauges.fetch_session_partitions = self.fetch_sessions.partitions() as u64;
+        gauges.fetch_sessions_evicted = self.fetch_sessions.evicted();
     }
 }
 

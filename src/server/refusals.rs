@@ -3,9 +3,9 @@
 
 use kafka_protocol::messages::{
     AlterConfigsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteRecordsResponse, DeleteTopicsResponse,
-    DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse,
-    FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, ListConfigResourcesResponse, ListOffsetsResponse,
-    ListPartitionReassignmentsResponse, MetadataResponse,
+    DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse, DescribeProducersResponse, DescribeTopicPartitionsResponse,
+    ElectLeadersResponse, FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, ListConfigResourcesResponse,
+    ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetForLeaderEpochResponse,
 };
 
 use crate::wire::error::ErrorCode;
@@ -124,5 +124,17 @@ impl Refusals for DescribeTopicPartitionsResponse {
     fn codes(&self) -> impl Iterator<Item = i16> {
         let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
         self.topics.iter().map(|topic| topic.error_code).chain(partitions.map(|partition| partition.error_code))
+    }
+}
+
+impl Refusals for OffsetForLeaderEpochResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code)
+    }
+}
+
+impl Refusals for DescribeProducersResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code)
     }
 }

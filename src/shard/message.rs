@@ -8,6 +8,7 @@ use crate::io::{File, World};
 use crate::metadata::image::{Delta, MetadataImage};
 use crate::metrics::ShardSnapshot;
 use crate::partition::{Acked, Acks, DeleteUpTo, Isolation, OffsetQuery, OffsetsAnswer, PlannedRead, ReadRequest, ReaderId, Refusal};
+use crate::storage::ActiveProducer;
 use crate::types::{LeaderEpoch, Offset, PartitionIndex, ShardId, TimestampMs, TopicName, TopicPartition};
 use crate::wire::batch::Batch;
 
@@ -124,6 +125,8 @@ pub enum Request {
     Offsets(OffsetsRequest),
     DeleteRecords(DeleteRecordsRequest),
     LogSizes(LogSizesRequest),
+    EpochEnds(EpochEndsRequest),
+    Producers(ProducersRequest),
     Change(Change),
     /// Write the checkpoint files; for shard 0.
     Checkpoint,
@@ -135,6 +138,8 @@ pub enum Reply<W: World> {
     Offsets(Vec<Result<OffsetsAnswer, Refusal>>),
     DeleteRecords(Vec<Result<Offset, Refusal>>),
     LogSizes(Vec<LogSize>),
+    EpochEnds(Vec<Result<(LeaderEpoch, Offset), Refusal>>),
+    Producers(Vec<Result<Vec<ActiveProducer>, Refusal>>),
     Change(ChangeAnswer),
     Checkpointed(Result<(), CheckpointsNotWritten>),
 }
@@ -190,6 +195,19 @@ pub struct LogSize {
     pub bytes: u64,
 }
 
+/// Where leader epochs ended.
+pub struct EpochEndsRequest {
+    pub image_version: i64,
+    /// The epoch the asker takes for the leader's, and the one it asks about.
+    pub queries: Vec<(TopicPartition, Option<LeaderEpoch>, LeaderEpoch)>,
+}
+
+/// Which producers are known.
+pub struct ProducersRequest {
+    pub image_version: i64,
+    pub partitions: Vec<TopicPartition>,
+}
+
 impl Request {
     /// The image the sender resolved names with: an owner with an older one waits for it.
     pub fn image_version(&self) -> i64 {
@@ -199,6 +217,8 @@ impl Request {
             Request::Offsets(request) => request.image_version,
             Request::DeleteRecords(request) => request.image_version,
             Request::LogSizes(request) => request.image_version,
+            Request::EpochEnds(request) => request.image_version,
+            Request::Producers(request) => request.image_version,
             Request::Change(_) | Request::Checkpoint => 0,
         }
     }

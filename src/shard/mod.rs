@@ -246,6 +246,8 @@ impl<W: World> Shard<W> {
             Request::Append(request) => self.handle_append(request, responder),
             Request::Plan(request) => self.handle_plan(request, responder),
             Request::Offsets(request) => self.handle_offsets(request, responder),
+            Request::EpochEnds(request) => self.handle_epoch_ends(request, responder),
+            Request::Producers(request) => self.handle_producers(request, responder),
             Request::Change(change) => self.changes.push(controller::QueuedChange { change, responder }),
             Request::DeleteRecords(request) => self.handle_delete_records(request, responder),
             Request::LogSizes(request) => self.handle_log_sizes(&request, responder),

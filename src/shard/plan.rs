@@ -1,12 +1,13 @@
-//! The fetch path across shards: read plans and offset look-ups, answered by the owner with owned values.
+//! The fetch path across shards: read plans, and look-ups of offsets, epochs and producers, answered by the owner with owned values.
 
 use std::rc::Rc;
 
 use crate::io::World;
 use crate::partition::{OffsetsAnswer, Planned, PlannedRead, ReaderId, Refusal};
-use crate::types::{ShardId, TopicPartition};
+use crate::storage::ActiveProducer;
+use crate::types::{LeaderEpoch, Offset, ShardId, TopicPartition};
 
-use super::message::{Message, OffsetsRequest, PlanRequest, Reply, Request};
+use super::message::{EpochEndsRequest, Message, OffsetsRequest, PlanRequest, ProducersRequest, Reply, Request};
 use super::{Responder, Shard, oneshot};
 
 /// Reads being planned by their owner.
@@ -35,6 +36,30 @@ impl<W: World> Shard<W> {
         match self.call(owner, Request::Offsets(request)).await.receive().await? {
             Reply::Offsets(answers) => Some(answers),
             _ => unreachable!("an offset look-up is answered with its reply"),
+        }
+    }
+
+    /// Looks up where leader epochs ended in partitions that `owner` owns. `None` when the broker closes meanwhile.
+    pub async fn epoch_ends(
+        self: &Rc<Self>,
+        owner: ShardId,
+        request: EpochEndsRequest,
+    ) -> Option<Vec<Result<(LeaderEpoch, Offset), Refusal>>> {
+        match self.call(owner, Request::EpochEnds(request)).await.receive().await? {
+            Reply::EpochEnds(answers) => Some(answers),
+            _ => unreachable!("a look-up of epochs is answered with its reply"),
+        }
+    }
+
+    /// Looks up the producers of partitions that `owner` owns. `None` when the broker closes meanwhile.
+    pub async fn producers(
+        self: &Rc<Self>,
+        owner: ShardId,
+        request: ProducersRequest,
+    ) -> Option<Vec<Result<Vec<ActiveProducer>, Refusal>>> {
+        match self.call(owner, Request::Producers(request)).await.receive().await? {
+            Reply::Producers(answers) => Some(answers),
+            _ => unreachable!("a look-up of producers is answered with its reply"),
         }
     }
 
@@ -102,6 +127,22 @@ impl<W: World> Shard<W> {
             }
             responder.respond(Reply::<W>::Offsets(answers));
         });
+    }
+
+    pub(super) fn handle_epoch_ends(&self, request: EpochEndsRequest, responder: Responder<W>) {
+        let answer = |(partition, current, epoch)| match self.replica(partition) {
+            Some(replica) => replica.end_of_epoch(epoch, current),
+            None => Err(self.refusal_without_replica(partition)),
+        };
+        responder.respond(Reply::EpochEnds(request.queries.into_iter().map(answer).collect()));
+    }
+
+    pub(super) fn handle_producers(&self, request: ProducersRequest, responder: Responder<W>) {
+        let answer = |partition| match self.replica(partition) {
+            Some(replica) => replica.active_producers(),
+            None => Err(self.refusal_without_replica(partition)),
+        };
+        responder.respond(Reply::Producers(request.partitions.into_iter().map(answer).collect()));
     }
 
     /// A partition without a replica here: known to the image, its directory failed; unknown or about to be, it was deleted.

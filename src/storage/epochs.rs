@@ -56,7 +56,7 @@ impl Epochs {
     /// The end offset of `epoch`: the start of the next one, or the log's end for the latest. When the log never saw the epoch, the
     /// answer is for the largest one below it. `(-1, -1)` when the log knows nothing that new.
     pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> (LeaderEpoch, Offset) {
-        if epoch.get() < 0 {
+        if epoch == LeaderEpoch::UNKNOWN {
             return (LeaderEpoch::UNKNOWN, UNKNOWN_END);
         }
         if self.latest() == Some(epoch) {
@@ -68,6 +68,21 @@ impl Epochs {
             (Some(floor), Some(next)) => (floor.epoch, next.start),
             // Everything known is newer: the asker's history parts before it.
             (None, Some(next)) => (epoch, next.start),
+        }
+    }
+
+    /// As [`Epochs::end_offset_for`], asked of the leader in epoch `current`: its reign begins at the log's end as long as it has
+    /// appended nothing.
+    pub fn end_offset_under(&self, epoch: LeaderEpoch, current: LeaderEpoch, log_end: Offset) -> (LeaderEpoch, Offset) {
+        let latest = self.latest();
+        if latest.is_some_and(|latest| latest >= current) || epoch > current || epoch == LeaderEpoch::UNKNOWN {
+            return self.end_offset_for(epoch, log_end);
+        }
+        match latest {
+            _ if epoch == current => (current, log_end),
+            Some(latest) if epoch >= latest => (latest, log_end),
+            Some(_) => self.end_offset_for(epoch, log_end),
+            None => (epoch, log_end),
         }
     }
 
@@ -146,6 +161,29 @@ mod tests {
         assert_eq!(ask(6), (-1, -1), "newer than all that is known");
         assert_eq!(ask(-1), (-1, -1));
         assert_eq!(Epochs::default().end_offset_for(LeaderEpoch(0), Offset(7)), (LeaderEpoch(-1), Offset(-1)));
+    }
+
+    #[test]
+    fn a_leader_that_appended_nothing_yet_reigns_from_the_logs_end() {
+        let e = epochs(&[(2, 10), (4, 20)]);
+        let ask = |epoch: i32, current: i32| {
+            let (found, end) = e.end_offset_under(LeaderEpoch(epoch), LeaderEpoch(current), Offset(42));
+            (found.get(), end.get())
+        };
+        assert_eq!(ask(7, 7), (7, 42));
+        assert_eq!(ask(5, 7), (4, 42), "never seen: the largest below it, which ended where the reign began");
+        assert_eq!(ask(4, 7), (4, 42));
+        assert_eq!(ask(3, 7), (2, 20));
+        assert_eq!(ask(1, 7), (1, 10));
+        assert_eq!(ask(8, 7), (-1, -1));
+        assert_eq!(ask(-1, 7), (-1, -1));
+        assert_eq!(ask(4, 4), (4, 42));
+        assert_eq!(ask(3, 4), (2, 20));
+        let none = Epochs::default();
+        let ask = |epoch: i32| none.end_offset_under(LeaderEpoch(epoch), LeaderEpoch(3), Offset(7));
+        assert_eq!(ask(3), (LeaderEpoch(3), Offset(7)));
+        assert_eq!(ask(1), (LeaderEpoch(1), Offset(7)));
+        assert_eq!(ask(4), (LeaderEpoch(-1), Offset(-1)));
     }
 
     #[test]

@@ -45,9 +45,9 @@ fn read_answer(stream: &mut TcpStream) -> Answer {
 }
 
 /// Samples by all that stands before their value.
-struct Scrape(BTreeMap<String, f64>);
+pub struct Scrape(BTreeMap<String, f64>);
 
-fn scrape(address: SocketAddr) -> Scrape {
+pub fn scrape(address: SocketAddr) -> Scrape {
     let answer = ask(address, b"GET /metrics HTTP/1.1\r\nHost: broker\r\nAccept: text/plain\r\n\r\n");
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("Content-Type: text/plain; version=0.0.4"), "{}", answer.head);
@@ -60,12 +60,12 @@ fn scrape(address: SocketAddr) -> Scrape {
 
 impl Scrape {
     /// The value of one series; none is zero, as it begins with the first event.
-    fn get(&self, series: &str) -> f64 {
+    pub fn get(&self, series: &str) -> f64 {
         self.0.get(series).copied().unwrap_or(0.0)
     }
 
     /// Of a family over all its labels.
-    fn sum(&self, family: &str) -> f64 {
+    pub fn sum(&self, family: &str) -> f64 {
         let series = self.0.iter().filter(|(series, _)| series.split('{').next() == Some(family));
         series.map(|(_, value)| value).sum()
     }

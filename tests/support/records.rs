@@ -18,12 +18,20 @@ type KeyValue = (Option<Vec<u8>>, Option<Vec<u8>>);
 pub struct Batch {
     records: Vec<KeyValue>,
     timestamp: i64,
+    /// Id, epoch and first sequence of the batch.
+    producer: (i64, i16, i32),
 }
 
 impl Batch {
     /// Every record carries this create time.
     pub fn at(timestamp: i64) -> Batch {
-        Batch { records: Vec::new(), timestamp }
+        Batch { records: Vec::new(), timestamp, producer: (-1, -1, -1) }
+    }
+
+    /// Sent by an idempotent producer.
+    pub fn by(mut self, producer_id: i64, epoch: i16, sequence: i32) -> Batch {
+        self.producer = (producer_id, epoch, sequence);
+        self
     }
 
     pub fn value(mut self, value: impl AsRef<[u8]>) -> Batch {
@@ -61,9 +69,10 @@ impl Batch {
         tail.put_i32(self.records.len() as i32 - 1);
         tail.put_i64(self.timestamp);
         tail.put_i64(self.timestamp);
-        tail.put_i64(-1);
-        tail.put_i16(-1);
-        tail.put_i32(-1);
+        let (producer_id, epoch, sequence) = self.producer;
+        tail.put_i64(producer_id);
+        tail.put_i16(epoch);
+        tail.put_i32(sequence);
         tail.put_i32(self.records.len() as i32);
         tail.put_slice(&records);
         let mut batch = BytesMut::new();

@@ -71,6 +71,17 @@ pub fn wait_for_leaders(connection: &mut Connection, topic: &str, partitions: i3
     })
 }
 
+/// Waits until a deleted topic is no longer shown.
+pub fn wait_until_gone(connection: &mut Connection, topic: &str) {
+    const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+    let ask = MetadataRequest::default()
+        .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name(topic)))]))
+        .with_allow_auto_topic_creation(false);
+    eventually("a deleted topic is gone", LEADERS, || {
+        (connection.call(9, &ask).topics[0].error_code == UNKNOWN_TOPIC_OR_PARTITION).then_some(())
+    });
+}
+
 pub fn produce_request(topic: &str, acks: i16, batches: &[(i32, Bytes)]) -> ProduceRequest {
     let partitions = batches
         .iter()

@@ -1,4 +1,7 @@
-//! The protocol on the wire: answers compared with those a real Apache Kafka 4.3.1 gave, and what happens to frames no client sends.
+//! The protocol on the wire: answers compared with those a real Apache Kafka 4.3.1 gave, what happens to frames no client
+//! sends, fetch sessions and leader epochs.
 
+mod epochs;
 mod framing;
 pub mod golden;
+mod sessions;

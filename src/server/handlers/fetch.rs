@@ -1,12 +1,13 @@
 //! Fetch: plans from every owner shard, a long poll woken by the append, and a response whose records leave by `send_file`.
 //!
-//! Fetch sessions are not kept: every answer names session 0, and the client sends full requests (KIP-227 allows a broker this).
+//! A request of a session is completed from it, planned as any other, and answered with what is news to the client; see `fetch_sessions`.
 //!
 //! Invariants:
 //! 1. Nothing is missed between the look and the wait: the owner parks the reader in the same step that finds nothing.
 //! 2. The first batch found is always returned whole, whatever the limits; every further partition only what fits (KIP-74).
+//! 3. What a session has noted as told goes out: nothing is left out of an answer after its session was asked.
 //!
-//! KIPs: 74 (max.bytes), 98 (isolation), 320 (epochs), 516 (topic ids), 951 (current leader).
+//! KIPs: 74 (max.bytes), 98 (isolation), 227 (sessions), 320 (epochs), 516 (topic ids), 951 (current leader).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,10 +23,11 @@ use crate::partition::{Isolation, PlannedRead, ReadRequest, Refusal};
 use crate::server::connection::Peer;
 use crate::server::dispatch::{Call, Started};
 use crate::server::errors;
+use crate::server::fetch_sessions::{Content, Going, Membership, NO_SESSION, Said, SessionRefusal};
 use crate::server::response::{Chunk, Response};
 use crate::shard::message::PlanRequest;
 use crate::shard::{Parked, Shard};
-use crate::types::{LeaderEpoch, Monotonic, PartitionIndex, ShardId, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, Monotonic, Offset, PartitionIndex, ShardId, TopicId, TopicName, TopicPartition};
 use crate::wire::TopicRef;
 use crate::wire::api::ApiKey;
 use crate::wire::error::ErrorCode;
@@ -36,39 +38,54 @@ use crate::wire::produce::CurrentLeader;
 
 pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     let (version, correlation_id) = (call.header.version, call.header.correlation_id);
-    let request = match FetchRequest::decode(version, body) {
+    let mut request = match FetchRequest::decode(version, body) {
         Ok(request) => request,
         Err(error) => return Started::Refused(error.to_string()),
     };
-    let shard = call.server.shard.clone();
+    let server = call.server;
     let peer = call.peer;
     let first = peer.rotate();
     Started::Answering(Box::pin(async move {
-        if request.session_id != 0 {
-            // No session was ever given out.
-            shard.metrics().requests.on_error(ApiKey::Fetch.code(), ErrorCode::FetchSessionIdNotFound.code());
-            return respond::<W>(&session_refusal(), version, correlation_id, &mut Vec::new());
+        let shard = &server.shard;
+        let image = shard.image();
+        let membership = match server.fetch_sessions.admit(&mut request, version, &image, || shard.timers().now()) {
+            Ok(membership) => membership,
+            Err(refusal) => return refuse(shard, errors::code_of_session(refusal), NO_SESSION, version, correlation_id),
+        };
+        // A session has an order of its own in which its partitions have their turn.
+        let first = if matches!(membership, Membership::Going(_)) { 0 } else { first };
+        let mut fetch = Fetch::begin(shard, &peer, &request, image, &membership, first);
+        if fetch.run().await.is_none() {
+            return Response::Close;
         }
-        let mut fetch = Fetch::begin(&shard, &peer, &request, first);
-        match fetch.run().await {
-            Some(()) => {
-                fetch.count();
-                let response = fetch.response();
-                respond(&response, version, correlation_id, &mut fetch.places)
+        let session_id = match &membership {
+            Membership::None => NO_SESSION,
+            Membership::Beginning => {
+                let said = fetch.places.iter().map(Place::said);
+                let draw = || shard.world().random();
+                server.fetch_sessions.begin(&request, version, said, &fetch.image, shard.timers().now(), draw)
             }
-            None => Response::Close,
-        }
+            Membership::Going(going) if going.is_latest() => {
+                fetch.keep_news(going);
+                going.id()
+            }
+            Membership::Going(going) => {
+                let code = errors::code_of_session(SessionRefusal::WrongEpoch);
+                return refuse(shard, code, going.id(), version, correlation_id);
+            }
+        };
+        fetch.count();
+        fetch.put_unresolved_last();
+        let response = fetch.response(session_id);
+        respond(&response, version, correlation_id, fetch.places)
     }))
 }
 
-fn session_refusal() -> FetchResponse {
-    FetchResponse {
-        throttle_ms: 0,
-        error: ErrorCode::FetchSessionIdNotFound,
-        session_id: 0,
-        topics: Vec::new(),
-        node_endpoints: Vec::new(),
-    }
+/// An answer that only says what is wrong with the request's session.
+fn refuse<W: World>(shard: &Shard<W>, error: ErrorCode, session_id: i32, version: i16, correlation_id: i32) -> Response<W> {
+    shard.metrics().requests.on_error(ApiKey::Fetch.code(), error.code());
+    let response = FetchResponse { throttle_ms: 0, error, session_id, topics: Vec::new(), node_endpoints: Vec::new() };
+    respond(&response, version, correlation_id, Vec::new())
 }
 
 /// One partition's place in the response.
@@ -99,14 +116,20 @@ struct Fetch<'a, W: World> {
 }
 
 impl<'a, W: World> Fetch<'a, W> {
-    fn begin(shard: &'a Rc<Shard<W>>, peer: &'a Peer, request: &'a FetchRequest, first: usize) -> Self {
-        let image = shard.image();
+    fn begin(
+        shard: &'a Rc<Shard<W>>,
+        peer: &'a Peer,
+        request: &'a FetchRequest,
+        image: Rc<MetadataImage>,
+        membership: &Membership,
+        first: usize,
+    ) -> Self {
         let isolation = match request.isolation_level {
             IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
             IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
         };
         let max_bytes = u64::try_from(request.max_bytes).unwrap_or(0).min(u64::from(shard.settings().network.fetch_bytes_max));
-        let mut places = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+        let mut places: Vec<Place<W>> = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
         for (topic_place, topic) in request.topics.iter().enumerate() {
             let resolved = super::topic_of(&image, &topic.topic).map(|topic| topic.id);
             for wanted in &topic.partitions {
@@ -120,7 +143,13 @@ impl<'a, W: World> Fetch<'a, W> {
                 let id = resolved.map(|topic| TopicPartition { topic, partition: PartitionIndex(wanted.index) });
                 let (partition, outcome) = match id.and_then(|id| locate(&image, shard, id)) {
                     Ok(id) => (Some((shard.owner(id), id, read)), Outcome::Unplanned),
-                    Err(code) => (None, Outcome::Unresolved(code)),
+                    Err(code) => {
+                        let name = match membership {
+                            Membership::Going(going) => going.last_name(places.len()),
+                            Membership::None | Membership::Beginning => None,
+                        };
+                        (None, lost(&image, name, wanted.index, code))
+                    }
                 };
                 places.push(Place { topic: topic_place, index: wanted.index, partition, outcome });
             }
@@ -226,6 +255,7 @@ impl<'a, W: World> Fetch<'a, W> {
             } else if first_found {
                 // An incomplete first batch is of no use to the client: the partition's turn comes with a later fetch.
                 planned.range = None;
+                planned.aborted.clear();
                 continue;
             } else {
                 range.first_batch_len
@@ -276,18 +306,30 @@ impl<'a, W: World> Fetch<'a, W> {
         count(sent);
     }
 
-    fn response(&self) -> FetchResponse {
-        let mut topics: Vec<FetchTopicResponse> = self
-            .request
-            .topics
-            .iter()
-            .map(|topic| FetchTopicResponse { topic: topic.topic.clone(), partitions: Vec::with_capacity(topic.partitions.len()) })
-            .collect();
-        let committed = self.request.isolation_level == IsolationLevel::ReadCommitted;
-        for place in &self.places {
-            topics[place.topic].partitions.push(place.response(committed));
+    /// Drops what the client of the session knows already.
+    fn keep_news(&mut self, going: &Going) {
+        let mut news = going.news(self.places.iter().map(Place::said)).into_iter();
+        self.places.retain(|_| news.next().unwrap_or(true));
+    }
+
+    /// As in Kafka, what could not be resolved stands behind what was read.
+    fn put_unresolved_last(&mut self) {
+        let unresolved = |place: &Place<W>| matches!(place.outcome, Outcome::Unresolved(_));
+        if self.places.iter().any(unresolved) {
+            self.places.sort_by_key(unresolved);
         }
-        FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id: 0, topics, node_endpoints: Vec::new() }
+    }
+
+    fn response(&self, session_id: i32) -> FetchResponse {
+        let mut topics: Vec<FetchTopicResponse> = Vec::with_capacity(self.request.topics.len().min(self.places.len()));
+        let committed = self.request.isolation_level == IsolationLevel::ReadCommitted;
+        for of_topic in self.places.chunk_by(|a, b| a.topic == b.topic) {
+            topics.push(FetchTopicResponse {
+                topic: self.request.topics[of_topic[0].topic].topic.clone(),
+                partitions: of_topic.iter().map(|place| place.response(committed)).collect(),
+            });
+        }
+        FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id, topics, node_endpoints: Vec::new() }
     }
 }
 
@@ -325,6 +367,24 @@ impl<W: World> Drop for Waiting<W> {
 }
 
 impl<W: World> Place<W> {
+    /// What the answer says of the partition, for its session.
+    fn said(&self) -> Said {
+        match &self.outcome {
+            Outcome::Planned(planned) => Said {
+                high_watermark: planned.high_watermark,
+                log_start: planned.log_start,
+                content: match (&planned.range, planned.diverging) {
+                    (Some(_), _) => Content::Records,
+                    (None, Some(_)) => Content::Divergence,
+                    (None, None) => Content::Nothing,
+                },
+            },
+            Outcome::Refused(..) | Outcome::Unresolved(_) | Outcome::Unplanned => {
+                Said { high_watermark: Offset(-1), log_start: Offset(-1), content: Content::Error }
+            }
+        }
+    }
+
     fn response(&self, committed: bool) -> FetchPartitionResponse {
         let planned = match &self.outcome {
             Outcome::Planned(planned) => planned,
@@ -363,22 +423,28 @@ fn known(epoch: LeaderEpoch) -> Option<LeaderEpoch> {
     (epoch.get() >= 0).then_some(epoch)
 }
 
-/// The response as chunks: encoded bytes, and between them each partition's range of its file.
-fn respond<W: World>(response: &FetchResponse, version: i16, correlation_id: i32, places: &mut Vec<Place<W>>) -> Response<W> {
-    let mut ranges: BTreeMap<(usize, usize), Chunk<W>> = BTreeMap::new();
-    let mut topic_counts: BTreeMap<usize, usize> = BTreeMap::new();
-    for place in places.drain(..) {
-        let partition = topic_counts.entry(place.topic).or_default();
-        if let Outcome::Planned(PlannedRead { range: Some(range), .. }) = place.outcome {
-            ranges.insert((place.topic, *partition), Chunk::File { file: range.file, position: range.position, len: range.len });
-        }
-        *partition += 1;
+/// Why a session's partition is not found: `name` is what its topic was called when it last was, and may be another topic's now.
+fn lost<W: World>(image: &MetadataImage, name: Option<TopicName>, index: i32, code: ErrorCode) -> Outcome<W> {
+    let Some(name) = name.filter(|_| code == ErrorCode::UnknownTopicId) else { return Outcome::Unresolved(code) };
+    match image.topic_by_name(name.as_str()).and_then(|topic| topic.partition(PartitionIndex(index))) {
+        // Kafka finds out by the other topic's log.
+        Some(_) => Outcome::Refused(ErrorCode::InconsistentTopicId, None),
+        None => Outcome::Unresolved(ErrorCode::UnknownTopicOrPartition),
     }
+}
+
+/// The response as chunks: encoded bytes, and between them each partition's range of its file.
+fn respond<W: World>(response: &FetchResponse, version: i16, correlation_id: i32, places: Vec<Place<W>>) -> Response<W> {
+    let mut ranges = places.into_iter().filter_map(|place| match place.outcome {
+        Outcome::Planned(PlannedRead { range: Some(range), .. }) if range.len > 0 => {
+            Some(Chunk::File { file: range.file, position: range.position, len: range.len })
+        }
+        _ => None,
+    });
     let chunks = response.encode(version, correlation_id).into_iter().map(|piece| match piece {
         FetchPiece::Bytes(bytes) => Chunk::Bytes(bytes),
-        FetchPiece::Records { topic, partition } => {
-            ranges.remove(&(topic, partition)).expect("records_len is the length of a planned range")
-        }
+        // Pieces come in the order of the partitions, as the places do.
+        FetchPiece::Records { .. } => ranges.next().expect("records_len is the length of a planned range"),
     });
     Response::Chunks(chunks.collect())
 }

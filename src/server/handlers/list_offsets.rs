@@ -14,7 +14,7 @@ use crate::partition::{Isolation, OffsetQuery, OffsetsAnswer};
 use crate::server::dispatch::Call;
 use crate::server::errors;
 use crate::shard::message::OffsetsRequest;
-use crate::types::{LeaderEpoch, PartitionIndex, ShardId, TimestampMs, TopicPartition};
+use crate::types::{LeaderEpoch, ShardId, TimestampMs};
 use crate::wire::error::ErrorCode;
 
 /// The first version that tells leader epochs.
@@ -49,17 +49,9 @@ pub async fn answer<W: World>(call: Call<W>, request: ListOffsetsRequest) -> Opt
     let mut by_owner: BTreeMap<ShardId, (Vec<Place>, OffsetsRequest)> = BTreeMap::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let found = image.topic_by_name(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let located = found.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|topic| {
-                let id = TopicPartition { topic: topic.id, partition: PartitionIndex(wanted.partition_index) };
-                match topic.partition(id.partition) {
-                    Some(partition) if partition.leader == Some(shard.node()) => Ok(id),
-                    Some(_) => Err(ErrorCode::NotLeaderOrFollower),
-                    None => Err(ErrorCode::UnknownTopicOrPartition),
-                }
-            });
+            let located = super::led_here(&image, shard.node(), &topic.name, wanted.partition_index);
             let query = query_of(wanted.timestamp, call.header.version).ok_or(ErrorCode::UnsupportedVersion);
             let refused = match (located, query) {
                 (Ok(id), Ok(query)) => {

@@ -9,6 +9,7 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod describe_topic_partitions;
 pub mod elect_leaders;
 pub mod fetch;
@@ -18,6 +19,7 @@ pub mod list_config_resources;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::metadata::image::Overrides;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::Resource;
-use crate::types::{NodeId, TopicName};
+use crate::types::{NodeId, PartitionIndex, TopicName, TopicPartition};
 use crate::wire::TopicRef;
 use crate::wire::error::ErrorCode;
 
@@ -77,5 +79,16 @@ fn topic_of<'a>(image: &'a MetadataImage, topic: &TopicRef) -> Result<&'a Arc<To
     match topic {
         TopicRef::Name(name) => image.topic_by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition),
         TopicRef::Id(id) => image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId),
+    }
+}
+
+/// The partition of that name and number, if this broker leads it.
+fn led_here(image: &MetadataImage, node: NodeId, topic: &str, index: i32) -> Result<TopicPartition, ErrorCode> {
+    let topic = image.topic_by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let id = TopicPartition { topic: topic.id, partition: PartitionIndex(index) };
+    match topic.partition(id.partition) {
+        Some(partition) if partition.leader == Some(node) => Ok(id),
+        Some(_) => Err(ErrorCode::NotLeaderOrFollower),
+        None => Err(ErrorCode::UnknownTopicOrPartition),
     }
 }

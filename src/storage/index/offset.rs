@@ -161,6 +161,13 @@ impl OffsetIndex {
         held.get(at).map(|entry| entry.position)
     }
 
+    /// An offset that no batch before `position` reaches, from the first entry at or behind it.
+    pub fn offset_beyond(&self, position: u64) -> Option<u32> {
+        let held = self.entries.held();
+        let at = held.partition_point(|entry| u64::from(entry.position) < position);
+        held.get(at).map(|entry| entry.base().unwrap_or(entry.last))
+    }
+
     /// The length of the batch that begins at `position`, if it and the next batch both have entries with nothing between.
     pub fn batch_len(&self, position: u32) -> Option<u32> {
         let held = self.entries.held();

@@ -48,6 +48,18 @@ fn an_offset_is_located_from_memory() {
 }
 
 #[test]
+fn batches_before_a_position_end_below_the_next_entry() {
+    let index = offset_index(10, 30);
+    assert_eq!(index.offset_beyond(30), Some(40));
+    assert_eq!(index.offset_beyond(120), Some(40));
+    assert_eq!(index.offset_beyond(121), Some(80));
+    assert_eq!(index.offset_beyond(241), None);
+    let mut of_file = OffsetIndex::of(Entries::in_file(2));
+    of_file.entries.fill(&index.entries.unwritten(|_| true).bytes).unwrap();
+    assert_eq!(of_file.offset_beyond(120), Some(49), "the file tells the last offset only");
+}
+
+#[test]
 fn an_index_of_a_file_is_loaded_and_learns() {
     let full = offset_index(10, 30);
     let file = full.entries.unwritten(|_| true).bytes;

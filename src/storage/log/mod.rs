@@ -292,6 +292,12 @@ impl<W: World> Log<W> {
         state.epochs.end_offset_for(epoch, state.end.offset)
     }
 
+    /// Where the epoch ends, as the leader in epoch `current` says it; see [`Epochs::end_offset_under`].
+    pub fn end_offset_under(&self, epoch: LeaderEpoch, current: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        let state = self.state();
+        state.epochs.end_offset_under(epoch, current, state.end.offset)
+    }
+
     /// The epoch of the leader that wrote `offset`.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
         self.state().epochs.at(offset)
@@ -310,9 +316,12 @@ impl<W: World> Log<W> {
         self.state().life == Life::Failed
     }
 
-    /// Whether a transaction of this log was, or may have been, aborted: if not, a reader of committed records need not look for any.
-    pub fn has_aborted(&self) -> bool {
-        self.state().segments.iter().any(|segment| !segment.aborted.is_empty())
+    /// Whether a transaction was, or may have been, aborted at or after `from`: if not, a reader of committed records need not look for
+    /// any.
+    pub fn has_aborted(&self, from: Offset) -> bool {
+        let state = self.state();
+        let first = state.segment_for(from).unwrap_or(0);
+        state.segments.iter().skip(first).any(|segment| !segment.aborted.is_empty())
     }
 
     /// `flush.messages`: unflushed records at which an append waits to be flushed.

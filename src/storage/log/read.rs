@@ -27,6 +27,8 @@ const LOOKS_MAX: usize = 32;
 /// Bytes of one segment, from the batch that holds the offset asked for.
 pub struct ReadRange<W: World> {
     pub file: <W::File as File>::Shared,
+    /// Base offset of the segment.
+    pub segment: Offset,
     pub position: u64,
     pub len: u64,
     /// At least the first batch, and no more than `len`. Exact when `len` is longer than was asked for.
@@ -400,6 +402,7 @@ impl<W: World> State<W> {
         };
         segment.served_to = segment.served_to.max(end);
         let file = segment.file.as_ref()?.share();
-        Some(ReadRange { file, position: start, len: end - start, first_batch_len: first_end - start })
+        let base = segment.base;
+        Some(ReadRange { file, segment: base, position: start, len: end - start, first_batch_len: first_end - start })
     }
 }

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::scan::{self, FoundBatch};
-use super::{Log, ReadError};
+use super::{Log, ReadError, ReadRange};
 use crate::io::{File, World};
 use crate::storage::index::{Entry, LargestTimestamp, Located, TimeEntry, decode_all};
 use crate::storage::layout::SegmentPart;
@@ -157,6 +157,18 @@ impl<W: World> Log<W> {
             codec if body.len() <= DECOMPRESS_INLINE_MAX => compression::decompress(codec, &body, UNCOMPRESSED_MAX),
             codec => self.shared.world.offload(move || compression::decompress(codec, &body, UNCOMPRESSED_MAX)).await,
         }
+    }
+
+    /// An offset that no batch of the range reaches, at most `below`; as near as the index in memory tells.
+    pub fn offset_beyond(&self, range: &ReadRange<W>, below: Offset) -> Offset {
+        let state = self.state();
+        let Some(at) = state.position_of(range.segment) else { return below };
+        let indexed = state.segments[at].index.offset_beyond(range.position + range.len);
+        let bound = match indexed {
+            Some(relative) => Some(range.segment.plus(i64::from(relative))),
+            None => state.segments.get(at + 1).map(|next| next.base),
+        };
+        bound.map_or(below, |bound| bound.min(below))
     }
 
     /// Aborted transactions that a reader of committed records from `from` up to `to` must leave out: producer and first offset.

@@ -23,7 +23,8 @@ use super::api::ApiKey;
 use super::put::TopicBy;
 
 const FLEXIBLE_FROM: i16 = ApiKey::Fetch.flexible_from();
-const TOPIC_IDS_FROM: i16 = 13;
+/// The first version that names topics by id.
+pub const TOPIC_IDS_FROM: i16 = 13;
 const LOG_START_FROM: i16 = 5;
 const SESSIONS_FROM: i16 = 7;
 const RACK_FROM: i16 = 11;

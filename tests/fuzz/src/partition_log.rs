@@ -182,7 +182,7 @@ async fn ask_everything(log: &Log<MemoryWorld>) {
     }
     let _ = log.max_timestamp(end).await;
     let _ = log.aborted_between(log.start(), end).await;
-    let _ = (log.last_stable(end), log.active_producers(), log.has_aborted());
+    let _ = (log.last_stable(end), log.active_producers(), log.has_aborted(log.start()));
     for epoch in -1..4 {
         let _ = log.end_offset_for_epoch(LeaderEpoch(epoch));
     }

@@ -5,11 +5,12 @@ use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest,
     CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest,
     DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest,
-    ElectLeadersResponse, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, ListConfigResourcesRequest, ListConfigResourcesResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, ProduceRequest,
-    ProduceResponse, RequestHeader, ResponseHeader,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse, DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListConfigResourcesRequest,
+    ListConfigResourcesResponse, ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -159,8 +160,23 @@ impl Comparable for ProduceResponse {
     }
 }
 
+impl Comparable for OffsetForLeaderEpochResponse {
+    fn settle(&mut self) {}
+}
+
+impl Comparable for DescribeProducersResponse {
+    fn settle(&mut self) {
+        for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            mask_text(&mut partition.error_message);
+            partition.active_producers.sort_by_key(|producer| producer.producer_id);
+        }
+    }
+}
+
 impl Comparable for FetchResponse {
     fn settle(&mut self) {
+        // An id is drawn at random: only whether there is one is compared.
+        self.session_id = self.session_id.signum();
         for topic in &mut self.responses {
             topic.partitions.sort_by_key(|partition| partition.partition_index);
         }
@@ -265,6 +281,8 @@ macro_rules! by_api {
             Ok(ApiKey::IncrementalAlterConfigs) => $function::<IncrementalAlterConfigsRequest>($($argument),*),
             Ok(ApiKey::ListConfigResources) => $function::<ListConfigResourcesRequest>($($argument),*),
             Ok(ApiKey::DescribeCluster) => $function::<DescribeClusterRequest>($($argument),*),
+            Ok(ApiKey::OffsetForLeaderEpoch) => $function::<OffsetForLeaderEpochRequest>($($argument),*),
+            Ok(ApiKey::DescribeProducers) => $function::<DescribeProducersRequest>($($argument),*),
             Ok(ApiKey::DescribeTopicPartitions) => $function::<DescribeTopicPartitionsRequest>($($argument),*),
             _ => panic!("no golden frames for API {}", $api),
         }
@@ -279,6 +297,24 @@ pub fn says_no_coordinator(version: i16, frame: Bytes) -> bool {
     let many = body.coordinators.iter().map(|one| (one.error_code, one.node_id.0, one.host.to_string(), one.port));
     let none = (NOT_AVAILABLE, -1, String::new(), -1);
     if version < 4 { single == none } else { body.coordinators.len() == 2 && many.into_iter().all(|one| one == none) }
+}
+
+/// The session that a Fetch answer names.
+pub fn session_of(version: i16, frame: &Bytes) -> i32 {
+    response_body::<FetchRequest>(version, frame.clone()).1.session_id
+}
+
+/// A Fetch request with its session's id as `rename` has it.
+pub fn with_session(version: i16, request: &Bytes, rename: impl Fn(i32) -> i32) -> Bytes {
+    let mut rest = request.clone();
+    let header_version = FetchRequest::header_version(version);
+    let header = RequestHeader::decode(&mut rest, header_version).expect("request header");
+    let mut body = FetchRequest::decode(&mut rest, version).expect("request body");
+    body.session_id = rename(body.session_id);
+    let mut frame = BytesMut::new();
+    header.encode(&mut frame, header_version).unwrap();
+    body.encode(&mut frame, version).unwrap();
+    frame.freeze()
 }
 
 /// The answer as lines of text, masked and in order.

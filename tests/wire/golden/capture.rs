@@ -8,6 +8,7 @@ use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataReques
 use kafka_protocol::protocol::{Request, StrBytes};
 use uuid::Uuid;
 
+use super::answer;
 use super::fixture::{self, Exchange, Fixture, Reply, Topic};
 use super::parts::PARTS;
 use crate::support::broker::{Broker, Kind};
@@ -50,7 +51,10 @@ impl<'a> Recorder<'a> {
         for (topic, partitions) in made {
             topics::wait_for_leaders(&mut self.aside, topic, *partitions);
             let id = look_up(&mut self.aside, topic);
-            self.fixture.topics.push(Topic { name: topic.to_string(), partitions: *partitions, id });
+            // Made anew under its old name, it stands in the file once, with the id that requests know it by.
+            if !self.fixture.topics.iter().any(|known| known.name == *topic) {
+                self.fixture.topics.push(Topic { name: topic.to_string(), partitions: *partitions, id });
+            }
         }
     }
 
@@ -68,6 +72,18 @@ impl<'a> Recorder<'a> {
     pub fn wait_for_coordinator(&mut self) {
         let ask = FindCoordinatorRequest::default().with_key(StrBytes::from_static_str("golden-group"));
         eventually("a group coordinator", Duration::from_secs(60), || (self.aside.call(0, &ask).error_code == 0).then_some(()));
+    }
+
+    /// A topic that was deleted is no longer shown.
+    pub fn wait_until_gone(&mut self, topic: &str) {
+        topics::wait_until_gone(&mut self.aside, topic);
+    }
+
+    /// The session that the last answer, one to a Fetch, names.
+    pub fn session(&self) -> i32 {
+        let last = self.fixture.exchanges.last().expect("an exchange");
+        let Reply::Frame(frame) = &last.reply else { panic!("{} was answered by closing", last.case) };
+        answer::session_of(last.version, frame)
     }
 
     pub fn topic_id(&self, topic: &str) -> Uuid {

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, FindCoordinatorRequest};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest, FindCoordinatorRequest,
+};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
@@ -18,7 +20,7 @@ use super::fixture::{self, Exchange, Reply, Topic};
 use super::parts::{PARTS, Part};
 use crate::support::broker::{Broker, Settings};
 use crate::support::raw::{Connection, NoAnswer, response_body};
-use crate::support::topics::wait_for_leaders;
+use crate::support::topics::{wait_for_leaders, wait_until_gone};
 use crate::support::{eventually, noisy};
 
 /// What one exchange came to: nothing to say, or how it differs.
@@ -35,7 +37,13 @@ struct Replay<'a> {
     aside: Connection,
     /// Kafka's id of a topic, and this broker's.
     ids: Vec<(Uuid, Uuid)>,
+    /// Kafka's id of a fetch session, and this broker's.
+    sessions: BTreeMap<i32, i32>,
     ranges: BTreeMap<i16, (i16, i16)>,
+}
+
+fn has_session(exchange: &Exchange) -> bool {
+    exchange.api == ApiKey::Fetch as i16 && exchange.version >= 7
 }
 
 fn ranges(answer: &ApiVersionsResponse) -> BTreeMap<i16, (i16, i16)> {
@@ -70,10 +78,23 @@ impl Replay<'_> {
         self.ranges.get(&exchange.api).is_some_and(|(low, high)| (*low..=*high).contains(&exchange.version))
     }
 
+    fn request(&self, exchange: &Exchange) -> Bytes {
+        let frame = self.translate(&exchange.request);
+        if !has_session(exchange) || self.sessions.is_empty() {
+            return frame;
+        }
+        answer::with_session(exchange.version, &frame, |id| self.sessions.get(&id).copied().unwrap_or(id))
+    }
+
     fn answer(&mut self, exchange: &Exchange) -> Reply {
-        self.connection.send_frame(&self.translate(&exchange.request)).expect("send");
+        self.connection.send_frame(&self.request(exchange)).expect("send");
         match self.connection.receive_frame() {
-            Ok(frame) => Reply::Frame(frame),
+            Ok(frame) => {
+                if let (Reply::Frame(theirs), true) = (&exchange.reply, has_session(exchange)) {
+                    self.sessions.insert(answer::session_of(exchange.version, theirs), answer::session_of(exchange.version, &frame));
+                }
+                Reply::Frame(frame)
+            }
             Err(NoAnswer::Closed) => {
                 self.connection = self.broker.connect();
                 Reply::Closed
@@ -104,6 +125,16 @@ impl Replay<'_> {
                 let got = answer::lines(exchange.api, exchange.version, got.clone());
                 (want != got).then(|| answer::difference(&want, &got))
             }
+        }
+    }
+
+    /// After a deletion: Kafka's broker learns of it a moment after its controller has answered.
+    fn wait_until_gone(&mut self, version: i16, reply: &Reply) {
+        let Reply::Frame(frame) = reply else { return };
+        let (_, answer) = response_body::<DeleteTopicsRequest>(version, frame.clone());
+        for topic in answer.responses.iter().filter(|topic| topic.error_code == 0) {
+            let Some(name) = &topic.name else { continue };
+            wait_until_gone(&mut self.aside, name);
         }
     }
 
@@ -141,7 +172,7 @@ fn replay_part(part: &Part) -> Vec<Outcome> {
     let broker = Broker::start(part.broker_settings());
     let mut aside = broker.connect();
     let ranges = ranges(&aside.call(0, &ApiVersionsRequest::default()));
-    let mut replay = Replay { broker: &broker, connection: broker.connect(), aside, ids: Vec::new(), ranges };
+    let mut replay = Replay { broker: &broker, connection: broker.connect(), aside, ids: Vec::new(), sessions: BTreeMap::new(), ranges };
     let mut outcomes = Vec::new();
     for exchange in &fixture.exchanges {
         if !replay.is_served(exchange) {
@@ -153,6 +184,9 @@ fn replay_part(part: &Part) -> Vec<Outcome> {
         let got = replay.answer(exchange);
         if exchange.api == ApiKey::CreateTopics as i16 {
             replay.learn(&fixture.topics, exchange.version, &got);
+        }
+        if exchange.api == ApiKey::DeleteTopics as i16 {
+            replay.wait_until_gone(exchange.version, &got);
         }
         let difference = replay.compare(exchange, &got);
         outcomes.push(Outcome { api: exchange.api, version: exchange.version, case: exchange.case.clone(), difference });
@@ -273,6 +307,16 @@ fn describe_log_dirs() {
 }
 
 #[test]
+fn offset_for_leader_epoch() {
+    check(ApiKey::OffsetForLeaderEpoch);
+}
+
+#[test]
+fn describe_producers() {
+    check(ApiKey::DescribeProducers);
+}
+
+#[test]
 fn find_coordinator() {
     check(ApiKey::FindCoordinator);
 }
@@ -293,7 +337,7 @@ fn advertised_ranges_lie_within_those_of_kafka() {
         assert_eq!(low, kafka_low, "{name}: lowest version");
         assert!(high <= kafka_high, "{name}: up to v{high}, Kafka up to v{kafka_high}");
     }
-    for api in [0, 1, 2, 3, 10, 18, 19, 20, 21, 32, 33, 35, 37, 43, 44, 46, 60, 74, 75] {
+    for api in [0, 1, 2, 3, 10, 18, 19, 20, 21, 23, 32, 33, 35, 37, 43, 44, 46, 60, 61, 74, 75] {
         assert!(ours.contains_key(&api), "{} is not advertised", answer::api_name(api));
     }
 }

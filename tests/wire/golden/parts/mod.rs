@@ -13,7 +13,10 @@ mod basics;
 mod configs;
 mod create_partitions;
 mod delete_records;
+mod describe_producers;
 mod elections;
+mod fetch_sessions;
+mod leader_epochs;
 mod log_dirs;
 
 pub struct Part {
@@ -31,6 +34,9 @@ pub const PARTS: &[Part] = &[
     Part { name: "delete_records", settings: &[], run: delete_records::run },
     Part { name: "elections", settings: &[], run: elections::run },
     Part { name: "log_dirs", settings: &[], run: log_dirs::run },
+    Part { name: "describe_producers", settings: &[], run: describe_producers::run },
+    Part { name: "fetch_sessions", settings: &[], run: fetch_sessions::run },
+    Part { name: "leader_epochs", settings: &[], run: leader_epochs::run },
 ];
 
 impl Part {
