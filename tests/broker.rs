@@ -5,6 +5,7 @@
 //! the right to judge Ottla: what it asks for must hold there first. Tests of what only Ottla has (shards, its system calls, its metrics) return at
 //! once in that mode and say so.
 
+mod adoption;
 mod clients;
 mod crash;
 mod hostile;

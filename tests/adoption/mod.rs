@@ -1,0 +1,3 @@
+//! Logs written by Apache Kafka and taken over as they are.
+
+mod transactions;
