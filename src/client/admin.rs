@@ -3,14 +3,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
 use kafka_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest,
     ListPartitionReassignmentsRequest, MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
@@ -20,11 +19,6 @@ use super::routing::{Client, Target};
 use crate::types::{NodeId, TopicId};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::{topic_id_of, uuid_of};
-
-/// `DescribeConfigs`' number for "a topic".
-const RESOURCE_TOPIC: i8 = 2;
-/// `DescribeConfigs`' source "nobody set it".
-const SOURCE_DEFAULT: i8 = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicListing {
@@ -50,14 +44,6 @@ pub struct Partition {
     /// Eligible leader replicas (KIP-966); None where the broker cannot tell.
     pub eligible: Option<Vec<NodeId>>,
     pub last_known_eligible: Option<Vec<NodeId>>,
-}
-
-/// One setting of a resource, as it is in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigEntry {
-    pub name: String,
-    pub value: Option<String>,
-    pub is_default: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,38 +168,6 @@ impl Client {
         Ok(described)
     }
 
-    /// The settings of each topic, in the order the broker gives them.
-    pub fn topic_configs(&mut self, names: &[String]) -> Result<BTreeMap<String, Vec<ConfigEntry>>, ClientError> {
-        if names.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let resources = names
-            .iter()
-            .map(|name| {
-                DescribeConfigsResource::default()
-                    .with_resource_type(RESOURCE_TOPIC)
-                    .with_resource_name(StrBytes::from_string(name.clone()))
-                    .with_configuration_keys(None)
-            })
-            .collect();
-        let request = DescribeConfigsRequest::default().with_resources(resources);
-        let response = self.call(&Target::Any, &request, |response| {
-            response.results.iter().try_for_each(|result| Refusal::check(result.error_code, result.error_message.as_ref()))
-        })?;
-        Ok(response
-            .results
-            .iter()
-            .map(|result| {
-                let entries = result.configs.iter().map(|config| ConfigEntry {
-                    name: config.name.to_string(),
-                    value: config.value.as_ref().map(ToString::to_string),
-                    is_default: config.config_source == SOURCE_DEFAULT,
-                });
-                (result.resource_name.to_string(), entries.collect())
-            })
-            .collect())
-    }
-
     /// Replica moves under way. A broker that does not serve the question, or does not let us ask, has none to tell.
     pub fn reassignments(&mut self, partitions: &[NamedPartition]) -> Result<BTreeMap<NamedPartition, Reassignment>, ClientError> {
         let mut by_topic: BTreeMap<&String, Vec<i32>> = BTreeMap::new();
@@ -309,7 +263,7 @@ impl Client {
     }
 
     /// How long the controller may work on a change before it answers.
-    fn request_timeout_ms(&self) -> i32 {
+    pub(super) fn request_timeout_ms(&self) -> i32 {
         i32::try_from(self.settings().request_timeout.as_millis()).unwrap_or(i32::MAX)
     }
 }
@@ -357,6 +311,6 @@ fn broker_ids(nodes: &[NodeId]) -> Vec<BrokerId> {
     nodes.iter().map(|node| BrokerId(node.get())).collect()
 }
 
-fn topic_name(name: &str) -> TopicName {
+pub(super) fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }

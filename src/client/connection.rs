@@ -8,6 +8,7 @@ use kafka_protocol::protocol::{Decodable, Message, Request, StrBytes, VersionRan
 
 use super::error::ClientError;
 use super::settings::{Address, Settings};
+use crate::wire;
 use crate::wire::message::{decode_response, encode_request};
 
 /// The largest response read: metadata of a cluster with a million partitions stays well below.
@@ -47,15 +48,21 @@ impl Connection {
     /// The highest version of `R` that both sides speak.
     pub fn version_for<R: Request>(&self) -> Result<i16, ClientError> {
         let offered = self.served.iter().find(|(key, _)| *key == R::KEY).map(|(_, range)| *range);
-        match offered.map(|offered| offered.intersect(&R::VERSIONS)) {
+        let spoken = spoken::<R>();
+        match offered.map(|offered| offered.intersect(&spoken)) {
             Some(both) if !both.is_empty() => Ok(both.max),
             _ => Err(ClientError::Unsupported {
                 address: self.address.to_string(),
                 api: api_of::<R>(),
-                spoken: R::VERSIONS.to_string(),
+                spoken: spoken.to_string(),
                 offered: offered.map_or_else(|| "none".to_owned(), |range| range.to_string()),
             }),
         }
+    }
+
+    /// What the broker serves, in the order it was listed: api key, lowest and highest version.
+    pub fn served(&self) -> &[(i16, VersionRange)] {
+        &self.served
     }
 
     pub fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, ClientError> {
@@ -204,6 +211,12 @@ fn connect(address: &Address, timeout: Duration) -> Result<TcpStream, std::io::E
         }
     }
     Err(last)
+}
+
+/// The versions of `R` that we can write and read: those of the crate, and newer ones of the same layout.
+fn spoken<R: Request>() -> VersionRange {
+    let newest = wire::api::ApiKey::from_code(R::KEY).map_or(R::VERSIONS.max, wire::message::newest_version);
+    VersionRange { min: R::VERSIONS.min, max: newest.max(R::VERSIONS.max) }
 }
 
 /// Every request type of the schemas has its key in the enum.

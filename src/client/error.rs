@@ -3,6 +3,7 @@ use std::time::Duration;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 
+use super::exception;
 use super::settings::SettingsError;
 use crate::wire::error::ErrorCode;
 
@@ -31,6 +32,8 @@ pub enum ClientError {
     UnknownNode { node: i32 },
     #[error("topic '{topic}' has no partition {partition} with a leader")]
     NoLeader { topic: String, partition: i32 },
+    #[error("broker {node} could not be asked: {reason}")]
+    Broker { node: i32, reason: String },
     #[error("{0}")]
     Refused(Refusal),
 }
@@ -41,6 +44,17 @@ impl ClientError {
         match self {
             ClientError::Refused(refusal) => refusal.error(),
             _ => None,
+        }
+    }
+
+    /// As Kafka's Java tools print what went wrong: the exception's name before the sentence, where a broker refused.
+    pub fn as_exception(&self) -> String {
+        match self {
+            ClientError::Refused(refusal) => match refusal.error() {
+                Some(code) => format!("{}: {}", exception::name(code), refusal.message),
+                None => refusal.message.clone(),
+            },
+            other => other.to_string(),
         }
     }
 
@@ -68,6 +82,11 @@ impl Refusal {
         Some(Refusal { code, message })
     }
 
+    /// One that the client itself concludes, in the protocol's words.
+    pub(super) fn of(code: ErrorCode) -> Self {
+        Refusal { code: code.code(), message: sentence(code.code()) }
+    }
+
     pub fn check(code: i16, message: Option<&StrBytes>) -> Result<(), Self> {
         Self::from_code(code, message).map_or(Ok(()), Err)
     }
@@ -91,6 +110,7 @@ impl Refusal {
                     | ErrorCode::CoordinatorLoadInProgress
                     | ErrorCode::CoordinatorNotAvailable
                     | ErrorCode::NotCoordinator
+                    | ErrorCode::OffsetNotAvailable
             )
         )
     }
@@ -99,6 +119,17 @@ impl Refusal {
 /// Kafka's own sentence where admin answers come without one; else the error's name.
 fn sentence(code: i16) -> String {
     let known = match ErrorCode::from_code(code) {
+        Some(ErrorCode::OffsetOutOfRange) => "The requested offset is not within the range of offsets maintained by the server.",
+        Some(ErrorCode::LeaderNotAvailable) => {
+            "There is no leader for this topic-partition as we are in the middle of a leadership election."
+        }
+        Some(ErrorCode::NotLeaderOrFollower) => {
+            "For requests intended only for the leader, this error indicates that the broker is not the current leader. \
+             For requests intended for any replica, this error indicates that the broker is not a replica of the topic partition."
+        }
+        Some(ErrorCode::KafkaStorageError) => "Disk error when trying to access log file on the disk.",
+        Some(ErrorCode::UnsupportedVersion) => "The version of API is not supported.",
+        Some(ErrorCode::PolicyViolation) => "Request parameters do not satisfy the configured policy.",
         Some(ErrorCode::UnknownTopicOrPartition) => "This server does not host this topic-partition.",
         Some(ErrorCode::UnknownTopicId) => "This server does not host this topic ID.",
         Some(ErrorCode::TopicAlreadyExists) => "Topic with this name already exists.",

@@ -13,15 +13,23 @@
 //! KIPs: 35 and 511 (version negotiation), 482 (flexible versions), 966 (DescribeTopicPartitions).
 
 mod admin;
+mod admin_configs;
+mod admin_log_dirs;
+mod admin_partitions;
 mod connection;
 mod error;
+mod exception;
 mod routing;
 mod settings;
 
 #[cfg(test)]
 mod tests;
 
-pub use admin::{ConfigEntry, Growth, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
+pub use admin::{Growth, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
+pub use admin_configs::{ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
+pub use admin_log_dirs::{LogDir, LogDirReplica};
+pub use admin_partitions::{OffsetSpec, PerPartition};
 pub use error::{ClientError, Refusal};
-pub use routing::{Broker, Client, ClusterMetadata, Target};
+pub use exception::name as exception_name;
+pub use routing::{Broker, Client, ClusterMetadata, ServedApi, Target};
 pub use settings::{Address, Settings, SettingsError, parse_bootstrap};

@@ -33,6 +33,14 @@ pub struct Broker {
     pub rack: Option<String>,
 }
 
+/// One API of a broker, and the versions it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServedApi {
+    pub key: i16,
+    pub min: i16,
+    pub max: i16,
+}
+
 /// The brokers of the cluster as one of them last told.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterMetadata {
@@ -134,6 +142,19 @@ impl Client {
     /// Whether the broker behind `target` serves `R` at a version we speak.
     pub fn serves<R: Request>(&mut self, target: &Target) -> Result<bool, ClientError> {
         Ok(self.connection(target)?.version_for::<R>().is_ok())
+    }
+
+    /// The version in which `target` would be asked.
+    pub(super) fn agreed_version<R: Request>(&mut self, target: &Target) -> Result<i16, ClientError> {
+        self.connection(target)?.version_for::<R>()
+    }
+
+    /// Every API that a broker lists, in the order of its key.
+    pub fn served_apis(&mut self, node: NodeId) -> Result<Vec<ServedApi>, ClientError> {
+        let listed = self.node(node)?.served().iter();
+        let mut apis: Vec<_> = listed.map(|&(key, range)| ServedApi { key, min: range.min, max: range.max }).collect();
+        apis.sort_by_key(|api| api.key);
+        Ok(apis)
     }
 
     /// The brokers and the controller, asked for once and again after [`Client::forget_metadata`].

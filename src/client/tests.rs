@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
-use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, BrokerId, DeleteTopicsResponse, MetadataResponse, TopicName};
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsResponse, BrokerId, DeleteTopicsResponse, ListOffsetsResponse, MetadataResponse, TopicName,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use super::*;
@@ -82,17 +85,24 @@ fn versions(asked: &Asked, version: i16, served: &[(ApiKey, i16, i16)]) -> Answe
     Answer::Frame(encode_response(asked.key, version, asked.correlation_id, &response).unwrap())
 }
 
-const SERVED: &[(ApiKey, i16, i16)] =
-    &[(ApiKey::ApiVersions, 0, 4), (ApiKey::Metadata, 0, 9), (ApiKey::DeleteTopics, 1, 5), (ApiKey::CreateTopics, 90, 99)];
+const SERVED: &[(ApiKey, i16, i16)] = &[
+    (ApiKey::ApiVersions, 0, 4),
+    (ApiKey::Metadata, 0, 9),
+    (ApiKey::DeleteTopics, 1, 5),
+    (ApiKey::CreateTopics, 90, 99),
+    (ApiKey::ListOffsets, 0, 6),
+];
 
-/// One broker, which is the controller, and one topic.
+/// One broker, which is the controller, and one topic of three partitions, of which nobody leads the last.
 fn metadata(asked: &Asked, port: u16) -> Answer {
     let text = |text: &'static str| StrBytes::from_static_str(text);
     let broker = MetadataResponseBroker::default().with_node_id(BrokerId(7)).with_host(text("127.0.0.1")).with_port(port.into());
-    let response = MetadataResponse::default()
-        .with_brokers(vec![broker])
-        .with_controller_id(BrokerId(7))
-        .with_topics(vec![MetadataResponseTopic::default().with_name(Some(TopicName(text("orders"))))]);
+    let partitions = [7, 7, -1]
+        .into_iter()
+        .zip(0..)
+        .map(|(leader, index)| MetadataResponsePartition::default().with_partition_index(index).with_leader_id(BrokerId(leader)));
+    let topic = MetadataResponseTopic::default().with_name(Some(TopicName(text("orders")))).with_partitions(partitions.collect());
+    let response = MetadataResponse::default().with_brokers(vec![broker]).with_controller_id(BrokerId(7)).with_topics(vec![topic]);
     Answer::Frame(encode_response(asked.key, asked.version, asked.correlation_id, &response).unwrap())
 }
 
@@ -216,6 +226,69 @@ fn an_api_without_a_common_version_is_named() {
     });
     assert!(error.unwrap_err().to_string().ends_with("does not serve CreateTopics at a version this tool speaks (2..7); it offers 90..99"));
     assert!(!client.serves::<kafka_protocol::messages::CreateTopicsRequest>(&Target::Any).unwrap());
+    drop(client);
+    finish(&address, serving);
+}
+
+/// Of each partition: its index, the error and the offset.
+fn offsets(asked: &Asked, partitions: &[(i32, Option<ErrorCode>, i64)]) -> Answer {
+    let partitions = partitions.iter().map(|&(index, error, offset)| {
+        ListOffsetsPartitionResponse::default()
+            .with_partition_index(index)
+            .with_error_code(error.map_or(0, ErrorCode::code))
+            .with_offset(offset)
+    });
+    let topic =
+        ListOffsetsTopicResponse::default().with_name(TopicName(StrBytes::from_static_str("orders"))).with_partitions(partitions.collect());
+    let response = ListOffsetsResponse::default().with_topics(vec![topic]);
+    Answer::Frame(encode_response(asked.key, asked.version, asked.correlation_id, &response).unwrap())
+}
+
+#[test]
+fn a_partition_between_leaders_is_asked_about_again_and_the_others_are_not() {
+    let mut times = 0;
+    let (address, serving) = broker(move |asked, port| match asked.key {
+        18 => versions(asked, asked.version, SERVED),
+        3 => metadata(asked, port),
+        _ => {
+            times += 1;
+            match times {
+                1 => offsets(asked, &[(0, Some(ErrorCode::NotLeaderOrFollower), -1), (1, None, 9)]),
+                _ => offsets(asked, &[(0, None, -1)]),
+            }
+        }
+    });
+    let mut settings = quick(&address);
+    settings.retries = 2;
+    let mut client = Client::connect(settings).unwrap();
+    let partition = |index: i32| ("orders".to_owned(), index);
+    let asked_about = [partition(0), partition(1), partition(2), partition(3)];
+    let answers = client.list_offsets(&asked_about, OffsetSpec::Earliest).unwrap();
+    assert_eq!(answers.len(), 4);
+    assert_eq!(*answers[&partition(0)].as_ref().unwrap(), None);
+    assert_eq!(*answers[&partition(1)].as_ref().unwrap(), Some(9));
+    let refusal = |index: i32| answers[&partition(index)].as_ref().unwrap_err().refusal();
+    assert_eq!(refusal(2), Some(ErrorCode::LeaderNotAvailable));
+    assert_eq!(refusal(3), Some(ErrorCode::UnknownTopicOrPartition));
+    // A broker that is too old for the question is not asked.
+    let answers = client.list_offsets(&asked_about[..1], OffsetSpec::MaxTimestamp).unwrap();
+    assert_eq!(answers[&partition(0)].as_ref().unwrap_err().refusal(), Some(ErrorCode::UnsupportedVersion));
+    drop(client);
+    let asked = finish(&address, serving);
+    assert_eq!(asked.iter().filter(|asked| **asked == (2, 6)).count(), 2);
+}
+
+#[test]
+fn a_broker_that_leaves_a_partition_out_is_named() {
+    let (address, serving) = broker(|asked, port| match asked.key {
+        18 => versions(asked, asked.version, SERVED),
+        3 => metadata(asked, port),
+        _ => offsets(asked, &[]),
+    });
+    let mut client = Client::connect(quick(&address)).unwrap();
+    let answers = client.list_offsets(&[("orders".to_owned(), 0)], OffsetSpec::Latest).unwrap();
+    let error = answers[&("orders".to_owned(), 0)].as_ref().unwrap_err();
+    assert_eq!(error.to_string(), "broker 7 could not be asked: it left the partition out of its answer");
     drop(client);
     finish(&address, serving);
 }

@@ -120,16 +120,24 @@ fn encode(
     Ok(frame.freeze())
 }
 
-/// The version the crate is asked for: its newest where a newer one has the same layout.
-fn crate_version(api: ApiKey, version: i16, direction: Direction) -> Option<i16> {
-    let same_layout_to = match (api, direction) {
+/// The newest version of which both the request and the response can be written and read.
+pub fn newest_version(api: ApiKey) -> i16 {
+    newest_of(api, Direction::Request).min(newest_of(api, Direction::Response))
+}
+
+fn newest_of(api: ApiKey, direction: Direction) -> i16 {
+    match (api, direction) {
         // Version 11 only permits one more special timestamp.
         (ApiKey::ListOffsets, _) => 11,
         // Version 5 adds a field to the response alone.
         (ApiKey::DescribeLogDirs, Direction::Request) => 5,
         _ => api.crate_max(),
-    };
-    (0..=same_layout_to).contains(&version).then(|| version.min(api.crate_max()))
+    }
+}
+
+/// The version the crate is asked for: its newest where a newer one has the same layout.
+fn crate_version(api: ApiKey, version: i16, direction: Direction) -> Option<i16> {
+    (0..=newest_of(api, direction)).contains(&version).then(|| version.min(api.crate_max()))
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn parse_topic_id(text: &str) -> Result<TopicId, TopicsError> {
 impl Report<'_> {
     fn print(&self, topic: &Topic<'_>, out: &mut impl Write) -> io::Result<()> {
         if !self.is_selective() {
-            let overridden = topic.configs.iter().any(|config| !config.is_default);
+            let overridden = topic.configs.iter().any(|config| !config.is_default());
             if !self.args.topics_with_overrides || overridden {
                 topic.print_heading(out)?;
             }
@@ -128,7 +128,7 @@ impl Topic<'_> {
         let overrides: Vec<String> = self
             .configs
             .iter()
-            .filter(|config| !config.is_default)
+            .filter(|config| !config.is_default())
             .map(|config| format!("{}={}", config.name, config.value.as_deref().unwrap_or("null")))
             .collect();
         write!(out, "Topic: {}", self.description.name)?;

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::describe::Topic;
 use super::*;
-use crate::client::{ConfigEntry, NamedPartition, Partition, Reassignment, TopicDescription};
+use crate::client::{ConfigEntry, ConfigSource, NamedPartition, Partition, Reassignment, TopicDescription};
 use crate::types::TopicId;
 
 #[derive(clap::Parser)]
@@ -46,15 +46,6 @@ fn contradictions_are_told_in_kafkas_sentences() {
     for fine in ["--list", "--create --topic a", "--describe --topic-id x --if-exists", "--alter --topic a --partitions 2"] {
         assert_eq!(rules::check(&args(fine)), Ok(()), "{fine}");
     }
-}
-
-#[test]
-fn a_topic_filter_reads_as_kafkas_include_list() {
-    let matches = |list: &str, name: &str| topic_filter(list).unwrap().is_match(name);
-    assert!(matches("alpha,delta", "delta") && matches(" \"one,t wo\" ", "two") && matches("b.*", "beta"));
-    assert!(!matches("alpha", "alphabet") && !matches("a|b", "ab"));
-    assert_eq!(topic_filter("[").unwrap_err().to_string(), "[ is an invalid regex.");
-    assert_eq!(topic_filter("*").unwrap_err().to_string(), "* is an invalid regex.");
 }
 
 #[test]
@@ -104,8 +95,18 @@ fn partition(index: i32, replicas: &[i32], isr: &[i32]) -> Partition {
 
 #[test]
 fn a_topic_prints_as_kafka_prints_it() {
-    let config = |name: &str, value: &str, is_default| ConfigEntry { name: name.to_owned(), value: Some(value.to_owned()), is_default };
-    let configs = [config("min.insync.replicas", "1", false), config("retention.bytes", "-1", true), config("retention.ms", "1000", false)];
+    let config = |name: &str, value: &str, source| ConfigEntry {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        source,
+        is_sensitive: false,
+        synonyms: Vec::new(),
+    };
+    let configs = [
+        config("min.insync.replicas", "1", ConfigSource::Topic),
+        config("retention.bytes", "-1", ConfigSource::Default),
+        config("retention.ms", "1000", ConfigSource::StaticBroker),
+    ];
     let id: TopicId = "nhMEcnvZRMmOIW-nmtoPig".parse().unwrap();
     let description =
         TopicDescription { name: "gamma_x".to_owned(), id, partitions: vec![partition(0, &[1], &[1]), partition(1, &[1], &[])] };
