@@ -12,4 +12,5 @@ mod hostile;
 mod metrics;
 mod shards;
 mod support;
+mod tools;
 mod wire;

@@ -9,10 +9,17 @@
 //! 2. What Kafka's tool prints to standard output goes there byte for byte; what it logs does not.
 //! 3. A reader that goes away (`| head`) ends the tool quietly.
 
+mod api_versions;
+mod cluster;
+mod configs;
 mod console;
+mod delete_records;
 mod dump_log;
 mod failure;
+mod get_offsets;
+mod log_dirs;
 mod serve;
+mod topic_filter;
 mod topics;
 mod usage;
 
@@ -45,6 +52,16 @@ enum Command {
     Serve(serve::Args),
     /// Create, delete, describe, or change a topic (kafka-topics).
     Topics(topics::Args),
+    /// Describe or alter the settings of topics and brokers (kafka-configs).
+    Configs(configs::Args),
+    /// Print offsets of partitions: the end, the beginning, of a time (kafka-get-offsets).
+    GetOffsets(get_offsets::Args),
+    /// Delete the records before an offset (kafka-delete-records).
+    DeleteRecords(delete_records::Args),
+    /// Print what the log directories of brokers hold (kafka-log-dirs).
+    LogDirs(log_dirs::Args),
+    /// Print which APIs brokers serve, and in which versions (kafka-broker-api-versions).
+    ApiVersions(api_versions::Args),
     /// Print and check the files of a partition's log (kafka-dump-log).
     DumpLog(dump_log::Args),
 }
@@ -55,6 +72,8 @@ Examples:
   ottla serve --config server.properties --override log.dirs=/var/lib/ottla
   ottla topics --bootstrap-server localhost:9092 --list
   ottla topics --bootstrap-server localhost:9092 --create --topic orders --partitions 6
+  ottla configs --bootstrap-server localhost:9092 --alter --topic orders --add-config retention.ms=3600000
+  ottla get-offsets --bootstrap-server localhost:9092 --topic orders --time earliest
   ottla dump-log --files /data/orders-0/00000000000000000000.log --print-data-log
 
 Each tool explains itself: ottla topics --help. They work against any Kafka-compatible cluster.";
@@ -62,9 +81,15 @@ Each tool explains itself: ottla topics --help. They work against any Kafka-comp
 /// Runs the tool that the command line names. `arguments` begin with the program's own name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut console = Console::of_process();
-    let ended = match parse(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let ended = match parse(&words) {
         Ok(Command::Serve(args)) => serve::run(&args, &mut console),
         Ok(Command::Topics(args)) => topics::run(&args, &mut console),
+        Ok(Command::Configs(args)) => configs::run(&args, &behind_tool(&words), &mut console),
+        Ok(Command::GetOffsets(args)) => get_offsets::run(&args, &mut console),
+        Ok(Command::DeleteRecords(args)) => delete_records::run(&args, &mut console),
+        Ok(Command::LogDirs(args)) => log_dirs::run(&args, &mut console),
+        Ok(Command::ApiVersions(args)) => api_versions::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
         Err(error) => usage::report(&error, &mut console),
     };
@@ -75,8 +100,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(arguments)?;
+/// The words behind the program's and the tool's names.
+fn behind_tool(words: &[OsString]) -> Vec<String> {
+    words.iter().skip(2).map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(words)?;
     Cli::from_arg_matches(&matches).map(|cli| cli.command)
 }
 

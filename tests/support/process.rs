@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -62,6 +62,14 @@ impl Process {
     pub fn spawn(name: &str, mut command: Command) -> Process {
         command.stdin(Stdio::null());
         Self::spawn_piped(name, command)
+    }
+
+    /// Starts a program that is told what to do on its stdin.
+    pub fn spawn_fed(name: &str, mut command: Command) -> (Process, ChildStdin) {
+        command.stdin(Stdio::piped());
+        let mut process = Self::spawn_piped(name, command);
+        let stdin = process.child.stdin.take().expect("piped above");
+        (process, stdin)
     }
 
     fn spawn_piped(name: &str, mut command: Command) -> Process {
@@ -183,10 +191,8 @@ pub fn ending(text: &str) -> String {
 }
 
 /// Runs a tool to its end with `input` on its stdin. Never hangs: past the deadline the tool is killed and the test fails.
-pub fn run(name: &str, mut command: Command, input: &[u8], within: Duration) -> Output {
-    command.stdin(Stdio::piped());
-    let mut process = Process::spawn_piped(name, command);
-    let mut stdin = process.child.stdin.take().unwrap();
+pub fn run(name: &str, command: Command, input: &[u8], within: Duration) -> Output {
+    let (mut process, mut stdin) = Process::spawn_fed(name, command);
     let input = input.to_vec();
     // A thread of its own: a tool that does not read must not hang the test.
     let writer = std::thread::spawn(move || {

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
+use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
+use super::topic_filter::{InvalidFilter, topic_filter};
 use crate::client::{Client, ClientError, Growth, NewTopic, Placement, Settings, TopicListing};
 use crate::types::NodeId;
 use crate::wire::error::ErrorCode;
@@ -136,8 +138,8 @@ enum TopicsError {
     NoTopicId(String),
     #[error("Input string `{text}` decoded as {bytes} bytes, which is not equal to the expected 16 bytes of a base64-encoded UUID")]
     TopicId { text: String, bytes: usize },
-    #[error("{0} is an invalid regex.")]
-    Regex(String),
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("cannot write the output: {0}")]
@@ -160,11 +162,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
             "Only topic id will be used when both --topic and --topic-id are specified and topicId is not Uuid.ZERO_UUID"
         )?;
     }
-    let (settings, unknown) =
-        Settings::from_command_line(bootstrap, args.command_config.as_deref()).map_err(|error| Failure::Sentence(error.to_string()))?;
-    if !unknown.is_empty() {
-        writeln!(console.err()?, "These configurations '{}' were supplied but are not used.", unknown.join(", "))?;
-    }
+    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
     act(args, settings, console).map_err(|error| match error {
         TopicsError::Output(error) => Failure::Output(error),
         error => Failure::Command { kind: "topic command", tool: TOOL, sentence: error.to_string() },
@@ -275,13 +273,6 @@ fn matching(listings: Vec<TopicListing>, filter: Option<&Regex>, exclude_interna
         .filter(|topic| filter.is_none_or(|filter| filter.is_match(&topic.name)))
         .map(|topic| topic.name)
         .collect()
-}
-
-/// Kafka's include list: a comma is an alternative, blanks and surrounding quotes do not count, and the whole name must match.
-fn topic_filter(list: &str) -> Result<Regex, TopicsError> {
-    let pattern: String = list.trim().chars().filter(|&c| c != ' ').map(|c| if c == ',' { '|' } else { c }).collect();
-    let pattern = pattern.trim_matches(['"', '\'']);
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|_| TopicsError::Regex(pattern.to_owned()))
 }
 
 fn parse_number(option: &'static str, value: &str) -> Result<i32, TopicsError> {

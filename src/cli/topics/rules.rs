@@ -1,4 +1,5 @@
 use super::Args;
+use crate::cli::cluster::missing;
 
 const NOT_HERE: &str = " (To alter topic configurations, the kafka-configs tool can be used.)";
 
@@ -60,10 +61,6 @@ pub fn check(args: &Args) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn missing(option: &str) -> String {
-    format!("Missing required argument \"[{option}]\"")
 }
 
 fn conflict(option: &str, other: &str) -> String {

@@ -1,0 +1,84 @@
+import java.io.BufferedReader;
+import java.io.FileOutputStream;
+import java.io.InputStreamReader;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.lang.reflect.InvocationTargetException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Arrays;
+
+import org.apache.kafka.common.utils.Exit;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Runs command-line tools by their main classes, one after the other in one JVM: a start of the JVM costs more than the command.
+ *
+ *   java -cp 'kafka/*' ToolRunner.java DIRECTORY
+ *
+ * Each line of standard input is a class and its arguments, with tabs between. What command N, counted from 0, prints goes to N.out and
+ * N.err in the directory; then "done N STATUS" is printed.
+ */
+public class ToolRunner {
+    /** Unwinds a tool that asked the JVM to end. */
+    private static final class Ended extends Error {
+        Ended() {
+            super(null, null, false, false);
+        }
+    }
+
+    private static Integer status;
+
+    public static void main(String[] words) throws Exception {
+        Path directory = Path.of(words[0]);
+        PrintStream said = System.out;
+        // The log takes the standard error of this moment for good.
+        LoggerFactory.getLogger(ToolRunner.class).debug("begin");
+        Exit.setExitProcedure((code, message) -> ended(code));
+        Exit.setHaltProcedure((code, message) -> ended(code));
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        int number = 0;
+        for (String command = commands.readLine(); command != null; command = commands.readLine()) {
+            String[] parts = command.split("\t", -1);
+            try (PrintStream out = file(directory, number + ".out"); PrintStream err = file(directory, number + ".err")) {
+                System.setOut(out);
+                System.setErr(err);
+                run(parts[0], Arrays.copyOfRange(parts, 1, parts.length));
+            }
+            said.println("done " + number + " " + status);
+            said.flush();
+            number++;
+        }
+        Runtime.getRuntime().halt(0);
+    }
+
+    private static PrintStream file(Path directory, String name) throws Exception {
+        return new PrintStream(new FileOutputStream(directory.resolve(name).toFile()), true, StandardCharsets.UTF_8);
+    }
+
+    private static void run(String tool, String[] arguments) throws Exception {
+        status = null;
+        try {
+            Class.forName(tool).getMethod("main", String[].class).invoke(null, (Object) arguments);
+            if (status == null) {
+                status = 0;
+            }
+        } catch (InvocationTargetException failed) {
+            if (status == null) {
+                // What a JVM does with an exception that nobody catches.
+                failed.getCause().printStackTrace();
+                status = 1;
+            }
+        }
+    }
+
+    /** The first end counts: a real JVM would run no further. What is printed from here on is lost with it. */
+    private static void ended(int code) {
+        if (status == null) {
+            status = code;
+            System.setOut(new PrintStream(OutputStream.nullOutputStream()));
+            System.setErr(new PrintStream(OutputStream.nullOutputStream()));
+        }
+        throw new Ended();
+    }
+}

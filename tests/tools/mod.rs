@@ -1,0 +1,220 @@
+//! Our command-line tools beside Kafka's, on one broker: the same command lines, the same output and exit status, but for the differences
+//! that `table` lists with their reasons.
+//!
+//! `OTTLA_HEAVY=1` gives each of Kafka's tools a JVM of its own.
+
+mod runner;
+mod table;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use kafka_protocol::messages::ApiVersionsRequest;
+use kafka_protocol::protocol::StrBytes;
+use serde_json::Value;
+
+use crate::support::broker::{Broker, Settings, temp_dir};
+use crate::support::records::Batch;
+use crate::support::{noisy, topics};
+use runner::{Kafkas, Said, run_ottla};
+use table::{Expect, GROUPS, REFUSED, Row, Tool};
+
+/// The topic that only one of the programs touches.
+const KAFKAS_TOPIC: &str = "kafkas-orders";
+const OTTLAS_TOPIC: &str = "ottlas-orders";
+
+#[test]
+fn ottlas_tools_say_what_kafkas_say() {
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new());
+    let dirs = [temp_dir(), temp_dir()];
+    for (topic, dir) in [KAFKAS_TOPIC, OTTLAS_TOPIC].into_iter().zip(&dirs) {
+        fill(&broker, topic);
+        write_files(dir.path(), topic);
+    }
+    topics::create(&mut broker.connect(), "zoo", 1, &[]);
+    let served = served(&broker);
+    let mut kafkas = Kafkas::start();
+    let mut failures = Vec::new();
+    let (mut compared, mut equal) = (0, 0);
+    for group in GROUPS {
+        let missing: Vec<&i16> = group.needs.iter().filter(|key| !served.contains(key)).collect();
+        if !missing.is_empty() {
+            println!("not run: {} lines of {}, for which the broker lacks the APIs {missing:?}", group.rows.len(), group.tool.name());
+            continue;
+        }
+        let line = |row: &Row, topic: &str, dir: &Path| words(row.words, &broker, topic, dir);
+        let theirs: Vec<Said> = group.rows.iter().map(|row| kafkas.run(group.tool, &line(row, KAFKAS_TOPIC, dirs[0].path()))).collect();
+        for (row, theirs) in group.rows.iter().zip(theirs) {
+            let ours = run_ottla(group.tool, &line(row, OTTLAS_TOPIC, dirs[1].path()));
+            let theirs = masked(theirs, KAFKAS_TOPIC, dirs[0].path());
+            let ours = masked(ours, OTTLAS_TOPIC, dirs[1].path());
+            compared += 1;
+            equal += i32::from(matches!(row.expect, Expect::Same | Expect::SameInAnyOrder));
+            if let Err(fault) = judge(row.expect, &theirs, &ours) {
+                failures.push(format!("{} {}\n{fault}\n--- Kafka {theirs:#?}\n--- Ottla {ours:#?}", group.tool.name(), row.words));
+            }
+        }
+    }
+    println!("{compared} command lines compared, {equal} of them to be equal");
+    assert!(failures.is_empty(), "{} of {compared} differ:\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn what_is_not_served_yet_is_refused_in_a_sentence() {
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new());
+    for row in REFUSED {
+        let said = run_ottla(Tool::Configs, &words(row, &broker, OTTLAS_TOPIC, Path::new("/")));
+        assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{row}: {said:?}");
+        assert!(said.stderr.contains(" yet") && said.stderr.lines().count() == 1, "{row}: {said:?}");
+    }
+}
+
+/// Three partitions with a different number of records, half a second apart.
+fn fill(broker: &Broker, topic: &str) {
+    let mut connection = broker.connect();
+    topics::create(&mut connection, topic, 3, &[]);
+    for (partition, count) in [(0, 5), (1, 3), (2, 0)] {
+        for index in 0..count {
+            topics::produce(&mut connection, topic, partition, Batch::at(1_700_000_000_000 + index * 500).value("x").encode());
+        }
+    }
+}
+
+fn write_files(dir: &Path, topic: &str) {
+    let one = |partition: i32, offset: &str| format!("{{\"topic\": \"{topic}\", \"partition\": {partition}, \"offset\": {offset}}}");
+    let file = |partitions: &[String]| format!("{{\"partitions\": [{}], \"version\": 1}}\n", partitions.join(", "));
+    let files = [
+        ("client.properties", "client.id=compared\n".to_owned()),
+        ("hurry.properties", "request.timeout.ms=1000\ndefault.api.timeout.ms=1500\n".to_owned()),
+        ("settings.properties", "# of a topic\nretention.ms = 1800000\nmax.message.bytes: 500000\n".to_owned()),
+        ("cut.json", file(&[one(0, "2"), one(1, "-1"), one(2, "0")])),
+        ("beyond.json", file(&[one(0, "1000")])),
+        ("negative.json", file(&[one(0, "-2")])),
+        ("nothing.json", file(&[])),
+        ("trailing.json", format!("{}more\n", file(&[one(0, "2")]))),
+        ("twice.json", file(&[one(0, "2"), one(0, "3")])),
+        ("version.json", "{\"partitions\": [], \"version\": 2}".to_owned()),
+        ("broken.json", "{\"partitions\": [".to_owned()),
+        ("empty.json", String::new()),
+        ("no-partitions.json", "{\"version\": 1}".to_owned()),
+        ("no-offset.json", format!("{{\"partitions\": [{{\"topic\": \"{topic}\", \"partition\": 0}}]}}")),
+        ("wrong-kind.json", file(&[one(0, "\"2\"")])),
+        ("array.json", "[1]".to_owned()),
+        ("nowhere.json", file(&[format!("{{\"topic\": \"{topic}\", \"partition\": 77, \"offset\": 0}}")])),
+    ];
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text).unwrap();
+    }
+}
+
+/// The keys of the APIs that the broker answers.
+fn served(broker: &Broker) -> BTreeSet<i16> {
+    let request = ApiVersionsRequest::default()
+        .with_client_software_name(StrBytes::from_static_str("tests"))
+        .with_client_software_version(StrBytes::from_static_str("1"));
+    broker.connect().call(3, &request).api_keys.iter().map(|api| api.api_key).collect()
+}
+
+/// Words stand between blanks, or between single quotes.
+fn words(line: &str, broker: &Broker, topic: &str, dir: &Path) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        match index % 2 {
+            0 => words.extend(part.split(' ').filter(|word| !word.is_empty()).map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    let dir = dir.to_str().expect("a path in UTF-8");
+    words.into_iter().map(|word| word.replace("{server}", &broker.bootstrap()).replace("{topic}", topic).replace("{files}", dir)).collect()
+}
+
+/// What differs only because each program has a topic and files of its own is made the same. Where a program speaks of every topic, both
+/// speak of both.
+fn masked(said: Said, topic: &str, dir: &Path) -> Said {
+    let dir = dir.to_str().expect("a path in UTF-8");
+    let mask = |text: &str| match text.contains(KAFKAS_TOPIC) && text.contains(OTTLAS_TOPIC) {
+        true => text.to_owned(),
+        false => text.replace(topic, "TOPIC").replace(dir, "FILES"),
+    };
+    Said { status: said.status, stdout: mask(said.stdout.trim_end_matches('\n')), stderr: mask(&said.stderr) }
+}
+
+fn judge(expect: Expect, theirs: &Said, ours: &Said) -> Result<(), String> {
+    let same_status = || if theirs.status == ours.status { Ok(()) } else { Err("the exit status differs".to_owned()) };
+    let equal = |what: &str, theirs: &str, ours: &str| if theirs == ours { Ok(()) } else { Err(format!("{what} differs")) };
+    match expect {
+        Expect::Same => {
+            same_status()?;
+            equal("standard output", &theirs.stdout, &ours.stdout)?;
+            same_errors(theirs, ours)
+        }
+        Expect::SameInAnyOrder => {
+            same_status()?;
+            equal("standard output", &ordered(&theirs.stdout), &ordered(&ours.stdout))?;
+            same_errors(theirs, ours)
+        }
+        Expect::OtherWords(why) => {
+            println!("in other words ({why}): {}", ours.stderr);
+            same_status()?;
+            equal("standard output", &theirs.stdout, &ours.stdout)?;
+            match ours.stderr.is_empty() {
+                true => Err("nothing is said on standard error".to_owned()),
+                false => Ok(()),
+            }
+        }
+        Expect::Differs { kafka, ottla, why } => {
+            println!("differs ({why}): {}{}", ours.stdout, ours.stderr);
+            for (name, (status, text), said) in [("Kafka", kafka, theirs), ("Ottla", ottla, ours)] {
+                if said.status != status || !(said.stdout.contains(text) || said.stderr.contains(text)) {
+                    return Err(format!("{name} is to end with {status} and to say {text:?}"));
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The first line of standard error is the same; what ours says further, Kafka's says too, somewhere in its stack trace.
+fn same_errors(theirs: &Said, ours: &Said) -> Result<(), String> {
+    if first_line(&theirs.stderr) != first_line(&ours.stderr) {
+        return Err("standard error differs".to_owned());
+    }
+    let further = ours.stderr.lines().skip(1).filter(|line| !line.starts_with("For all options and examples: "));
+    match further.into_iter().find(|line| !theirs.stderr.contains(*line)) {
+        Some(line) => Err(format!("Kafka's tool does not say on standard error: {line}")),
+        None => Ok(()),
+    }
+}
+
+/// What follows in Kafka's tools is a stack trace, or the list of options. Lines of its log come before.
+fn first_line(text: &str) -> &str {
+    let is_logged = |line: &str| line.contains(" WARN ") || line.contains(" ERROR ");
+    text.lines().find(|line| !is_logged(line)).unwrap_or_default()
+}
+
+/// Lines in the order of their text; JSON with the elements of each array in the order of theirs.
+fn ordered(text: &str) -> String {
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| match serde_json::from_str::<Value>(line) {
+            Ok(value) => sorted(value).to_string(),
+            Err(_) => line.to_owned(),
+        })
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(elements) => {
+            let mut elements: Vec<Value> = elements.into_iter().map(sorted).collect();
+            elements.sort_by_key(ToString::to_string);
+            Value::Array(elements)
+        }
+        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, sorted(value))).collect()),
+        other => other,
+    }
+}

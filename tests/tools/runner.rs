@@ -1,0 +1,84 @@
+//! One command line, run by Kafka's tool and by ours.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ChildStdin;
+use std::time::Duration;
+
+use super::table::Tool;
+use crate::support::process::{Process, command, run};
+use crate::support::{broker, peers};
+
+/// Kafka waits a minute for what does not come; the table has none of these.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What a command left behind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Said {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs Kafka's tools.
+pub enum Kafkas {
+    /// All of them in one JVM, by `peers/ToolRunner.java`.
+    OneJvm(Box<OneJvm>),
+    /// Each in a JVM of its own, as a user would: some two seconds each.
+    JvmEach,
+}
+
+pub struct OneJvm {
+    process: Process,
+    commands: ChildStdin,
+    dir: tempfile::TempDir,
+    count: usize,
+}
+
+impl Kafkas {
+    pub fn start() -> Self {
+        if std::env::var("OTTLA_HEAVY").is_ok_and(|set| set == "1") {
+            return Kafkas::JvmEach;
+        }
+        let dir = broker::temp_dir();
+        let mut java = peers::java(256);
+        java.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/ToolRunner.java")).arg(dir.path());
+        let (process, commands) = Process::spawn_fed("kafka's tools", java);
+        Kafkas::OneJvm(Box::new(OneJvm { process, commands, dir, count: 0 }))
+    }
+
+    pub fn run(&mut self, tool: Tool, words: &[String]) -> Said {
+        match self {
+            Kafkas::OneJvm(jvm) => jvm.run(tool, words),
+            Kafkas::JvmEach => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                let output = peers::kafka_tool(tool.class(), &words);
+                Said { status: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
+            }
+        }
+    }
+}
+
+impl OneJvm {
+    fn run(&mut self, tool: Tool, words: &[String]) -> Said {
+        let line = std::iter::once(tool.class()).chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join("\t");
+        writeln!(self.commands, "{line}").expect("the tools' JVM reads its commands");
+        let done = format!("done {} ", self.count);
+        let status = self.process.wait_for_line(DEADLINE, |line| line.strip_prefix(&done)?.parse().ok());
+        let text = |kind: &str| {
+            let bytes = std::fs::read(self.dir.path().join(format!("{}.{kind}", self.count))).unwrap();
+            String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
+        };
+        let said = Said { status, stdout: text("out"), stderr: text("err") };
+        self.count += 1;
+        said
+    }
+}
+
+/// Ours.
+pub fn run_ottla(tool: Tool, words: &[String]) -> Said {
+    let mut ottla = command(env!("CARGO_BIN_EXE_ottla"));
+    ottla.arg(tool.name()).args(words);
+    let output = run("ottla", ottla, b"", DEADLINE);
+    Said { status: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
+}
