@@ -377,12 +377,15 @@ impl Model {
     /// After a restart the log ends at `end`: what is beyond is lost, and so is what was never heard of and is not there.
     pub fn settle(&mut self, place: Place, start: i64, end: i64) {
         let partition = self.partitions.entry(place).or_default();
-        for (_, number) in partition.entries.split_off(&end) {
+        // Where records were deleted from the middle of a batch on, and a loss of power took the batch, the log begins anew within it.
+        let cut = partition.entries.range(..end).next_back().map(|(base, number)| (*base, base + self.sent[*number].records));
+        let first_lost = cut.filter(|(_, next)| *next > end).map_or(end, |(base, _)| base);
+        for (_, number) in partition.entries.split_off(&first_lost) {
             self.sent[number].fate = Fate::Lost;
             self.sent[number].base = None;
         }
         for order in partition.orders.values_mut() {
-            order.retain(|_, base| *base < end);
+            order.retain(|_, base| *base < first_lost);
         }
         partition.acknowledged_end = end;
         partition.acknowledgements.clear();
