@@ -164,6 +164,16 @@ fn by_java(bootstrap: &str, level: &str, partition: i32, count: usize) -> String
     kafka_tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &args).expect_success()
 }
 
+/// What Kafka's own tool for transactions says of a partition's producers, in no order.
+fn by_tool(bootstrap: &str, partition: i32) -> Vec<String> {
+    let partition = partition.to_string();
+    let args = ["--bootstrap-server", bootstrap, "describe-producers", "--topic", TOPIC, "--partition", &partition];
+    let said = kafka_tool("org.apache.kafka.tools.TransactionsCommand", &args).expect_success();
+    let mut lines: Vec<String> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    lines
+}
+
 /// What the protocol says: offsets by time and sentinel, producers, and each segment's records with the aborted transactions among them.
 fn by_hand(connection: &mut Connection, bases: &[Vec<i64>]) -> Vec<String> {
     let mut said = Vec::new();
@@ -216,6 +226,7 @@ struct Seen {
     librdkafka: [Vec<(i32, i64, Vec<u8>)>; 2],
     python: [String; 2],
     java: [String; 2],
+    tool: Vec<String>,
     hand: Vec<String>,
 }
 
@@ -229,7 +240,7 @@ impl Seen {
             python(READ, &[bootstrap, TOPIC, LEVELS[at], &counts]).expect_success()
         });
         let java = [0, 1].map(|at| by_java(bootstrap, LEVELS[at], 0, count(&librdkafka[at], 0)));
-        Seen { librdkafka, python, java, hand: by_hand(&mut broker.connect(), bases) }
+        Seen { librdkafka, python, java, tool: by_tool(bootstrap, 0), hand: by_hand(&mut broker.connect(), bases) }
     }
 }
 
@@ -257,6 +268,7 @@ fn same(what: &str, kafka: &Seen, here: &Seen) {
         assert_eq!(kafka.python[at], here.python[at], "{what}: kafka-python, {level}");
         assert!(kafka.java[at] == here.java[at], "{what}: Java, {level}");
     }
+    assert_eq!(kafka.tool, here.tool, "{what}: Kafka's tool for transactions");
     assert_eq!(kafka.hand.len(), here.hand.len(), "{what}: by hand\nkafka {:#?}\nhere {:#?}", kafka.hand, here.hand);
     for (kafka, here) in kafka.hand.iter().zip(&here.hand) {
         assert_eq!(kafka, here, "{what}: by hand");
@@ -280,6 +292,7 @@ fn logs_with_transactions_are_read_as_from_kafka() {
     let [all, committed] = &there.librdkafka;
     assert!(committed.len() > 100 && all.len() > committed.len() + 100, "{} of {} committed", committed.len(), all.len());
     assert!(there.java[1].lines().count() > 100 && there.python[1].contains("read 1 "), "{}", there.python[1]);
+    assert!(there.tool.len() >= 4, "{:?}", there.tool);
     kafka.stop();
     for shards in [1, 2] {
         let mut here = Broker::start(Settings::new().shards(shards));

@@ -74,6 +74,7 @@ pub fn unsound(random: &mut Random, batch: &Bytes) -> Bytes {
 }
 
 /// One partition of a fetch.
+#[derive(Clone)]
 pub struct Wanted {
     pub topic: Target,
     pub partition: i32,

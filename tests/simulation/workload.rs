@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, CreateTopicsResponse, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
@@ -24,6 +25,9 @@ use crate::model::{Existence, Fate, Marks, Place, Shown, Target};
 use crate::random::Random;
 use crate::requests::{self, Wanted};
 use crate::scenario::Shared;
+
+/// The first version of Fetch that knows sessions.
+const FIRST_WITH_SESSIONS: i16 = 7;
 
 /// An acknowledged batch must reach a fetch that waits for it within this: hanging disks and slow links included.
 const WAKE_WITHIN: Duration = Duration::from_secs(15);
@@ -63,6 +67,16 @@ struct Fetching {
     early: bool,
 }
 
+/// What an answer says of one partition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Left out: nothing is new.
+    Nothing,
+    Refused,
+    /// The offset to go on from.
+    Reached(i64),
+}
+
 /// One client, from a start of the broker to the end of clients' work.
 pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) {
     while shared.is_serving() {
@@ -79,7 +93,8 @@ pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) 
                 let now_ms = client.world.wall().get();
                 crate::idempotent::produce(&shared, &mut client.connection, &mut client.random, now_ms).await
             }
-            7..=9 => client.read_anywhere().await,
+            7..=8 => client.read_anywhere().await,
+            9 => client.read_in_session().await,
             10..=11 => client.read_through().await,
             12..=13 => client.follow().await,
             14 if looks_first => client.shorten().await,
@@ -330,40 +345,122 @@ impl Client {
         Ok(())
     }
 
-    async fn send_fetch(&mut self, wanted: Vec<Wanted>, max_wait_ms: i32, min_bytes: i32, max_bytes: i32) -> Result<Fetching, Broken> {
-        let by_id = wanted.iter().any(|wanted| wanted.topic.shape.volatile) || self.random.one_in(2);
-        let versions = if by_id { (requests::FETCH_BY_ID, 18) } else { (4, requests::FETCH_BY_ID - 1) };
-        let version = self.random.between(versions.0 as u64, versions.1 as u64) as i16;
-        let (floors, early) = {
+    /// A consumer that says once what it reads, and then only where it has got to; the broker says only what is new.
+    async fn read_in_session(&mut self) -> Result<(), Broken> {
+        let mut all: Vec<Wanted> = Vec::new();
+        for _ in 0..self.random.between(1, 4) {
+            let more = self.wanted();
+            all.extend(more.filter(|more| !all.iter().any(|known| (known.topic.id, known.partition) == (more.topic.id, more.partition))));
+        }
+        let version = self.fetch_version(&all, FIRST_WITH_SESSIONS);
+        let (mut changed, mut session, mut epoch) = (all.clone(), 0, 0);
+        for _ in 0..self.random.between(2, 15) {
+            if !self.shared.is_serving() || all.is_empty() {
+                break;
+            }
+            let max_wait_ms = *self.random.choose(&[0, 20, 3000]);
+            let max_bytes = *self.random.choose(&[100, 3000, 50_000]);
+            let fetching = self.fetching(all.clone(), max_wait_ms, version);
+            let request = requests::fetch(version, &changed, max_wait_ms, 1, max_bytes);
+            let request = request.with_session_id(session).with_session_epoch(epoch);
+            self.connection.send(ApiKey::Fetch, version, &request).await?;
+            let response: FetchResponse = self.connection.receive(fetching.max_wait).await?;
+            let told = self.check_fetched(&response, fetching)?;
             let mut model = self.shared.model.borrow_mut();
-            model.count("fetch sent");
-            let early = wanted.iter().any(|wanted| model.may_be_early(wanted.topic.id, &self.connection.shown));
-            (wanted.iter().map(|wanted| model.floor((wanted.topic.id, wanted.partition))).collect(), early)
-        };
-        let request = requests::fetch(version, &wanted, max_wait_ms, min_bytes, max_bytes);
+            model.count(if epoch == 0 { "fetch session begun" } else { "fetch session gone on" });
+            if response.session_id == 0 || (epoch > 0 && response.session_id != session) {
+                model.violate(format!("session {session} was answered as {}", response.session_id));
+                break;
+            }
+            if epoch == 0 && told.contains(&Told::Nothing) {
+                model.violate("the answer that begins a session leaves a partition out".to_owned());
+            }
+            if told.contains(&Told::Refused) {
+                break;
+            }
+            changed.clear();
+            for (wanted, told) in all.iter_mut().zip(told) {
+                if let Told::Reached(next) = told
+                    && next != wanted.offset
+                {
+                    wanted.offset = next;
+                    changed.push(wanted.clone());
+                }
+            }
+            (session, epoch) = (response.session_id, epoch + 1);
+            drop(model);
+            self.pause(50).await;
+        }
+        Ok(())
+    }
+
+    fn fetch_version(&mut self, wanted: &[Wanted], first: i16) -> i16 {
+        let by_id = wanted.iter().any(|wanted| wanted.topic.shape.volatile) || self.random.one_in(2);
+        let versions = if by_id { (requests::FETCH_BY_ID, 18) } else { (first, requests::FETCH_BY_ID - 1) };
+        self.random.between(versions.0 as u64, versions.1 as u64) as i16
+    }
+
+    /// What is known of the partitions as a fetch of them is sent.
+    fn fetching(&self, wanted: Vec<Wanted>, max_wait_ms: i32, version: i16) -> Fetching {
+        let mut model = self.shared.model.borrow_mut();
+        model.count("fetch sent");
+        let early = wanted.iter().any(|wanted| model.may_be_early(wanted.topic.id, &self.connection.shown));
+        let floors = wanted.iter().map(|wanted| model.floor((wanted.topic.id, wanted.partition))).collect();
+        Fetching { wanted, floors, max_wait: Duration::from_millis(max_wait_ms as u64), version, early }
+    }
+
+    async fn send_fetch(&mut self, wanted: Vec<Wanted>, max_wait_ms: i32, min_bytes: i32, max_bytes: i32) -> Result<Fetching, Broken> {
+        let version = self.fetch_version(&wanted, 4);
+        let fetching = self.fetching(wanted, max_wait_ms, version);
+        let request = requests::fetch(version, &fetching.wanted, max_wait_ms, min_bytes, max_bytes);
         self.connection.send(ApiKey::Fetch, version, &request).await?;
-        Ok(Fetching { wanted, floors, max_wait: Duration::from_millis(max_wait_ms as u64), version, early })
+        Ok(fetching)
     }
 
     /// Takes the answer; by partition the offset to go on from, none where there was an error.
     async fn take_fetched(&mut self, fetching: Fetching) -> Result<Vec<Option<i64>>, Broken> {
         let response: FetchResponse = self.connection.receive(fetching.max_wait).await?;
+        let told = self.check_fetched(&response, fetching)?;
+        if told.contains(&Told::Nothing) {
+            self.shared
+                .model
+                .borrow_mut()
+                .violate("a fetch outside any session was answered for fewer partitions than it named".to_owned());
+            return Err(Broken);
+        }
+        Ok(told.into_iter().map(|told| if let Told::Reached(next) = told { Some(next) } else { None }).collect())
+    }
+
+    /// Checks an answer against the model, partition by partition.
+    fn check_fetched(&self, response: &FetchResponse, fetching: Fetching) -> Result<Vec<Told>, Broken> {
         let excused = !self.shared.is_up();
         let mut model = self.shared.model.borrow_mut();
         if response.error_code != requests::NONE {
             model.violate(format!("a fetch was answered with error {}", response.error_code));
             return Err(Broken);
         }
-        let answers: Vec<_> = response.responses.iter().flat_map(|topic| &topic.partitions).collect();
-        if answers.len() != fetching.wanted.len() {
-            model.violate(format!("a fetch of {} partitions was answered for {}", fetching.wanted.len(), answers.len()));
-            return Err(Broken);
-        }
-        let mut next = Vec::with_capacity(answers.len());
-        let alone = answers.len() == 1;
-        for ((answer, wanted), floor) in answers.into_iter().zip(&fetching.wanted).zip(fetching.floors) {
+        let topics = response.responses.iter();
+        let mut answers: Vec<_> = topics.flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part))).collect();
+        let mut told = Vec::with_capacity(fetching.wanted.len());
+        let alone = fetching.wanted.len() == 1;
+        for (wanted, floor) in fetching.wanted.iter().zip(fetching.floors) {
             let place = (wanted.topic.id, wanted.partition);
-            next.push(None);
+            // By name: what could not be resolved stands behind what was read.
+            let asked = |(topic, part): &(&FetchableTopicResponse, &PartitionData)| {
+                let same = match fetching.version {
+                    requests::FETCH_BY_ID.. => topic.topic_id == message::uuid_of(wanted.topic.id),
+                    _ => topic.topic == requests::name(&wanted.topic.name),
+                };
+                same && part.partition_index == wanted.partition
+            };
+            let Some((_, answer)) = answers.iter().position(asked).map(|at| answers.remove(at)) else {
+                if alone && wanted.offset < floor.high_watermark {
+                    model.violate(format!("a fetch of {place:?} at {} below {} tells nothing", wanted.offset, floor.high_watermark));
+                }
+                told.push(Told::Nothing);
+                continue;
+            };
+            told.push(Told::Refused);
             match answer.error_code {
                 requests::NONE => {}
                 requests::KAFKA_STORAGE_ERROR if model.faulted || excused => {
@@ -408,9 +505,12 @@ impl Client {
                     model.violate(format!("a fetch of {place:?} at {} slept through {end}, acknowledged at {at:?}", wanted.offset));
                 }
             }
-            *next.last_mut().expect("pushed above") = Some(reached);
+            *told.last_mut().expect("pushed above") = Told::Reached(reached);
         }
-        Ok(next)
+        if !answers.is_empty() {
+            model.violate(format!("a fetch was answered for {} partitions that it did not name", answers.len()));
+        }
+        Ok(told)
     }
 
     // ---- everything else ----
