@@ -8,6 +8,7 @@
 mod adoption;
 mod clients;
 mod crash;
+mod disk;
 mod hostile;
 mod metrics;
 mod shards;

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use ottla::io::World;
 use ottla::io::memory::{MemoryWorld, Simulation, SimulationSettings};
-use ottla::partition::{AckListener, Acked, Acks, Isolation, Planned, ReadRequest, ReaderId, Refusal, Replica, WakeReaders};
-use ottla::storage::{LeaderBatch, Log, LogSettings, OpenLog, Shutdown};
+use ottla::partition::{AckListener, Acked, Acks, Directory, Isolation, Planned, ReadRequest, ReaderId, Refusal, Replica, WakeReaders};
+use ottla::storage::{LeaderBatch, Log, LogError, LogSettings, OpenLog, Shutdown};
 use ottla::types::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, ShardId, TimestampMs, TopicId, TopicName, TopicPartition,
 };
@@ -35,6 +35,19 @@ struct Woken(Cell<u64>);
 impl WakeReaders for Woken {
     fn wake(&self, reader: ReaderId) {
         self.0.set(self.0.get() + reader.number);
+    }
+}
+
+/// A directory that never fills.
+struct Roomy;
+
+impl Directory for Roomy {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn on_failed(&self, why: &LogError) {
+        panic!("{why}");
     }
 }
 
@@ -75,7 +88,7 @@ impl Leading {
             log
         });
         let id = TopicPartition { topic: TOPIC, partition: PartitionIndex(0) };
-        let replica = Replica::lead(id, TopicName::new("orders"), log, EPOCH, Rc::new(Woken::default()), Rc::default());
+        let replica = Replica::lead(id, TopicName::new("orders"), log, EPOCH, Rc::new(Woken::default()), Rc::new(Roomy), Rc::default());
         Self { replica, simulation }
     }
 

@@ -1,6 +1,7 @@
 //! `ottla serve`: reads the configuration, looks whether the machine will do, takes the data directories, and runs the broker until it is
 //! told to stop.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -74,6 +75,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     for line in &findings.warnings {
         writeln!(console.err()?, "warning: {line}")?;
     }
+    look_up_overrides(&mut settings.network.connections_per_ip_overrides)?;
     let addresses = bind_addresses(&settings.network.listeners.open)?;
     if let Some(address) = settings.metrics.listener {
         address_is_free("ottla.metrics.listener", address)?;
@@ -164,7 +166,7 @@ fn bind_addresses(listeners: &[Listener]) -> Result<Vec<SocketAddr>, Failure> {
         let ip = match listener.host.as_deref() {
             None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            Some(host) => look_up(host)?,
+            Some(host) => look_up("listeners", host)?,
         };
         let address = SocketAddr::new(ip, listener.port);
         address_is_free("listeners", address)?;
@@ -179,9 +181,21 @@ fn address_is_free(key: &str, address: SocketAddr) -> Result<(), Failure> {
         .map_err(|error| Failure::Sentence(format!("{key}: cannot listen on {address}: {error}; stop what uses it, or set another port")))
 }
 
-fn look_up(host: &str) -> Result<IpAddr, Failure> {
-    let failed =
-        |why: &dyn std::fmt::Display| Failure::Sentence(format!("listeners: {host} has no address ({why}); name one of this machine"));
+/// Host names of `max.connections.per.ip.overrides` in place of which their addresses are counted.
+fn look_up_overrides(overrides: &mut BTreeMap<String, u32>) -> Result<(), Failure> {
+    let given = std::mem::take(overrides);
+    for (host, count) in given {
+        let address = match host.parse::<IpAddr>() {
+            Ok(address) => address,
+            Err(_) => look_up("max.connections.per.ip.overrides", &host)?,
+        };
+        overrides.insert(address.to_canonical().to_string(), count);
+    }
+    Ok(())
+}
+
+fn look_up(key: &str, host: &str) -> Result<IpAddr, Failure> {
+    let failed = |why: &dyn std::fmt::Display| Failure::Sentence(format!("{key}: {host} has no address ({why}); name one that has"));
     let mut found = (host, 0).to_socket_addrs().map_err(|error| failed(&error))?;
     found.next().map(|address| address.ip()).ok_or_else(|| failed(&"none found"))
 }

@@ -108,6 +108,8 @@ pub struct Storage {
     pub appends_in_flight_max: u32,
     pub recovery_bytes_max: u64,
     pub validate_compressed: bool,
+    /// Free bytes of a log directory below which nothing of a client is appended there.
+    pub disk_reserve_bytes: u64,
     /// What one compressed batch may decompress to.
     pub decompressed_bytes_max: u64,
     /// From the start until the periodic work below begins.

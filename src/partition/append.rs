@@ -26,7 +26,7 @@ pub struct Acked {
     pub base_offset: Offset,
     pub last_offset: Offset,
     pub log_start: Offset,
-    /// The timestamp the broker gave, for topics that stamp at append; `NONE` otherwise.
+    /// The timestamp the broker gave, for topics that stamp at append; the stored one of a batch that was sent again; `NONE` otherwise.
     pub log_append_time: TimestampMs,
 }
 
@@ -65,11 +65,14 @@ impl<W: World> Replica<W> {
                 Ok(ProducerCheck::New) => {}
                 Ok(ProducerCheck::Duplicate { base_offset, timestamp }) => {
                     let last_offset = base_offset.plus(i64::from(batch.header.last_offset_delta));
-                    let log_append_time = if log_append_time == TimestampMs::NONE { TimestampMs::NONE } else { timestamp };
-                    return Ok(Acked { base_offset, last_offset, log_start: self.log.start(), log_append_time });
+                    // As in Kafka, of a stored batch its own time is told, whoever gave it.
+                    return Ok(Acked { base_offset, last_offset, log_start: self.log.start(), log_append_time: timestamp });
                 }
                 Err(refusal) => return Err(refusal.into()),
             }
+        }
+        if !self.directory.has_room() {
+            return Err(Refusal::NoRoom);
         }
         let appended = self.log.append_as_leader(std::slice::from_ref(&batch), self.leader_epoch(), now)?;
         self.traffic.on_received(batch.bytes.len(), batch.header.count);

@@ -50,6 +50,8 @@ pub enum Refusal {
     OffsetOutOfRange { start: Offset, end: Offset },
     #[error("the log directory is offline")]
     Offline,
+    #[error("the log directory has no room for more")]
+    NoRoom,
     #[error("a batch of the log fails its check")]
     Corrupt,
     #[error("the sequence number is out of order")]
@@ -72,6 +74,14 @@ pub enum Refusal {
     TimedOut,
 }
 
+/// The log directory of a replica, as its shard knows it.
+pub trait Directory {
+    /// Whether it takes what clients send; without, all but their appends goes on.
+    fn has_room(&self) -> bool;
+    /// A write or a sync of a log in it has failed.
+    fn on_failed(&self, why: &LogError);
+}
+
 /// One replica; shared by the tasks of its shard.
 pub struct Replica<W: World> {
     id: TopicPartition,
@@ -83,6 +93,7 @@ pub struct Replica<W: World> {
     acks: RefCell<AckQueue>,
     readers: RefCell<ReadWaiters>,
     wake: Rc<dyn WakeReaders>,
+    directory: Rc<dyn Directory>,
     traffic: Rc<TopicTraffic>,
 }
 
@@ -101,6 +112,7 @@ impl<W: World> Replica<W> {
         log: Log<W>,
         epoch: LeaderEpoch,
         wake: Rc<dyn WakeReaders>,
+        directory: Rc<dyn Directory>,
         traffic: Rc<TopicTraffic>,
     ) -> Rc<Self> {
         if log.is_failed() {
@@ -115,6 +127,7 @@ impl<W: World> Replica<W> {
             acks: RefCell::default(),
             readers: RefCell::default(),
             wake,
+            directory,
             traffic,
             log,
         });
@@ -159,9 +172,15 @@ impl<W: World> Replica<W> {
         self.stop_serving(Standing::Removed, Refusal::Unknown);
     }
 
-    /// The log directory is gone: as [`Replica::remove`], with its own error.
+    /// The log is out of service: as [`Replica::remove`], with its own error.
     pub fn go_offline(&self) {
         self.stop_serving(Standing::Offline, Refusal::Offline);
+    }
+
+    /// The log directory has failed: nothing more is written to it.
+    pub fn lose_directory(&self) {
+        self.log.abandon();
+        self.go_offline();
     }
 
     fn stop_serving(&self, standing: Standing, refusal: Refusal) {
@@ -254,8 +273,9 @@ impl<W: World> LogObserver for Observer<W> {
 
     fn on_failed(&self, why: &LogError) {
         if let Some(replica) = self.0.upgrade() {
-            tracing::error!("{}-{}: {why}; the partition goes offline", replica.topic, replica.id.partition);
+            tracing::debug!("{}-{}: {why}; the partition goes offline", replica.topic, replica.id.partition);
             replica.go_offline();
+            replica.directory.on_failed(why);
         }
     }
 }

@@ -23,6 +23,7 @@ use futures_lite::future::poll_once;
 
 use crate::io::{Accepted, Follows, World, Writer};
 use crate::metrics::{Closure, Course, Registry, Timing};
+use crate::shard::census::Seat;
 use crate::storage::planted::{self, Bug};
 use crate::types::Monotonic;
 use crate::wire::api::ApiKey;
@@ -230,9 +231,9 @@ fn wake(slot: &RefCell<Option<Waker>>) {
 }
 
 /// Serves a connection until either side ends it.
-pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader, W::Writer>, listener: usize) {
+pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader, W::Writer>, listener: usize, seat: Seat) {
     let vitals = Rc::new(Vitals::new(server.shard.timers().now()));
-    let _registered = server.register(accepted.peer.ip(), vitals.clone());
+    let _registered = server.register(seat, vitals.clone());
     let peer = Rc::new(Peer { address: accepted.peer, listener, turn: Cell::new(0), parked: Cell::new(None) });
     let settings = server.shard.settings();
     let pipeline = Pipeline {

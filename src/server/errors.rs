@@ -16,7 +16,7 @@ pub fn code_of(refusal: &Refusal, by_id: bool) -> ErrorCode {
         Refusal::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         Refusal::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         Refusal::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        Refusal::Offline => ErrorCode::KafkaStorageError,
+        Refusal::Offline | Refusal::NoRoom => ErrorCode::KafkaStorageError,
         Refusal::Corrupt => ErrorCode::CorruptMessage,
         Refusal::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
         Refusal::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,

@@ -9,6 +9,7 @@ use futures_lite::FutureExt;
 
 use crate::io::{Listener, Urgency, World};
 use crate::metrics::Rejection;
+use crate::shard::census::{Full, Seat};
 use crate::shard::steward::Listen;
 
 use super::Server;
@@ -16,6 +17,9 @@ use super::connection;
 
 /// Pause after a failed accept: when descriptors have run out, trying again at once would only burn the core.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// Between two looks for a free place, while the broker has as many connections as it may.
+const PAUSE_WHEN_FULL: Duration = Duration::from_millis(20);
 
 /// One shard's listeners.
 pub struct Listeners<W: World> {
@@ -99,25 +103,41 @@ async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, index: u
                 continue;
             }
         };
-        // Each shard has its share of the broker's limits: the kernel spreads connections evenly over them.
-        let share = |limit: u32| (limit as usize).div_ceil(usize::from(server.shard.shard_count()));
-        let address = accepted.peer.ip();
+        match seat(&server, accepted.peer).await {
+            Some(seat) => {
+                server.metrics().connections.on_accepted();
+                server.shard.world().spawn(Urgency::Foreground, connection::serve(server.clone(), accepted, index, seat));
+            }
+            None => {
+                tracing::debug!("{}: connection closed: its address has as many as max.connections.per.ip allows", accepted.peer);
+                server.metrics().connections.on_rejected(Rejection::ConnectionsOfAddress);
+            }
+        }
+    }
+}
+
+/// A place for one more connection. As in Kafka, one too many for the broker waits until another ends, and so do those behind it; one too
+/// many for its address has none.
+async fn seat<W: World>(server: &Server<W>, peer: SocketAddr) -> Option<Seat> {
+    // An IPv4 client of a listener on IPv6 goes by its IPv4 address.
+    let address = peer.ip().to_canonical();
+    let mut told = false;
+    loop {
+        // Read anew each time: the limits may be changed while a connection waits.
         let running = server.shard.running();
         let network = &running.network;
-        let of_address = network.connections_per_ip_overrides.get(&address.to_string()).copied().unwrap_or(network.connections_per_ip_max);
-        let rejection = if server.connections.borrow().len() >= share(network.connections_max) {
-            Some(Rejection::Connections)
-        } else if server.connections_of(address) >= share(of_address) {
-            Some(Rejection::ConnectionsOfAddress)
-        } else {
-            None
-        };
-        if let Some(rejection) = rejection {
-            tracing::debug!("{}: connection refused: the limit on connections is reached", accepted.peer);
-            server.metrics().connections.on_rejected(rejection);
-            continue;
+        let overrides = &network.connections_per_ip_overrides;
+        let of_address = if overrides.is_empty() { None } else { overrides.get(&address.to_string()).copied() };
+        let of_address_max = of_address.unwrap_or(network.connections_per_ip_max) as usize;
+        match server.shard.census().enter(address, network.connections_max as usize, of_address_max) {
+            Ok(seat) => return Some(seat),
+            Err(Full::Address) => return None,
+            Err(Full::Broker) if !std::mem::replace(&mut told, true) => {
+                tracing::debug!("{peer}: connection waits: the broker has as many as max.connections allows");
+                server.metrics().connections.on_rejected(Rejection::Connections);
+            }
+            Err(Full::Broker) => {}
         }
-        server.metrics().connections.on_accepted();
-        server.shard.world().spawn(Urgency::Foreground, connection::serve(server.clone(), accepted, index));
+        server.shard.world().sleep(PAUSE_WHEN_FULL).await;
     }
 }

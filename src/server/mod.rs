@@ -8,8 +8,6 @@
 //! 3. A handler works on one clone of the metadata image from start to end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use slab::Slab;
 
 use crate::io::World;
 use crate::metrics::{Closure, Gauges, Registry, Timing};
+use crate::shard::census::Seat;
 use crate::shard::{Measure, Shard};
 use crate::types::Monotonic;
 
@@ -48,7 +47,6 @@ pub struct Server<W: World> {
     receive_budget: Rc<ReceiveBudget>,
     fetch_sessions: FetchSessions,
     connections: RefCell<Slab<Rc<Vitals>>>,
-    by_address: RefCell<BTreeMap<IpAddr, usize>>,
     sweeping: Cell<bool>,
 }
 
@@ -61,7 +59,6 @@ impl<W: World> Server<W> {
             receive_budget,
             fetch_sessions,
             connections: RefCell::default(),
-            by_address: RefCell::default(),
             sweeping: Cell::new(false),
         });
         let above: Weak<Self> = Rc::downgrade(&server);
@@ -81,18 +78,13 @@ impl<W: World> Server<W> {
         }
     }
 
-    fn register(self: &Rc<Self>, address: IpAddr, vitals: Rc<Vitals>) -> Registered<W> {
+    fn register(self: &Rc<Self>, seat: Seat, vitals: Rc<Vitals>) -> Registered<W> {
         let key = self.connections.borrow_mut().insert(vitals);
-        *self.by_address.borrow_mut().entry(address).or_default() += 1;
         if !self.sweeping.replace(true) {
             let server = self.clone();
             self.shard.world().spawn(crate::io::Urgency::Background, sweep(server));
         }
-        Registered { server: self.clone(), key, address }
-    }
-
-    fn connections_of(&self, address: IpAddr) -> usize {
-        self.by_address.borrow().get(&address).copied().unwrap_or(0)
+        Registered { server: self.clone(), key, _seat: seat }
     }
 
     /// Ends every connection.
@@ -119,19 +111,12 @@ impl<W: World> Measure for Server<W> {
 struct Registered<W: World> {
     server: Rc<Server<W>>,
     key: usize,
-    address: IpAddr,
+    _seat: Seat,
 }
 
 impl<W: World> Drop for Registered<W> {
     fn drop(&mut self) {
         self.server.connections.borrow_mut().remove(self.key);
-        let mut by_address = self.server.by_address.borrow_mut();
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
-        }
     }
 }
 

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use crate::config::BrokerSettings;
 use crate::io::{Listener, Urgency, World};
 use crate::metadata::controller::{CommitError, Controller};
-use crate::metadata::decision::{self, Registration};
+use crate::metadata::decision::{self, Decision, Registration};
 use crate::metadata::file::{FileHome, Limits};
 use crate::metadata::home::{Home, Member};
 use crate::metadata::record::{Endpoint, Record, Resource};
 use crate::shard::controller::ControllerHost;
 use crate::shard::mailbox::Mesh;
-use crate::shard::message::{Message, OpenedSummary};
-use crate::shard::{Shard, steward};
+use crate::shard::message::{Message, OpenedSummary, StartState};
+use crate::shard::{Shard, adoption, steward};
 use crate::types::{ShardId, TopicId};
 
 use super::Server;
@@ -86,6 +86,7 @@ pub async fn run_home_shard<W: World>(
     let home = FileHome::open(world.clone(), &directories[0], Limits::default()).await.map_err(|error| error.to_string())?;
     let mut controller = Controller::elect(home, node).await.map_err(|error| error.to_string())?;
     let cluster_id = register(&world, &mut controller, &settings, known_cluster, &listeners, mesh.shard_count()).await?;
+    adopt(&world, &mut controller, &settings, &start).await?;
     let image = controller.image().clone();
     steward::write_identity(&world, &directories, node, &cluster_id).await?;
 
@@ -98,6 +99,7 @@ pub async fn run_home_shard<W: World>(
     });
     let opened = shard.open_everywhere(&image, start).await?;
     world.spawn(Urgency::Foreground, ControllerHost::new(shard.clone(), controller).run());
+    shard.watch_directories().await;
     shard.serve_everywhere(bound_addresses);
     shard.start_checkpoints();
     if let Some(listener) = metrics {
@@ -120,6 +122,25 @@ async fn keep_min_isr<W: World>(controller: &mut Controller<FileHome<W>>, settin
     }
     let value = settings.topics.defaults.insync_replicas_min.to_string();
     controller.commit(vec![Record::Config { resource: all_brokers, key: KEY.to_owned(), value: Some(value) }]).await?;
+    Ok(())
+}
+
+/// Takes in topics that another broker left in the log directories.
+async fn adopt<W: World>(
+    world: &W,
+    controller: &mut Controller<FileHome<W>>,
+    settings: &BrokerSettings,
+    start: &StartState,
+) -> Result<(), String> {
+    let found = adoption::find(world, &settings.storage.directories, start, controller.image()).await?;
+    let Decision { records, answer } = decision::adopt_topics(controller.image(), settings.node.id, &found);
+    for (name, why) in &answer {
+        tracing::warn!("topic {name} is not adopted: {why}; its directories are left alone");
+    }
+    controller.commit(records).await.map_err(|error| error.to_string())?;
+    for topic in found.iter().filter(|topic| controller.image().topic_by_id(topic.id).is_some()) {
+        tracing::info!("topic {} is adopted with the id {}, and kept until its retention.ms is set", topic.name, topic.id);
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! 2. A shard's unfinished frames and the requests made from finished ones hold at most `ottla.memory.receive.bytes`, save that the
 //!    oldest unfinished frame is always read on: a full budget slows connections down and never deadlocks.
 //! 3. A frame keeps its reservation until its request is answered.
+//! 4. A connection may hold [`OWN_MAX`] whatever others hold: those who fill the budget cannot stop the small requests of the rest.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -29,6 +30,9 @@ const FIRST_RESERVE: usize = 64 * 1024;
 /// What an earlier frame may vouch for.
 const TRUSTED_MAX: usize = 2 * 1024 * 1024;
 
+/// What a connection may hold beside a budget that is used up: a small request at work, and room to read the next.
+const OWN_MAX: usize = 2 * SMALL_READ;
+
 /// A request's bytes, and its hold on the shard's receive memory.
 pub struct Frame {
     pub bytes: Bytes,
@@ -49,7 +53,6 @@ pub struct FrameReader<R> {
     reader: R,
     buffer: BytesMut,
     frame_max: usize,
-    budget: Rc<ReceiveBudget>,
     /// What the unfinished frame holds of the budget.
     reservation: Reservation,
     /// The largest recent frame: the next may be given as much at once.
@@ -58,8 +61,8 @@ pub struct FrameReader<R> {
 
 impl<R: Reader> FrameReader<R> {
     pub fn new(reader: R, frame_max: usize, budget: Rc<ReceiveBudget>) -> Self {
-        let reservation = budget.empty_reservation();
-        Self { reader, buffer: BytesMut::with_capacity(SMALL_READ), frame_max, budget, reservation, trusted: FIRST_RESERVE }
+        let reservation = Reservation { budget, own: Rc::default(), held: 0, age: None };
+        Self { reader, buffer: BytesMut::with_capacity(SMALL_READ), frame_max, reservation, trusted: FIRST_RESERVE }
     }
 
     /// Whether part of a frame has arrived.
@@ -76,7 +79,8 @@ impl<R: Reader> FrameReader<R> {
         self.buffer.advance(SIZE_LEN);
         let bytes = self.buffer.split_to(size).freeze();
         self.trusted = self.trusted.max(size).min(TRUSTED_MAX);
-        let mut reservation = std::mem::replace(&mut self.reservation, self.budget.empty_reservation());
+        let next = self.reservation.beside();
+        let mut reservation = std::mem::replace(&mut self.reservation, next);
         reservation.finish(size);
         Ok(Some(Frame { bytes, reservation }))
     }
@@ -153,10 +157,6 @@ impl ReceiveBudget {
         self.used.get()
     }
 
-    fn empty_reservation(self: &Rc<Self>) -> Reservation {
-        Reservation { budget: self.clone(), held: 0, age: None }
-    }
-
     fn wake_waiting(&self) {
         let wakers: Vec<Waker> = self.unfinished.borrow_mut().values_mut().filter_map(Option::take).collect();
         for waker in wakers {
@@ -168,12 +168,19 @@ impl ReceiveBudget {
 /// A hold on receive memory; given back when dropped.
 pub struct Reservation {
     budget: Rc<ReceiveBudget>,
+    /// Held by all frames of the connection.
+    own: Rc<Cell<usize>>,
     held: usize,
     /// Set while the frame is unfinished.
     age: Option<u64>,
 }
 
 impl Reservation {
+    /// An empty one, of the same connection.
+    fn beside(&self) -> Self {
+        Self { budget: self.budget.clone(), own: self.own.clone(), held: 0, age: None }
+    }
+
     async fn grow(&mut self, bytes: usize) {
         let budget = &self.budget;
         let age = *self.age.get_or_insert_with(|| {
@@ -185,7 +192,7 @@ impl Reservation {
         poll_fn(|cx| {
             let mut unfinished = budget.unfinished.borrow_mut();
             let oldest = unfinished.first_key_value().is_none_or(|(first, _)| *first == age);
-            if oldest || budget.used.get() + bytes <= budget.limit {
+            if oldest || budget.used.get() + bytes <= budget.limit || self.own.get() + bytes <= OWN_MAX {
                 return Poll::Ready(());
             }
             unfinished.insert(age, Some(cx.waker().clone()));
@@ -193,15 +200,19 @@ impl Reservation {
         })
         .await;
         budget.used.set(budget.used.get() + bytes);
+        self.own.set(self.own.get() + bytes);
         self.held += bytes;
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        self.budget.used.set(self.budget.used.get() - bytes);
+        self.own.set(self.own.get() - bytes);
+        self.held -= bytes;
     }
 
     /// The frame is whole: it holds what it is, and the next oldest is read on.
     fn finish(&mut self, size: usize) {
-        if self.held > size {
-            self.budget.used.set(self.budget.used.get() - (self.held - size));
-            self.held = size;
-        }
+        self.give_back(self.held.saturating_sub(size));
         self.leave();
     }
 
@@ -217,7 +228,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.leave();
         if self.held > 0 {
-            self.budget.used.set(self.budget.used.get() - self.held);
+            self.give_back(self.held);
             self.budget.wake_waiting();
         }
     }
@@ -318,5 +329,20 @@ mod tests {
         let done = block_on(first.next(|| ())).unwrap().expect("the oldest is read on");
         drop(done);
         assert!(block_on(second.next(|| ())).unwrap().is_some());
+    }
+
+    #[test]
+    fn small_requests_pass_those_who_fill_the_budget() {
+        let budget = ReceiveBudget::new(95_000);
+        let (mut large, large_pieces) = reader(&budget);
+        large_pieces.borrow_mut().push_back(frame(95_000)[..80_000].to_vec());
+        assert!(block_on(poll_once(large.next(|| ()))).is_none());
+        assert!(budget.used() + SMALL_READ > budget.limit(), "{} bytes held", budget.used());
+        let (mut small, small_pieces) = reader(&budget);
+        for _ in 0..200 {
+            small_pieces.borrow_mut().push_back(frame(1000));
+            let got = block_on(poll_once(small.next(|| ()))).expect("it need not wait").unwrap();
+            assert_eq!(got.expect("a frame").bytes.len(), 1000);
+        }
     }
 }

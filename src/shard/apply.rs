@@ -160,18 +160,36 @@ impl<W: World> Shard<W> {
 
     async fn open_partition(self: &Rc<Self>, opening: &Opening, start: Option<&StartState>) -> Result<OpenedSummary, String> {
         let topic = &opening.topic;
-        let id = TopicPartition { topic: topic.id, partition: opening.partition };
         let name = layout::partition_directory(&topic.name, opening.partition);
         if start.is_none() {
             let directory = PartitionDirectory { topic: topic.name.clone(), partition: opening.partition, phase: DirectoryPhase::Live };
             self.clear_leftovers(&self.image(), &directory).await?;
         }
-        let directory = self.place(&name, start);
+        let directory = self.place(&name, start)?;
+        // Counted before it is opened: others are placed meanwhile.
+        let count = &self.directories[directory].partitions;
+        count.set(count.get() + 1);
+        let opened = self.open_in(directory, &name, opening, start).await;
+        if opened.is_err() {
+            count.set(count.get().saturating_sub(1));
+        }
+        opened
+    }
+
+    async fn open_in(
+        self: &Rc<Self>,
+        directory: usize,
+        name: &str,
+        opening: &Opening,
+        start: Option<&StartState>,
+    ) -> Result<OpenedSummary, String> {
+        let topic = &opening.topic;
+        let id = TopicPartition { topic: topic.id, partition: opening.partition };
         let state = start.map(|start| &start.directories[directory]);
         let key = (topic.name.clone(), opening.partition);
         let settings = self.topic_settings(topic);
         let open = OpenLog {
-            dir: self.directories[directory].path.join(&name),
+            dir: self.directories[directory].path.join(name),
             topic: topic.name.clone(),
             partition: opening.partition,
             topic_id: topic.id,
@@ -185,8 +203,14 @@ impl<W: World> Shard<W> {
         let Some(epoch) = self.epoch_of(topic, opening.partition) else {
             return Err(format!("{id}: the image has no such partition"));
         };
-        let replica = Replica::lead(id, topic.name.clone(), log, epoch, self.wake.clone(), self.metrics.topics.traffic(topic.id));
-        self.directories[directory].partitions.set(self.directories[directory].partitions.get() + 1);
+        if log.forget_epochs_above(epoch) {
+            tracing::warn!("{}: its log has epochs of another cluster's leaders, above {epoch}; they are forgotten", dir.display());
+        }
+        let (wake, home) = (self.wake.clone(), self.directories[directory].clone());
+        let replica = Replica::lead(id, topic.name.clone(), log, epoch, wake, home.clone(), self.metrics.topics.traffic(topic.id));
+        if !home.is_in_use() {
+            replica.lose_directory();
+        }
         self.replicas.borrow_mut().insert(id, replica);
         self.placed.borrow_mut().insert(id, directory);
         Ok(OpenedSummary { partitions: 1, recovered_bytes: recovered.bytes_read, truncated_bytes: recovered.bytes_cut })
@@ -196,11 +220,11 @@ impl<W: World> Shard<W> {
         topic.partition(partition).map(|partition| partition.leader_epoch)
     }
 
-    /// The log directory that has the partition, or for a new one the directory with the fewest.
-    fn place(&self, name: &str, start: Option<&StartState>) -> usize {
+    /// The log directory that has the partition, or for a new one the directory with the fewest of those that have room.
+    fn place(&self, name: &str, start: Option<&StartState>) -> Result<usize, String> {
         let existing = start.and_then(|start| start.directories.iter().position(|directory| directory.partitions.contains(name)));
-        let emptiest = || (0..self.directories.len()).min_by_key(|index| self.directories[*index].partitions.get()).unwrap_or(0);
-        existing.unwrap_or_else(emptiest)
+        let ranked = self.directories.iter().enumerate().filter_map(|(index, directory)| Some((directory.rank()?, index)));
+        existing.or_else(|| ranked.min().map(|(_, index)| index)).ok_or_else(|| format!("{name}: no log directory is left"))
     }
 
     async fn remove_topic(self: &Rc<Self>, topic: TopicId) {

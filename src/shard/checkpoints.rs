@@ -98,10 +98,7 @@ impl<W: World> Shard<W> {
             // What the close writes is newer.
             return Err(CheckpointsNotWritten);
         }
-        if let Err(error) = self.write_checkpoints(&lines).await {
-            tracing::error!("checkpoints not written: {error}");
-            return Err(CheckpointsNotWritten);
-        }
+        self.write_checkpoints(&lines).await?;
         rounds.written.set(rounds.begun.get());
         Ok(())
     }
@@ -121,9 +118,11 @@ impl<W: World> Shard<W> {
         });
     }
 
-    pub(super) async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> io::Result<()> {
+    /// A directory whose checkpoints cannot be written is taken out of use; the others get theirs.
+    pub(super) async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> Result<(), CheckpointsNotWritten> {
         let _turn = self.checkpoint_turn.take().await;
-        for (index, directory) in self.directories.iter().enumerate() {
+        let mut outcome = Ok(());
+        for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
             let of = |offset: fn(&PartitionCheckpoint) -> Offset| -> Vec<u8> {
                 // A topic may have been deleted since its shard said this.
                 let here = lines.iter().filter(|line| line.directory == index && !self.image.borrow().is_deleted(line.id.topic));
@@ -134,10 +133,15 @@ impl<W: World> Shard<W> {
             };
             let contents = [of(|line| line.recovery_point), of(|line| line.log_start), of(|line| line.high_watermark)];
             for (name, content) in FILES.into_iter().zip(contents) {
-                replace_file(&self.world, &directory.path.join(name), content).await?;
+                let path = directory.path.join(name);
+                if let Err(error) = replace_file(&self.world, &path, content).await {
+                    self.on_directory_failed(index, &format!("{}: {error}", path.display()));
+                    outcome = Err(CheckpointsNotWritten);
+                    break;
+                }
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Drops the lines of partitions that the image does not have.

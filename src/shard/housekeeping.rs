@@ -1,5 +1,6 @@
 //! What a shard does in the background for its partitions: retention, flushing in time, tidying.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -63,20 +64,26 @@ impl<W: World> Shard<W> {
         }
     }
 
+    /// Those whose logs are in service.
     fn replicas_now(&self) -> Vec<Rc<Replica<W>>> {
-        self.replicas.borrow().values().cloned().collect()
+        self.replicas.borrow().values().filter(|replica| !replica.log().is_failed()).cloned().collect()
     }
 
-    /// Flushes and closes every log. Answers whether all went well.
-    pub(super) async fn close_all(self: &Rc<Self>) -> bool {
+    /// Flushes and closes every log. Answers with the log directories in which that did not succeed.
+    pub(super) async fn close_all(self: &Rc<Self>) -> BTreeSet<usize> {
         self.closing.set(true);
-        let mut clean = true;
-        for replica in self.replicas_now() {
+        let mut unclean = BTreeSet::new();
+        let replicas: Vec<Rc<Replica<W>>> = self.replicas.borrow().values().cloned().collect();
+        for replica in replicas {
+            // What failed before has been said before.
+            let said = replica.log().is_failed();
             if let Err(error) = replica.log().close().await {
-                tracing::error!("{}-{}: not closed cleanly: {error}", replica.topic(), replica.id().partition);
-                clean = false;
+                unclean.extend(self.placed.borrow().get(&replica.id()));
+                if !said {
+                    tracing::error!("{}-{}: not closed cleanly: {error}", replica.topic(), replica.id().partition);
+                }
             }
         }
-        clean
+        unclean
     }
 }

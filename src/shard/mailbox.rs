@@ -1,7 +1,7 @@
 //! Mailboxes: how shards exchange owned messages.
 //!
-//! Called by the shard; calls nothing but two lock-free queues. A [`Mesh`] is made once for all shards and is the only thing they share;
-//! each shard holds one [`Mailbox`] on it and never gives it away.
+//! Called by the shard; calls nothing but two lock-free queues. A [`Mesh`] is made once for all shards and is, with the count of their
+//! connections that it carries, the only thing they share; each shard holds one [`Mailbox`] on it and never gives it away.
 //!
 //! Invariants:
 //! 1. Messages from one shard to another arrive in the order sent, within a lane. The request lane of a pair holds at most
@@ -20,6 +20,7 @@ use std::task::{Poll, Waker};
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::{ArrayQueue, SegQueue};
 
+use super::census::Census;
 use crate::storage::planted::{self, Bug};
 use crate::types::ShardId;
 
@@ -27,11 +28,12 @@ use crate::types::ShardId;
 pub struct Mesh<M> {
     inboxes: Arc<[Inbox<M>]>,
     request_slots: usize,
+    census: Arc<Census>,
 }
 
 impl<M> Clone for Mesh<M> {
     fn clone(&self) -> Self {
-        Self { inboxes: self.inboxes.clone(), request_slots: self.request_slots }
+        Self { inboxes: self.inboxes.clone(), request_slots: self.request_slots, census: self.census.clone() }
     }
 }
 
@@ -52,11 +54,16 @@ impl<M: Send> Mesh<M> {
         let request_slots = request_slots.max(1);
         let lanes = || Lanes { requests: ArrayQueue::new(request_slots), internal: SegQueue::new() };
         let inbox = || Inbox { waker: AtomicWaker::new(), lanes: (0..shard_count).map(|_| lanes()).collect() };
-        Self { inboxes: (0..shard_count).map(|_| inbox()).collect(), request_slots }
+        Self { inboxes: (0..shard_count).map(|_| inbox()).collect(), request_slots, census: Arc::default() }
     }
 
     pub fn shard_count(&self) -> u16 {
         self.inboxes.len() as u16
+    }
+
+    /// The broker's connections.
+    pub fn census(&self) -> Arc<Census> {
+        self.census.clone()
     }
 
     /// The mailbox of one shard. To be taken once, on that shard.

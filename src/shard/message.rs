@@ -75,12 +75,27 @@ pub enum Control {
         round: u32,
         snapshot: Box<ShardSnapshot>,
     },
+    /// A write, a sync or a look has failed in a log directory.
+    DirectoryFailed {
+        directory: usize,
+        why: String,
+    },
+    /// Nothing is written to this log directory any more.
+    DirectoryOffline {
+        directory: usize,
+    },
+    /// Whether this log directory takes what clients send.
+    DirectoryRoom {
+        directory: usize,
+        room: bool,
+    },
     /// Stop serving, flush and close everything, and answer `Closed`.
     Close,
     Closed {
         shard: ShardId,
         offsets: Vec<PartitionCheckpoint>,
-        clean: bool,
+        /// Log directories in which some log could not be closed.
+        unclean: BTreeSet<usize>,
     },
 }
 

@@ -14,7 +14,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,11 +29,14 @@ use crate::storage::Turn;
 use crate::storage::planted::{self, Bug};
 use crate::types::{NodeId, ShardId, TopicId, TopicPartition, owner_shard};
 
+pub mod adoption;
 mod append;
 mod apply;
+pub mod census;
 mod checkpoints;
 pub mod controller;
 mod delete_records;
+mod directories;
 mod housekeeping;
 mod log_sizes;
 pub mod mailbox;
@@ -72,9 +74,10 @@ pub struct Shard<W: World> {
     running: RefCell<Arc<BrokerSettings>>,
     timers: Timers<W>,
     mailbox: Rc<Mailbox<Message<W>>>,
+    census: Arc<census::Census>,
     image: RefCell<Rc<MetadataImage>>,
     replicas: RefCell<FixedMap<TopicPartition, Rc<Replica<W>>>>,
-    directories: Vec<LogDirectory>,
+    directories: Vec<Rc<directories::LogDirectory<W>>>,
     calls: RefCell<Slab<Call<W>>>,
     /// Requests that came with a newer image than this shard has.
     early: RefCell<Vec<(ShardId, u32, Request)>>,
@@ -102,13 +105,6 @@ pub struct Shard<W: World> {
     measuring: measure::Measuring,
 }
 
-/// A place for logs (`log.dirs`).
-struct LogDirectory {
-    path: PathBuf,
-    /// Partitions of this shard in it.
-    partitions: Cell<usize>,
-}
-
 /// A request of this shard that another has not answered yet.
 struct Call<W: World> {
     reply: oneshot::Sender<Reply<W>>,
@@ -120,8 +116,8 @@ impl<W: World> Shard<W> {
         let mailbox = Rc::new(mesh.mailbox(id));
         let parked = Rc::new(parking::ParkedReaders::default());
         let wake = Rc::new(parking::Waker { here: mailbox.id(), parked: parked.clone(), mailbox: mailbox.clone() });
-        let directories =
-            settings.storage.directories.iter().map(|path| LogDirectory { path: path.clone(), partitions: Cell::new(0) }).collect();
+        let paths = settings.storage.directories.iter().enumerate();
+        let directories = paths.map(|(index, path)| directories::LogDirectory::new(index, path.clone(), mailbox.clone())).collect();
         let metrics = Registry::new(settings.metrics.timing(), settings.metrics.topics_max as usize);
         Rc::new(Self {
             id: mailbox.id(),
@@ -131,6 +127,7 @@ impl<W: World> Shard<W> {
             running: RefCell::new(settings.clone()),
             settings,
             mailbox,
+            census: mesh.census(),
             image: RefCell::default(),
             replicas: RefCell::default(),
             directories,
@@ -179,6 +176,11 @@ impl<W: World> Shard<W> {
     /// What this shard counts.
     pub fn metrics(&self) -> &Registry {
         &self.metrics
+    }
+
+    /// The connections of the whole broker.
+    pub fn census(&self) -> &Arc<census::Census> {
+        &self.census
     }
 
     pub fn node(&self) -> NodeId {

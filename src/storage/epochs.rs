@@ -111,6 +111,13 @@ impl Epochs {
         true
     }
 
+    /// Forgets epochs newer than `epoch`. Answers whether there were any.
+    pub fn forget_above(&mut self, epoch: LeaderEpoch) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.epoch <= epoch);
+        self.entries.len() != before
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.entries.clear();
@@ -184,6 +191,16 @@ mod tests {
         assert_eq!(ask(3), (LeaderEpoch(3), Offset(7)));
         assert_eq!(ask(1), (LeaderEpoch(1), Offset(7)));
         assert_eq!(ask(4), (LeaderEpoch(-1), Offset(-1)));
+    }
+
+    #[test]
+    fn newer_leaders_of_another_cluster_are_forgotten() {
+        let mut e = epochs(&[(2, 10), (4, 20), (9, 30)]);
+        assert!(!e.forget_above(LeaderEpoch(9)));
+        assert!(e.forget_above(LeaderEpoch(4)));
+        assert_eq!(pairs(&e), [(2, 10), (4, 20)]);
+        assert!(e.assign(LeaderEpoch(5), Offset(40)));
+        assert_eq!(pairs(&e), [(2, 10), (4, 20), (5, 40)]);
     }
 
     #[test]

@@ -39,10 +39,16 @@ pub enum Bug {
     AnsweredBeforeApplied,
     /// A response overtakes the one before it.
     ReplyOrderSwapped,
+    /// A producer's sequences do not begin again at zero after the largest.
+    SequenceWrap,
+    /// A producer snapshot tells of batches behind the offset that it is named for.
+    SnapshotAheadOfLog,
+    /// A start does not go on with the deletions that a crash cut short.
+    DeletionHalfDone,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 15] = [
+    pub const ALL: [Bug; 18] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
         Bug::TornTailServed,
@@ -58,6 +64,9 @@ impl Bug {
         Bug::StaleImageServed,
         Bug::AnsweredBeforeApplied,
         Bug::ReplyOrderSwapped,
+        Bug::SequenceWrap,
+        Bug::SnapshotAheadOfLog,
+        Bug::DeletionHalfDone,
     ];
 }
 

@@ -14,10 +14,10 @@ const PARTITIONS: i32 = 4;
 const WRITERS: u32 = 3;
 
 /// A small generator: the moments differ from run to run, and a failure names its seed.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn new() -> Dice {
+    pub fn new() -> Dice {
         let seed = match std::env::var("OTTLA_TEST_SEED") {
             Ok(text) => text.parse().expect("OTTLA_TEST_SEED is a number"),
             Err(_) => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64,
@@ -26,7 +26,7 @@ impl Dice {
         Dice(seed | 1)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

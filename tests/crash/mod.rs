@@ -2,5 +2,6 @@
 
 mod cut;
 mod damage;
+mod idempotent;
 mod kill;
 mod load;

@@ -147,15 +147,18 @@ fn connections_are_told_apart_by_how_they_end() {
     let mut no_request = broker.connect();
     no_request.send_frame(&[0x7f, 0xff, 0, 0, 0, 0, 0, 1, 0xff, 0xff]).unwrap();
     no_request.expect_close();
-    let open: Vec<Connection> = eventually("both are gone", SOON, || {
+    let mut open: Vec<Connection> = eventually("both are gone", SOON, || {
         (scrape(broker.metrics()).sum("ottla_connections") == 0.0).then(|| (0..4).map(|_| broker.connect()).collect())
     });
     eventually("four are open", SOON, || (scrape(broker.metrics()).sum("ottla_connections") == 4.0).then_some(()));
-    broker.connect().expect_close();
+    let mut waiting = broker.connect();
+    eventually("the fifth meets the limit", SOON, || {
+        (scrape(broker.metrics()).get("ottla_connections_rejected_total{limit=\"connections\"}") == 1.0).then_some(())
+    });
     let page = scrape(broker.metrics());
     assert_eq!(page.get("ottla_connections_closed_total{reason=\"bad_frame\"}"), 1.0);
     assert_eq!(page.get("ottla_connections_closed_total{reason=\"bad_request\"}"), 1.0);
-    assert_eq!(page.get("ottla_connections_rejected_total{limit=\"connections\"}"), 1.0);
     assert_eq!(page.sum("ottla_connections_accepted_total"), 6.0);
-    drop(open);
+    drop(open.pop());
+    assert!(waiting.try_metadata().is_ok(), "served once another has gone");
 }

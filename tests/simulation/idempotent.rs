@@ -11,7 +11,7 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use ottla::types::{ProducerEpoch, ProducerId, TimestampMs};
 use ottla::wire::api::ApiKey;
-use ottla::wire::batch::BatchBuilder;
+use ottla::wire::batch::{BatchBuilder, sequence_plus};
 
 use crate::client::{Broken, Connection};
 use crate::model::{Existence, Fate, Model, Target};
@@ -93,7 +93,9 @@ fn take(shared: &Rc<Shared>, connection: &Connection, random: &mut Random) -> Op
     let target = random.choose(&targets).clone();
     let partition = random.below(target.shape.partitions as u64) as i32;
     let id = connection.number as i64;
-    Some(Producer { id, target, partition, next_sequence: 0, acknowledged: Vec::new(), unanswered: None })
+    // Sequences begin anew at zero after the largest: some come there soon.
+    let next_sequence = if random.one_in(3) { i32::MAX - random.below(12) as i32 } else { 0 };
+    Some(Producer { id, target, partition, next_sequence, acknowledged: Vec::new(), unanswered: None })
 }
 
 impl Producer {
@@ -117,7 +119,7 @@ impl Producer {
         let place = (self.target.id, self.partition);
         model.send(place, connection, &bytes, records, (now_ms, now_ms), Fate::Open);
         model.count("numbered batch sent");
-        self.next_sequence += records as i32;
+        self.next_sequence = sequence_plus(self.next_sequence, records as i32);
         self.unanswered = Some((number, bytes.clone()));
         (number, bytes)
     }

@@ -57,6 +57,7 @@ impl Shape {
     pub fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed, "shape", 0);
         let mut pace = Random::new(seed, "pace", 0);
+        let mut space = Random::new(seed, "space", 0);
         let is_slow = pace.one_in(20);
         let mut simulation = SimulationSettings::swarm(seed);
         simulation.steps_max = 3_000_000;
@@ -85,6 +86,7 @@ impl Shape {
             ("log.initial.task.delay.ms", random.choose(&[0, 700]).to_string()),
             ("log.segment.delete.delay.ms", random.choose(&[0, 1000]).to_string()),
             ("log.flush.offset.checkpoint.interval.ms", pace.choose(&[50, 500, 60_000]).to_string()),
+            ("ottla.disk.reserve.bytes", space.choose(&[0, 0, 30_000]).to_string()),
             ("auto.create.topics.enable", "false".to_owned()),
         ];
         Self {

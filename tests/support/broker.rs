@@ -212,6 +212,11 @@ impl Broker {
         self.process.as_ref().expect("running").pid()
     }
 
+    /// What it has written so far, both streams.
+    pub fn output(&self) -> String {
+        self.process.as_ref().expect("running").output()
+    }
+
     pub fn log_dir(&self) -> PathBuf {
         self.dir.path().join("log")
     }
@@ -247,6 +252,12 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
 /// A port nobody listens on now. Another process may take it before the broker does; the start then fails loudly.
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A port nobody listens on now, below those that clients connect from: while its broker is away, no client's own end takes it.
+pub fn lasting_port() -> u16 {
+    let first = 11_000 + (std::process::id() % 10_000) as u16;
+    (first..first + 1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one port of a thousand")
 }
 
 /// All regular files below a directory.

@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod dump;
+pub mod forge;
 pub mod peers;
 pub mod process;
 pub mod raw;
@@ -22,6 +23,11 @@ pub fn noisy() -> RwLockReadGuard<'static, ()> {
 /// Held by a test that measures time or work: no other test of this binary runs meanwhile.
 pub fn quiet() -> RwLockWriteGuard<'static, ()> {
     QUIET.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Whether tests may take many minutes and gigabytes: `OTTLA_HEAVY` is set.
+pub fn heavy() -> bool {
+    std::env::var_os("OTTLA_HEAVY").is_some_and(|value| !value.is_empty())
 }
 
 /// Asks again every few milliseconds until there is an answer; panics with `what` past the deadline.

@@ -42,6 +42,10 @@ impl Connection {
         self.stream.set_read_timeout(Some(span)).unwrap();
     }
 
+    pub fn set_send_deadline(&mut self, span: Duration) {
+        self.stream.set_write_timeout(Some(span)).unwrap();
+    }
+
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }

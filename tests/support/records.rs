@@ -86,7 +86,7 @@ impl Batch {
     }
 }
 
-fn put_varint(into: &mut BytesMut, value: i64) {
+pub fn put_varint(into: &mut BytesMut, value: i64) {
     let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
     while zigzag >= 0x80 {
         into.put_u8(zigzag as u8 | 0x80);

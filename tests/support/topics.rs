@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use kafka_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -47,6 +48,13 @@ pub fn create(connection: &mut Connection, topic: &str, partitions: i32, configs
     assert_eq!(result.error_code, 0, "create {topic}: {:?}", result.error_message);
     wait_for_leaders(connection, topic, partitions);
     result.topic_id
+}
+
+/// Deletes the topic.
+pub fn delete(connection: &mut Connection, topic: &str) {
+    let state = DeleteTopicState::default().with_name(Some(name(topic)));
+    let answer = connection.call(6, &DeleteTopicsRequest::default().with_topics(vec![state]).with_timeout_ms(TIMEOUT_MS));
+    assert_eq!(answer.responses[0].error_code, 0, "delete {topic}");
 }
 
 pub fn wait_for_leaders(connection: &mut Connection, topic: &str, partitions: i32) {

@@ -214,6 +214,7 @@ fn storage(values: &Values) -> Storage {
         appends_in_flight_max: values.u32("ottla.appends.in.flight.max"),
         recovery_bytes_max: values.u64("ottla.recovery.bytes.max"),
         validate_compressed: values.boolean("ottla.validate.compressed"),
+        disk_reserve_bytes: values.u64("ottla.disk.reserve.bytes"),
         decompressed_bytes_max: values.u64("ottla.decompressed.bytes.max"),
         initial_task_delay_ms: values.u64("log.initial.task.delay.ms"),
         retention_check_interval_ms: values.u64("log.retention.check.interval.ms"),

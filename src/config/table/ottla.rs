@@ -14,6 +14,8 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
         "Requests of one connection that may be under way at one time; more wait in the client's socket.";
     "ottla.decompressed.bytes.max", Long = "1073741824", AtLeast(1_048_576), Medium, ReadOnly, Served,
         "Bytes one compressed batch may decompress to before it is refused; it is walked in a window, so this bounds time, not memory.";
+    "ottla.disk.reserve.bytes", Long = "268435456", AtLeast(0), High, ReadOnly, Served,
+        "Free bytes of a log directory below which its partitions refuse records, so that a full disk fails no write; 0 refuses none.";
     "ottla.frame.progress.timeout.ms", Int = "30000", AtLeast(100), Medium, ReadOnly, Served,
         "Milliseconds without a byte after which a half received request closes its connection.";
     "ottla.mailbox.slots", Int = "1024", Between(16, 1_048_576), Low, ReadOnly, Served,

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -261,9 +262,22 @@ fn probe_residency(file: &fs::File) -> Residency {
         .unwrap_or(Residency::Unknown)
 }
 
-/// Whether another process listens on the address. Shards share theirs, so their own `listen` would not notice a second broker.
+/// How long the kernel may take to let go of the listeners of a broker that was killed: its rings are torn down after the process is gone.
+const RINGS_GONE_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// Whether another process listens on the address, and goes on to. Shards share theirs, so their own `listen` would not notice a second
+/// broker.
 pub fn address_is_free(address: SocketAddr) -> io::Result<()> {
-    listening_socket(address, Sharing::Alone, None).map(drop)
+    let began = Instant::now();
+    loop {
+        match listening_socket(address, Sharing::Alone, None) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < RINGS_GONE_WITHIN => {
+                std::thread::sleep(LOOK_AGAIN_AFTER);
+            }
+            other => return other.map(drop),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::image::Overrides;
 use super::record::{Record, Resource};
 use crate::wire::error::ErrorCode;
 
+mod adoption;
 mod brokers;
 mod configs;
 mod deletion;
@@ -24,6 +25,7 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
+pub use adoption::{FoundTopic, adopt_topics};
 pub use brokers::{Registration, found_cluster, register_broker};
 pub use configs::{Alteration, ConfigChange, ConfigEdit, alter_configs, replace_configs};
 pub use deletion::{DeleteAnswer, DeleteTopic, Deletion, delete_topics};

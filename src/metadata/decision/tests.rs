@@ -1,7 +1,7 @@
 use super::*;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::{Broker, BrokerState};
-use crate::types::{BrokerEpoch, NodeId, ProducerId, TopicId};
+use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId};
 
 /// Knows two keys of a topic: a number and a list.
 struct Rules;
@@ -352,4 +352,50 @@ fn producer_ids_come_in_blocks_that_never_overlap() {
     assert_eq!(allocate_producer_ids(&image, NodeId(1), BrokerEpoch(0)).unwrap().answer.first, ProducerId(1000));
     assert_eq!(allocate_producer_ids(&image, NodeId(1), BrokerEpoch(5)).unwrap_err().code.code(), 77);
     assert_eq!(allocate_producer_ids(&image, NodeId(2), BrokerEpoch(0)).unwrap_err().code.code(), 102);
+}
+
+fn found(name: &str, id: u128, partitions: &[(i32, Option<i32>)]) -> FoundTopic {
+    let partitions = partitions.iter().map(|&(index, epoch)| (PartitionIndex(index), epoch.map(LeaderEpoch)));
+    FoundTopic { id: TopicId::from_bits(id), name: name.into(), partitions: partitions.collect() }
+}
+
+#[test]
+fn found_topics_are_adopted_under_their_ids_and_above_their_epochs() {
+    let image = one_broker();
+    let decision = adopt_topics(&image, NodeId(1), &[found("orders", 77, &[(0, Some(4)), (2, None)])]);
+    assert!(decision.answer.is_empty(), "{:?}", decision.answer);
+    let after = then(&image, &decision.records);
+    let orders = after.topic_by_name("orders").unwrap();
+    assert_eq!(orders.id, TopicId::from_bits(77));
+    assert_eq!(orders.partitions.iter().map(|partition| partition.leader_epoch.get()).collect::<Vec<_>>(), [5, 0, 0]);
+    assert!(orders.partitions.iter().all(|partition| partition.leader == Some(NodeId(1))));
+    assert_eq!(orders.configs.get("retention.ms").map(String::as_str), Some("-1"), "nothing is deleted before somebody says so");
+}
+
+#[test]
+fn what_cannot_be_adopted_is_named_and_the_rest_is_adopted() {
+    let image = one_broker();
+    let image = then(&image, &create(&image, &[topic("known", 1, 1), topic("gone", 1, 1), topic("a.b", 1, 1)]).records);
+    let (known, gone) = (image.topic_by_name("known").unwrap().id, image.topic_by_name("gone").unwrap().id);
+    let image = then(&image, &[Record::TopicRemoved { id: gone }]);
+    let of = |name: &str, id: TopicId| FoundTopic { id, ..found(name, 0, &[(0, None)]) };
+    let asked = [
+        found("fine", 1, &[(0, None)]),
+        found("fine", 2, &[(0, None)]),
+        found("twin", 1, &[(0, None)]),
+        found("known", 3, &[(0, None)]),
+        of("renamed", known),
+        of("gone", gone),
+        found("a_b", 4, &[(0, None)]),
+        found("__consumer_offsets", 5, &[(0, None)]),
+        found("__cluster_metadata", 6, &[(0, None)]),
+        found("wide", 7, &[(i32::MAX, None)]),
+        found("last", 8, &[(0, None)]),
+    ];
+    let decision = adopt_topics(&image, NodeId(1), &asked);
+    let refused: Vec<&str> = decision.answer.iter().map(|(name, _)| name.as_str()).collect();
+    let named = ["fine", "twin", "known", "renamed", "gone", "a_b", "__consumer_offsets", "__cluster_metadata", "wide"];
+    assert_eq!(refused, named, "{:?}", decision.answer);
+    let after = then(&image, &decision.records);
+    assert!(after.topic_by_name("fine").is_some() && after.topic_by_name("last").is_some());
 }

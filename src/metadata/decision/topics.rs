@@ -177,17 +177,21 @@ impl Plan {
 impl Placement {
     /// The partition's first record. A plan has at most as many partitions as a request may ask for, an `i32`.
     pub(super) fn record(self, topic: TopicId, index: usize) -> Record {
-        Record::Partition(Partition {
+        Record::Partition(self.partition(topic, PartitionIndex(index as i32), LeaderEpoch(0)))
+    }
+
+    pub(super) fn partition(self, topic: TopicId, index: PartitionIndex, leader_epoch: LeaderEpoch) -> Partition {
+        Partition {
             topic,
-            index: PartitionIndex(index as i32),
+            index,
             leader: self.isr.first().copied(),
             replicas: self.replicas,
             isr: self.isr,
             elr: vec![],
             last_known_elr: vec![],
-            leader_epoch: LeaderEpoch(0),
+            leader_epoch,
             partition_epoch: PartitionEpoch(0),
-        })
+        }
     }
 }
 
@@ -248,7 +252,7 @@ fn assigned(image: &MetadataImage, topic: &CreateTopic) -> Result<Vec<Placement>
 }
 
 /// Kafka's own log of metadata; never a topic.
-const CLUSTER_METADATA: &str = "__cluster_metadata";
+pub(super) const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 /// Whether a topic of this name belongs to the broker itself.
 pub fn is_internal(name: &str) -> bool {

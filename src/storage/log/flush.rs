@@ -204,6 +204,7 @@ impl<W: World> Log<W> {
             return Ok(());
         }
         for (offset, bytes) in ready {
+            let bytes = if planted::is(Bug::SnapshotAheadOfLog) { self.state().producers.encode() } else { bytes };
             let path = SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&dir);
             let unwritten = Unwritten { position: 0, bytes, count: 0 };
             self.add_to_file(&path, OpenMode::CreateOrEmpty, unwritten).await.map_err(|why| self.fail(why))?;

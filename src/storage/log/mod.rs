@@ -312,6 +312,17 @@ impl<W: World> Log<W> {
         }
     }
 
+    /// Forgets that newer leaders than `epoch` wrote here: their cluster was another, and its metadata is not what decides here. Answers
+    /// whether there were any.
+    pub fn forget_epochs_above(&self, epoch: LeaderEpoch) -> bool {
+        let mut state = self.state_mut();
+        let forgotten = state.epochs.forget_above(epoch);
+        if forgotten {
+            state.epochs_stored = Stored::No;
+        }
+        forgotten
+    }
+
     pub fn is_failed(&self) -> bool {
         self.state().life == Life::Failed
     }
@@ -395,12 +406,25 @@ impl<W: World> Log<W> {
         };
         self.shared.bell.ring();
         if first {
-            tracing::error!(topic = %self.shared.topic, partition = %self.shared.partition, "log failed: {why}");
+            tracing::debug!(topic = %self.shared.topic, partition = %self.shared.partition, "log failed: {why}");
             if let Some(observer) = self.observer() {
                 observer.on_failed(&why);
             }
         }
         why
+    }
+
+    /// Takes the log out of service because its directory is; tells nobody.
+    pub fn abandon(&self) {
+        {
+            let mut state = self.state_mut();
+            if !matches!(state.life, Life::Open | Life::Truncating) {
+                return;
+            }
+            state.life = Life::Failed;
+            state.writer.drop_pending();
+        }
+        self.shared.bell.ring();
     }
 
     /// Refuses work on a log that is out of service.

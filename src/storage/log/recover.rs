@@ -156,8 +156,7 @@ impl<'a, W: World> Recovery<'a, W> {
                 self.producers = producers;
                 offset
             }
-            // A log that was closed and has no snapshot has no producers: nothing to replay.
-            None if self.believed == Believed::All => limit,
+            // Every log that was closed has one, unless it was put here without: then its batches tell.
             None => Offset::ZERO,
         };
         Ok(())

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::index::AbortedTransaction;
+use super::planted::{self, Bug};
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 pub mod snapshot;
@@ -308,6 +309,9 @@ impl Producers {
 
 /// Sequences run from 0 to `i32::MAX` and begin again.
 fn sequence_plus(sequence: i32, increment: i32) -> i32 {
+    if planted::is(Bug::SequenceWrap) {
+        return sequence.wrapping_add(increment);
+    }
     ((i64::from(sequence) + i64::from(increment)) & i64::from(i32::MAX)) as i32
 }
 

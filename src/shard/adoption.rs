@@ -1,0 +1,90 @@
+//! Topics that another broker wrote: directories put into a log directory by hand, or a whole log directory of Kafka's.
+//!
+//! Called by `server` once at the start, after the log directories are read and before the partitions are opened. Lives on shard 0.
+//!
+//! Invariants:
+//! 1. Only ids that this cluster has never seen are adopted: what was deleted is not revived, and what is there keeps its directory.
+//! 2. A topic is adopted whole or not at all, and what is not adopted is left as it was found.
+//!
+//! A crash before the topics are in the metadata log leaves them to the next start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::io::World;
+use crate::metadata::decision::FoundTopic;
+use crate::metadata::image::MetadataImage;
+use crate::storage::checkpoint;
+use crate::storage::layout::{DirectoryPhase, LEADER_EPOCH_CHECKPOINT, PartitionDirectory};
+use crate::types::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
+
+use super::message::StartState;
+use super::steward::read_identity;
+
+/// The topics whose directories are there and whose ids the cluster has never seen.
+pub async fn find<W: World>(world: &W, dirs: &[PathBuf], start: &StartState, image: &MetadataImage) -> Result<Vec<FoundTopic>, String> {
+    let mut found: BTreeMap<TopicName, FoundTopic> = BTreeMap::new();
+    let mut doubtful: BTreeSet<TopicName> = BTreeSet::new();
+    for (dir, state) in dirs.iter().zip(&start.directories) {
+        for name in &state.partitions {
+            let Some(partition) = PartitionDirectory::parse(name) else { continue };
+            if partition.phase != DirectoryPhase::Live || image.topic_by_name(partition.topic.as_str()).is_some() {
+                continue;
+            }
+            let path = dir.join(name);
+            let Some(id) = read_identity(world, &path).await? else { continue };
+            if image.is_deleted(id) {
+                continue;
+            }
+            let epoch = latest_epoch(world, &path).await;
+            if let Err(why) = add(&mut found, &partition, id, epoch) {
+                tracing::warn!("{}: {why}; the topic is not adopted", path.display());
+                doubtful.insert(partition.topic);
+            }
+        }
+    }
+    Ok(found.into_values().filter(|topic| !doubtful.contains(&topic.name)).collect())
+}
+
+fn add(
+    found: &mut BTreeMap<TopicName, FoundTopic>,
+    partition: &PartitionDirectory,
+    id: TopicId,
+    epoch: Option<LeaderEpoch>,
+) -> Result<(), &'static str> {
+    let new = || FoundTopic { id, name: partition.topic.clone(), partitions: BTreeMap::<PartitionIndex, _>::new() };
+    let topic = found.entry(partition.topic.clone()).or_insert_with(new);
+    if topic.id != id {
+        return Err("another partition of the topic has another topic id");
+    }
+    match topic.partitions.insert(partition.partition, epoch) {
+        None => Ok(()),
+        Some(_) => Err("another log directory has this partition too"),
+    }
+}
+
+/// The newest leader epoch that a log says it has seen. What is damaged is the business of the log's recovery.
+async fn latest_epoch<W: World>(world: &W, dir: &std::path::Path) -> Option<LeaderEpoch> {
+    let file = world.read_file(&dir.join(LEADER_EPOCH_CHECKPOINT)).await.ok()?;
+    checkpoint::decode_epochs(&file).ok()?.latest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_found_whole_or_in_doubt() {
+        let mut found = BTreeMap::new();
+        let mut see = |name: &str, id: u128| {
+            let partition = PartitionDirectory::parse(name).unwrap();
+            add(&mut found, &partition, TopicId::from_bits(id), Some(LeaderEpoch(3)))
+        };
+        assert_eq!(see("orders-0", 7), Ok(()));
+        assert_eq!(see("orders-12", 7), Ok(()));
+        assert_eq!(see("other-0", 8), Ok(()));
+        assert!(see("orders-0", 7).is_err(), "twice");
+        assert!(see("other-1", 9).is_err(), "of another topic");
+        assert_eq!(found[&TopicName::new("orders")].partitions.len(), 2);
+    }
+}

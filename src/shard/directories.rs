@@ -1,0 +1,164 @@
+//! The log directories of a broker (`log.dirs`): which are in use, and which have room for more.
+//!
+//! Every shard keeps what it knows of each; shard 0 looks at them, hears of failures, and tells the others. Called by `apply`,
+//! `housekeeping` and the steward; a replica asks through [`Directory`].
+//!
+//! Invariants:
+//! 1. A directory in which a write, a sync or a look has failed is taken out of use on every shard, once and until the broker is
+//!    restarted: what is on it is refused with KAFKA_STORAGE_ERROR, the other directories go on.
+//! 2. Below `ottla.disk.reserve.bytes` of free space nothing of a client is appended, and everything else goes on: deletion, retention,
+//!    checkpoints and the metadata log need that space to end the shortage. A full disk is thereby a matter of waiting, not of a failed
+//!    write; a producer is told KAFKA_STORAGE_ERROR, which the Java client and librdkafka try again until their own time-out.
+//!
+//! A crash leaves nothing: the next start looks anew.
+
+use std::cell::Cell;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::io::{Urgency, World};
+use crate::partition::Directory;
+use crate::storage::LogError;
+
+use super::Shard;
+use super::controller::HOME_SHARD;
+use super::mailbox::Mailbox;
+use super::message::{Control, Message};
+
+/// Between two looks at the space.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same, while less than [`NEAR_BYTES`] are left above the reserve.
+const LOOK_EVERY_NEAR: Duration = Duration::from_millis(100);
+/// More than the fastest disk takes in until the next look but one.
+const NEAR_BYTES: u64 = 8 << 30;
+
+/// One log directory, as one shard knows it.
+pub(super) struct LogDirectory<W: World> {
+    pub path: PathBuf,
+    index: usize,
+    /// Partitions of this shard in it.
+    pub partitions: Cell<usize>,
+    in_use: Cell<bool>,
+    has_room: Cell<bool>,
+    mailbox: Rc<Mailbox<Message<W>>>,
+}
+
+impl<W: World> LogDirectory<W> {
+    pub fn new(index: usize, path: PathBuf, mailbox: Rc<Mailbox<Message<W>>>) -> Rc<Self> {
+        Rc::new(Self { path, index, partitions: Cell::new(0), in_use: Cell::new(true), has_room: Cell::new(true), mailbox })
+    }
+
+    /// False once it has failed.
+    pub fn is_in_use(&self) -> bool {
+        self.in_use.get()
+    }
+
+    /// Orders directories by how well a new partition is put there; `None` for one that takes none.
+    pub fn rank(&self) -> Option<(bool, usize)> {
+        self.in_use.get().then(|| (!self.has_room.get(), self.partitions.get()))
+    }
+}
+
+impl<W: World> Directory for LogDirectory<W> {
+    fn has_room(&self) -> bool {
+        self.has_room.get()
+    }
+
+    fn on_failed(&self, why: &LogError) {
+        let failed = Control::DirectoryFailed { directory: self.index, why: why.to_string() };
+        self.mailbox.send_internal(HOME_SHARD, Message::Control(Box::new(failed)));
+    }
+}
+
+impl<W: World> Shard<W> {
+    /// Looks at the space of each log directory, now and then from here on. Home shard.
+    pub async fn watch_directories(self: &Rc<Self>) {
+        let mut pause = self.look_at_directories().await;
+        let shard = self.clone();
+        self.world.spawn(Urgency::Background, async move {
+            loop {
+                shard.world.sleep(pause).await;
+                if shard.closing.get() {
+                    return;
+                }
+                pause = shard.look_at_directories().await;
+            }
+        });
+    }
+
+    /// Answers how long the next look may wait.
+    async fn look_at_directories(self: &Rc<Self>) -> Duration {
+        let reserve = self.settings.storage.disk_reserve_bytes;
+        let mut pause = LOOK_EVERY;
+        for directory in self.directories.iter().filter(|directory| directory.is_in_use()) {
+            let free = match self.world.space(&directory.path).await {
+                Ok(space) => space.free,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.on_directory_failed(directory.index, &error.to_string());
+                    continue;
+                }
+            };
+            if reserve > 0 && free < reserve.saturating_add(NEAR_BYTES) {
+                pause = LOOK_EVERY_NEAR;
+            }
+            let room = free >= reserve;
+            if room != directory.has_room.get() {
+                self.say_room(directory, free, room);
+                self.tell_all(|| Control::DirectoryRoom { directory: directory.index, room });
+                // At once, so that the next look does not find the same change.
+                directory.has_room.set(room);
+            }
+        }
+        pause
+    }
+
+    fn say_room(&self, directory: &LogDirectory<W>, free: u64, room: bool) {
+        let path = directory.path.display();
+        let reserve = self.settings.storage.disk_reserve_bytes;
+        if room {
+            tracing::info!("{path}: {free} bytes are free again; its partitions take records");
+        } else {
+            tracing::warn!(
+                "{path}: {free} bytes are free, fewer than ottla.disk.reserve.bytes={reserve}; its partitions refuse records until there \
+                 are more"
+            );
+        }
+    }
+
+    /// Takes a directory out of use on every shard; says so the first time. Home shard.
+    pub(super) fn on_directory_failed(&self, index: usize, why: &str) {
+        let directory = &self.directories[index];
+        if !directory.in_use.replace(false) {
+            return;
+        }
+        let left = self.directories.iter().filter(|directory| directory.is_in_use()).count();
+        let metadata = if index == 0 { "; it holds the metadata, which cannot be changed any more" } else { "" };
+        tracing::error!(
+            "log directory {} is offline: {why}; its partitions answer KAFKA_STORAGE_ERROR until the broker is restarted{metadata}; log \
+             directories left: {left}",
+            directory.path.display()
+        );
+        if !self.closing.get() {
+            self.tell_all(|| Control::DirectoryOffline { directory: index });
+        }
+    }
+
+    /// Refuses from here on what lies in the directory, and stops writing there.
+    pub(super) fn leave_directory(&self, index: usize) {
+        self.directories[index].in_use.set(false);
+        let placed = self.placed.borrow();
+        let lost: Vec<_> =
+            self.replicas.borrow().iter().filter(|(id, _)| placed.get(*id) == Some(&index)).map(|(_, replica)| replica.clone()).collect();
+        drop(placed);
+        for replica in lost {
+            replica.lose_directory();
+        }
+    }
+
+    pub(super) fn on_directory_room(&self, index: usize, room: bool) {
+        self.directories[index].has_room.set(room);
+    }
+}

@@ -1,0 +1,194 @@
+//! Clients that take what they can get: memory, time, the disk. Each abuse has a bystander, and the broker's memory a limit.
+
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::CreateTopicsRequest;
+
+use super::bystander::Bystander;
+use crate::support::broker::{Broker, Settings, only_ottla};
+use crate::support::forge::{Forged, Part, Record, body};
+use crate::support::raw::Connection;
+use crate::support::records::{Batch, Codec};
+use crate::support::topics::{self, Ask, FETCH, fetch_request};
+use crate::support::{heavy, quiet};
+
+const THEN: i64 = 1_700_000_000_000;
+const SHARDS: usize = 2;
+const SPAN: Duration = Duration::from_secs(3);
+
+/// The most the broker has held since its start: its receive memory (128 MiB for each shard), what grows while it is being filled, and
+/// what it needs otherwise.
+const PEAK_MIB_MAX: u64 = 600;
+
+fn peak_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") / 1024
+}
+
+/// Runs an abuse beside a bystander, and holds the broker to its limits.
+fn beside(what: &str, abuse: impl FnOnce(&Broker)) {
+    if only_ottla("what abuse may cost others") {
+        return;
+    }
+    let _quiet = quiet();
+    let mut broker = Broker::start(Settings::new().shards(SHARDS));
+    let bystander = Bystander::start(&broker);
+    abuse(&broker);
+    bystander.finish(what);
+    let peak = peak_mib(broker.pid());
+    println!("{what}: {peak} MiB at most");
+    assert!(peak < PEAK_MIB_MAX, "{what}: {peak} MiB");
+    assert!(!broker.output().contains("panicked"), "{}", broker.output());
+    broker.stop();
+}
+
+#[test]
+fn two_hundred_half_requests() {
+    beside("two hundred half requests", |broker| {
+        let batch = Batch::at(THEN).value([b'v'; 8192]).encode();
+        let mut frame = BytesMut::new();
+        let request = topics::produce_request("bystander", -1, &[(0, batch)]);
+        let body = crate::support::raw::request_frame(topics::PRODUCE, &request, 1, "half");
+        frame.put_i32(body.len() as i32);
+        frame.put_slice(&body[..body.len() / 2]);
+        let mut open: Vec<Connection> = (0..200).map(|_| broker.connect()).collect();
+        for connection in &mut open {
+            connection.send_bytes(&frame).expect("the broker reads");
+        }
+        std::thread::sleep(SPAN);
+    });
+}
+
+/// As many bytes as the broker takes, of requests that announce 100 MiB each and never end.
+#[test]
+fn sixty_requests_of_a_hundred_mebibytes() {
+    beside("sixty requests of 100 MiB", |broker| {
+        let began = Instant::now();
+        let senders: Vec<_> = (0..60)
+            .map(|_| {
+                let mut connection = broker.connect();
+                connection.set_send_deadline(Duration::from_millis(500));
+                std::thread::spawn(move || {
+                    let mut front = BytesMut::new();
+                    front.put_i32(100 << 20);
+                    front.put_slice(&[0, 0, 0, 9, 0, 0, 0, 1, 0, 3, b'b', b'i', b'g', 0]);
+                    connection.send_bytes(&front).expect("the broker reads");
+                    let chunk = vec![0u8; 64 << 10];
+                    while began.elapsed() < SPAN {
+                        // The broker reads no further once its memory is taken.
+                        if connection.send_bytes(&chunk).is_err() {
+                            std::thread::sleep(Duration::from_millis(100));
+                        }
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    connection
+                })
+            })
+            .collect();
+        for sender in senders {
+            drop(sender.join().expect("a sender"));
+        }
+    });
+}
+
+#[test]
+fn clients_that_never_read() {
+    beside("clients that never read", |broker| {
+        let mut good = broker.connect();
+        topics::create(&mut good, "large", 1, &[]);
+        for _ in 0..8 {
+            topics::produce(&mut good, "large", 0, Batch::at(THEN).value(vec![b'v'; 900 << 10]).encode());
+        }
+        let mut open: Vec<Connection> = (0..50).map(|_| broker.connect()).collect();
+        let ask = Ask { partition: 0, offset: 0, bytes_max: 8 << 20 };
+        for connection in &mut open {
+            for _ in 0..20 {
+                connection.send(FETCH, &fetch_request("large", &[ask], 0, 1));
+            }
+        }
+        std::thread::sleep(SPAN);
+    });
+}
+
+/// 400 MiB of zeros in one batch of a few hundred kilobytes, again and again: it is taken, as by Kafka, and checked where nobody waits.
+#[test]
+fn batches_that_decompress_to_four_hundred_mebibytes() {
+    beside("gzip bombs", |broker| {
+        let value = vec![0u8; 400 << 20];
+        let bomb = Forged::around(body(&[Record::new(0, Part::null(), Part::of(value))]), 1, THEN).compressed(Codec::Gzip).encode();
+        assert!(bomb.len() < 1 << 20, "{} bytes", bomb.len());
+        let mut connection = broker.connect();
+        topics::create(&mut connection, "bombs", 2, &[]);
+        for partition in [0, 1, 0, 1] {
+            topics::produce(&mut connection, "bombs", partition, bomb.clone());
+        }
+    });
+}
+
+/// Requests that say they hold more than they do, in every length they have.
+#[test]
+fn lengths_that_lie() {
+    beside("lengths that lie", |broker| {
+        let request = topics::produce_request("bystander", -1, &[(0, Batch::at(THEN).value("v").encode())]);
+        let produce = crate::support::raw::request_frame(topics::PRODUCE, &request, 1, "liar");
+        let create = crate::support::raw::request_frame(7, &CreateTopicsRequest::default(), 1, "liar");
+        let ask = Ask { partition: 0, offset: 0, bytes_max: 1 };
+        let fetch = crate::support::raw::request_frame(FETCH, &fetch_request("bystander", &[ask], 0, 0), 1, "liar");
+        let lies: [&[u8]; 4] = [&[0xff, 0xff, 0xff, 0xff, 0x07], &[0xff; 10], &[0x80, 0x80, 0x80, 0x80, 0x08], &[0x7f, 0xff, 0xff, 0xff]];
+        let began = Instant::now();
+        'all: for frame in [&produce, &create, &fetch] {
+            for at in 8..frame.len() {
+                for lie in lies {
+                    let mut bytes = frame[..at].to_vec();
+                    bytes.extend_from_slice(lie);
+                    bytes.extend_from_slice(&frame[(at + 1).min(frame.len())..]);
+                    let mut connection = broker.connect();
+                    connection.set_answer_deadline(Duration::from_millis(5));
+                    let _sent = connection.send_frame(&bytes);
+                    let _answered = connection.receive_frame();
+                    if began.elapsed() > 3 * SPAN {
+                        break 'all;
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Two gigabytes that are not in memory any more are read while the bystander writes.
+#[test]
+fn a_reader_of_cold_data() {
+    if !heavy() {
+        println!("not run without OTTLA_HEAVY: writes and reads two gigabytes");
+        return;
+    }
+    beside("a reader of cold data", |broker| {
+        let mut connection = broker.connect();
+        topics::create(&mut connection, "cold", 1, &[("retention.ms", "-1")]);
+        let batch: Bytes = Batch::at(THEN).value(vec![b'v'; 1000 << 10]).encode();
+        for _ in 0..2048 {
+            topics::produce(&mut connection, "cold", 0, batch.clone());
+        }
+        forget(&broker.partition_dir("cold", 0));
+        let mut next = 0;
+        while next < 2048 {
+            let answer = topics::fetch(&mut connection, "cold", 0, next);
+            let records = answer.records.expect("records");
+            next += crate::support::records::walk(&records).batches.len() as i64;
+        }
+    });
+}
+
+/// Has the kernel write a partition's files back and drop them from memory.
+fn forget(dir: &std::path::Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            let file = std::fs::File::open(path).unwrap();
+            file.sync_all().unwrap();
+            nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How many connections, from where, and for how long.
+
+use std::time::{Duration, Instant};
+
+use crate::support::broker::{Broker, Settings, only_ottla};
+use crate::support::raw::{Connection, NoAnswer};
+use crate::support::{eventually, noisy};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn alive(broker: &Broker) -> Connection {
+    let mut connection = broker.connect();
+    connection.try_metadata().expect("served");
+    connection
+}
+
+/// The limit is the broker's, however the kernel spreads connections over its shards.
+#[test]
+fn an_address_has_so_many_connections_and_no_more() {
+    if only_ottla("Kafka's own connections to itself count there") {
+        return;
+    }
+    let _noisy = noisy();
+    for (key, value) in [("max.connections.per.ip", "6"), ("max.connections.per.ip.overrides", "10.0.0.1:1,localhost:6")] {
+        let broker = Broker::start(Settings::new().shards(4).with(key, value));
+        let mut open: Vec<Connection> = (0..6).map(|_| alive(&broker)).collect();
+        for _ in 0..5 {
+            let mut more = broker.connect();
+            assert!(matches!(more.try_metadata(), Err(NoAnswer::Closed | NoAnswer::Io(_))), "{key}: a seventh connection");
+        }
+        drop(open.pop());
+        open.push(eventually("a place is free again", SOON, || {
+            let mut next = broker.connect();
+            next.try_metadata().is_ok().then_some(next)
+        }));
+        for connection in &mut open {
+            connection.try_metadata().expect("those that were there are served");
+        }
+    }
+}
+
+#[test]
+fn one_connection_too_many_for_the_broker_waits_for_a_place() {
+    if only_ottla("Kafka's own connections to itself count there") {
+        return;
+    }
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new().shards(4).with("max.connections", 6));
+    let mut open: Vec<Connection> = (0..6).map(|_| alive(&broker)).collect();
+    let mut waiting = broker.connect();
+    waiting.set_answer_deadline(Duration::from_millis(400));
+    assert!(matches!(waiting.try_metadata(), Err(NoAnswer::Silent)), "a seventh connection");
+    for connection in &mut open {
+        connection.try_metadata().expect("those that were there are served");
+    }
+    drop(open.pop());
+    waiting.set_answer_deadline(SOON);
+    assert!(waiting.receive_frame().is_ok(), "the request that waited is answered");
+}
+
+#[test]
+fn silence_closes_a_connection_and_work_keeps_it() {
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new().shards(2).with("connections.max.idle.ms", 2000));
+    let (mut silent, mut busy) = (alive(&broker), alive(&broker));
+    silent.set_answer_deadline(Duration::from_millis(50));
+    let began = Instant::now();
+    let closed = loop {
+        busy.try_metadata().expect("a busy connection stays");
+        match silent.receive_frame() {
+            Err(NoAnswer::Silent) => {}
+            Err(NoAnswer::Closed) => break began.elapsed(),
+            other => panic!("a silent connection hears {other:?}"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "still open");
+    };
+    assert!(closed >= Duration::from_millis(1500), "closed after {closed:?}");
+    busy.try_metadata().expect("a busy connection stays");
+}
