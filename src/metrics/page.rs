@@ -144,7 +144,11 @@ fn put_topics(text: &mut Text, shards: &[ShardSnapshot]) {
 fn put_connections(text: &mut Text, shards: &[ShardSnapshot]) {
     by_shard(text, shards, "ottla_connections", Kind::Gauge, "Connections of clients open.", |shard| shard.gauges.connections);
     by_shard(text, shards, "ottla_connections_accepted_total", Kind::Counter, "Connections of clients accepted.", |shard| shard.accepted);
-    text.family("ottla_connections_rejected_total", Kind::Counter, "Connections that met a limit: those of an address are closed at once, those of the broker wait.");
+    text.family(
+        "ottla_connections_rejected_total",
+        Kind::Counter,
+        "Connections that met a limit: those of an address are closed at once, those of the broker wait.",
+    );
     for why in Rejection::ALL {
         text.sample(&[("limit", why.label())], shards.iter().map(|shard| shard.rejected[why as usize]).sum::<u64>());
     }

@@ -268,7 +268,7 @@ fn directories_in_doubt_are_left_alone() {
 }
 
 fn listed(connection: &mut Connection) -> Vec<String> {
-    let answer = connection
-        .call(9, &kafka_protocol::messages::MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false));
+    let answer =
+        connection.call(9, &kafka_protocol::messages::MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false));
     answer.topics.iter().filter_map(|topic| topic.name.as_ref().map(|name| name.to_string())).collect()
 }

@@ -79,7 +79,8 @@ fn start(broker: &Broker, producer: usize, stop: &Arc<AtomicBool>) -> JoinHandle
         let mut number = 0;
         while !stop.load(Ordering::Relaxed) {
             let payload = value(producer, number);
-            let record = BaseRecord::<(), str, usize>::with_opaque_to(TOPIC, number).partition(number as i32 % PARTITIONS).payload(&payload);
+            let record =
+                BaseRecord::<(), str, usize>::with_opaque_to(TOPIC, number).partition(number as i32 % PARTITIONS).payload(&payload);
             match client.send(record) {
                 Ok(()) => number += 1,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {

@@ -99,9 +99,7 @@ fn a_start_below_the_reserve_serves() {
     topics::create(&mut connection, "kept", 1, &[]);
     assert_eq!(topics::try_produce(&mut connection, "kept", 0, batch(10)).error_code, KAFKA_STORAGE_ERROR);
     std::fs::remove_file(medium.path().join("ballast")).unwrap();
-    eventually("records are taken", SOON, || {
-        (topics::try_produce(&mut connection, "kept", 0, batch(10)).error_code == 0).then_some(())
-    });
+    eventually("records are taken", SOON, || (topics::try_produce(&mut connection, "kept", 0, batch(10)).error_code == 0).then_some(()));
 }
 
 #[test]
@@ -128,9 +126,8 @@ fn a_full_disk_takes_its_directory_offline_and_loses_nothing() {
     let acknowledged = fill(&mut connection, "spread", small[0], Duration::ZERO);
     // All of the directory, not the one partition that met the error.
     eventually("the whole directory is offline", SOON, || {
-        let refused = |partition: &i32| {
-            topics::try_produce(&mut connection, "spread", *partition, batch(100)).error_code == KAFKA_STORAGE_ERROR
-        };
+        let refused =
+            |partition: &i32| topics::try_produce(&mut connection, "spread", *partition, batch(100)).error_code == KAFKA_STORAGE_ERROR;
         small.iter().all(refused).then_some(())
     });
     for partition in &large {

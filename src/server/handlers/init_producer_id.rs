@@ -1,5 +1,5 @@
 //! InitProducerId for idempotent producers: an id of this shard's block, always with epoch 0. Kafka answers so whatever id and epoch a
-//! producer without a transactional id brings along.
+//! producer without a transactional id brings along, as long as it brings both or neither.
 //!
 //! Transactions are not served: a transactional id gets one error that every client takes as final.
 //!
@@ -11,6 +11,9 @@ use crate::io::World;
 use crate::server::dispatch::Call;
 use crate::wire::error::ErrorCode;
 
+/// Stands for no id, and for no epoch.
+const NONE: i64 = -1;
+
 pub async fn answer<W: World>(call: Call<W>, request: InitProducerIdRequest) -> Option<InitProducerIdResponse> {
     let refused = |code: ErrorCode| {
         InitProducerIdResponse::default().with_error_code(code.code()).with_producer_id(WireProducerId(-1)).with_producer_epoch(-1)
@@ -19,6 +22,9 @@ pub async fn answer<W: World>(call: Call<W>, request: InitProducerIdRequest) -> 
         Some(id) if id.is_empty() => return Some(refused(ErrorCode::InvalidRequest)),
         Some(_) => return Some(refused(ErrorCode::TransactionalIdAuthorizationFailed)),
         None => {}
+    }
+    if (request.producer_id.0 == NONE) != (i64::from(request.producer_epoch) == NONE) {
+        return Some(refused(ErrorCode::InvalidRequest));
     }
     match call.server.shard.next_producer_id().await? {
         Ok(id) => Some(InitProducerIdResponse::default().with_producer_id(WireProducerId(id.get())).with_producer_epoch(0)),

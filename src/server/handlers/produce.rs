@@ -19,8 +19,10 @@ use crate::shard::message::{AppendRequest, PartitionBatch};
 use crate::types::{PartitionIndex, ShardId, TimestampMs, TopicPartition};
 use crate::wire::TopicRef;
 use crate::wire::api::ApiKey;
-use crate::wire::batch::{Batch, BatchError, BatchHeader, Codec, PREFIX_LEN, RECORDS_AT, TimestampType, recompress};
-use crate::wire::compression::Level;
+use crate::wire::batch::{
+    Batch, BatchError, BatchHeader, Codec, PREFIX_LEN, RECORDS_AT, RecompressError, Recompression, TimestampType, recompress,
+};
+use crate::wire::compression::{CompressionError, Level};
 use crate::wire::error::ErrorCode;
 use crate::wire::produce::{CurrentLeader, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse};
 use crate::wire::validation::{self, ValidBatch};
@@ -40,10 +42,14 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         Ok(request) => request,
         Err(error) => return Started::Refused(error.to_string()),
     };
-    let Some(acks) = acks_of(request.acks) else {
-        let response = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
-        count_errors(&call.server, &response);
-        return Started::Answering(Box::pin(async move { Response::Frame(response.encode(version, correlation_id)) }));
+    let acks = match check_request(&request) {
+        Ok(acks) => acks,
+        Err(code) => {
+            let response = refuse_all(&request, code);
+            count_errors(&call.server, &response);
+            let answer = if request.acks == 0 { Response::Close } else { Response::Frame(response.encode(version, correlation_id)) };
+            return Started::Answering(Box::pin(async move { answer }));
+        }
     };
     let shard = call.server.shard.clone();
     let image = shard.image();
@@ -57,7 +63,7 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
             let checked = match &settings {
                 Ok((topic, settings)) => {
                     let id = TopicPartition { topic: topic.id, partition: PartitionIndex(partition.index) };
-                    sorting.check(&shard, id, settings, partition.records.as_ref(), (place, partitions.len()))
+                    sorting.check(&shard, id, settings, partition.records.as_ref(), (place, partitions.len())).await
                 }
                 Err(code) => Err(ProducePartitionResponse::refused(partition.index, *code)),
             };
@@ -75,14 +81,14 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     for (owner, checked) in sorting.by_owner {
         let (mut batches, mut places) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
         for Checked { mut batch, place, wanted } in checked {
-            if let Some((codec, level)) = wanted {
-                let (from, limit) = (batch.batch, shard.settings().storage.decompressed_bytes_max as usize);
+            if let Some(wanted) = wanted {
+                let from = batch.batch;
                 // Costs milliseconds for a large batch: not the shard's.
-                match shard.world().offload(move || recompress(&from, codec, level, limit)).await {
+                match shard.world().offload(move || recompress(&from, wanted)).await {
                     Ok(recompressed) => batch.batch = recompressed,
                     Err(error) => {
                         tracing::debug!("a batch could not be compressed anew: {error}");
-                        response.topics[place.0].partitions[place.1].error = ErrorCode::InvalidRecord;
+                        response.topics[place.0].partitions[place.1].error = code_of_recompression(&error);
                         continue;
                     }
                 }
@@ -122,12 +128,18 @@ fn count_errors<W: World>(server: &Server<W>, response: &ProduceResponse) {
     }
 }
 
-fn acks_of(acks: i16) -> Option<Acks> {
-    match acks {
-        0 => Some(Acks::None),
-        1 => Some(Acks::Leader),
-        -1 => Some(Acks::All),
-        _ => None,
+/// What is refused as a whole. Transactions are not served, and a batch that opened one would hide from readers of committed records
+/// all that follows it.
+fn check_request(request: &ProduceRequest) -> Result<Acks, ErrorCode> {
+    let mut records = request.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|partition| partition.records.as_ref());
+    if records.any(|records| validation::says_transactional(records)) {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
+    match request.acks {
+        0 => Ok(Acks::None),
+        1 => Ok(Acks::Leader),
+        -1 => Ok(Acks::All),
+        _ => Err(ErrorCode::InvalidRequiredAcks),
     }
 }
 
@@ -139,11 +151,21 @@ fn refuse_all(request: &ProduceRequest, error: ErrorCode) -> ProduceResponse {
     ProduceResponse { topics: topics.collect(), throttle_ms: 0, node_endpoints: Vec::new() }
 }
 
-/// A batch that may be appended, and the codec the topic wants it in if the producer chose another.
+fn code_of_recompression(error: &RecompressError) -> ErrorCode {
+    match error {
+        RecompressError::TooLarge(_) | RecompressError::Compression(CompressionError::TooLarge { .. }) => ErrorCode::MessageTooLarge,
+        // The batch was checked before: only one that was taken at its header's word comes here.
+        RecompressError::Compression(CompressionError::Corrupt { .. } | CompressionError::Failed { .. }) | RecompressError::Batch(_) => {
+            ErrorCode::InvalidRecord
+        }
+    }
+}
+
+/// A batch that may be appended, and what the topic wants it to become if the producer chose another codec.
 struct Checked {
     batch: PartitionBatch,
     place: Place,
-    wanted: Option<(Codec, Level)>,
+    wanted: Option<Recompression>,
 }
 
 /// Checks batches and sorts them by owner.
@@ -155,7 +177,7 @@ struct Sorting<'a> {
 }
 
 impl Sorting<'_> {
-    fn check<W: World>(
+    async fn check<W: World>(
         &mut self,
         shard: &crate::shard::Shard<W>,
         id: TopicPartition,
@@ -170,8 +192,12 @@ impl Sorting<'_> {
             return Err(ProducePartitionResponse { current_leader: leader, ..refused(ErrorCode::NotLeaderOrFollower) });
         }
         let rules = shard.produce_rules(settings, self.version, self.now);
-        let empty = Bytes::new();
-        let valid = validation::validate_produce(records.unwrap_or(&empty), &rules).map_err(|refusal| ProducePartitionResponse {
+        let records = records.cloned().unwrap_or_default();
+        let checked = match validation::validate_briefly(&records, &rules) {
+            Some(checked) => checked,
+            None => shard.world().offload(move || validation::validate_produce(&records, &rules)).await,
+        };
+        let valid = checked.map_err(|refusal| ProducePartitionResponse {
             // As Kafka: a sentence goes with refusals of single records only.
             error_message: (!refusal.record_errors.is_empty()).then_some(refusal.message),
             record_errors: refusal.record_errors,
@@ -184,6 +210,12 @@ impl Sorting<'_> {
         let batch = stamped(valid).map_err(|_| refused(ErrorCode::CorruptMessage))?;
         let batch = PartitionBatch { partition: id, batch, log_append_time };
         let wanted = codec_of(settings.compression).filter(|(codec, _)| *codec != batch.batch.header.codec);
+        let wanted = wanted.map(|(codec, level)| Recompression {
+            codec,
+            level,
+            decompressed_bytes_max: rules.decompressed_bytes_max,
+            batch_bytes_max: rules.max_batch_bytes,
+        });
         self.by_owner.entry(shard.owner(id)).or_default().push(Checked { batch, place, wanted });
         Ok(())
     }

@@ -25,7 +25,7 @@ mod builder;
 mod recompress;
 
 pub use builder::{BatchBuilder, ControlType};
-pub use recompress::{RecompressError, recompress};
+pub use recompress::{RecompressError, Recompression, recompress};
 
 pub const BASE_OFFSET_AT: usize = 0;
 pub const LENGTH_AT: usize = 8;
@@ -52,7 +52,7 @@ pub const MAGIC: i8 = 2;
 
 const CODEC_BITS: i16 = 0b111;
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
-const TRANSACTIONAL_BIT: i16 = 1 << 4;
+pub const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
 const DELETE_HORIZON_BIT: i16 = 1 << 6;
 

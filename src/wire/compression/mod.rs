@@ -13,13 +13,17 @@
 //!   0x82 "SNAPPY" 0x00 | int32 version | int32 oldest compatible version | per block: int32 length, snappy block
 //! ```
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
 
 use super::batch::Codec;
 
+mod compressor;
+mod lz4;
 mod snappy;
+
+pub use compressor::Compressor;
 
 /// What a batch may decompress to, unless its caller says otherwise.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
@@ -42,30 +46,9 @@ pub type Level = Option<i32>;
 
 /// Compresses a batch's records.
 pub fn compress(codec: Codec, level: Level, input: &[u8]) -> Result<Vec<u8>, CompressionError> {
-    let failed = |error: io::Error| CompressionError::Failed { codec, reason: error.to_string() };
-    match codec {
-        Codec::None => Ok(input.to_vec()),
-        Codec::Gzip => {
-            let level = level.map_or(flate2::Compression::default(), |level| flate2::Compression::new(level.clamp(0, 9) as u32));
-            let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(input.len() / 2), level);
-            encoder.write_all(input).and_then(|()| encoder.finish()).map_err(failed)
-        }
-        Codec::Snappy => snappy::compress(input).map_err(|error| failed(io::Error::other(error))),
-        Codec::Lz4 => {
-            // Kafka's reader wants independent blocks, and its writer makes them of 64 KiB.
-            let frame = lz4_flex::frame::FrameInfo::new()
-                .block_size(lz4_flex::frame::BlockSize::Max64KB)
-                .block_mode(lz4_flex::frame::BlockMode::Independent);
-            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, Vec::with_capacity(input.len() / 2));
-            encoder.write_all(input).map_err(failed)?;
-            encoder.finish().map_err(|error| failed(io::Error::other(error)))
-        }
-        Codec::Zstd => {
-            let range = zstd::compression_level_range();
-            let level = level.map_or(zstd::DEFAULT_COMPRESSION_LEVEL, |level| level.clamp(*range.start(), *range.end()));
-            zstd::bulk::compress(input, level).map_err(failed)
-        }
-    }
+    let mut compressor = Compressor::new(codec, level)?;
+    compressor.write(input)?;
+    compressor.finish()
 }
 
 /// Decompresses a batch's records whole. Without a codec, these are the same bytes.
@@ -108,7 +91,10 @@ impl<'a> Decompressor<'a> {
             Codec::None => Source::Plain(input),
             Codec::Gzip => Source::Gzip(io::BufReader::with_capacity(CHUNK_BYTES, flate2::bufread::MultiGzDecoder::new(input))),
             Codec::Snappy => Source::Snappy(snappy::Blocks::new(input)),
-            Codec::Lz4 => Source::Lz4(Box::new(lz4_flex::frame::FrameDecoder::new(input))),
+            Codec::Lz4 => {
+                lz4::check_frame(input)?;
+                Source::Lz4(Box::new(lz4_flex::frame::FrameDecoder::new(input)))
+            }
             Codec::Zstd => {
                 let decoder = zstd::Decoder::with_buffer(input).map_err(|error| corrupt(codec, &error))?;
                 Source::Zstd(io::BufReader::with_capacity(CHUNK_BYTES, decoder))

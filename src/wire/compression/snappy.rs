@@ -14,21 +14,54 @@ const BLOCK_BYTES: usize = 32 << 10;
 /// Snappy's densest element turns 3 bytes into 64: no block grows more than this.
 const GROWTH_MAX: usize = 22;
 
-pub(super) fn compress(input: &[u8]) -> Result<Vec<u8>, snap::Error> {
-    let mut output = Vec::with_capacity(HEADER_LEN + input.len() / 2);
-    output.extend_from_slice(&MAGIC);
-    output.extend_from_slice(&VERSION.to_be_bytes());
-    output.extend_from_slice(&VERSION.to_be_bytes());
-    let mut encoder = snap::raw::Encoder::new();
-    for block in input.chunks(BLOCK_BYTES) {
-        let length_at = output.len();
-        let from = length_at + size_of::<i32>();
-        output.resize(from + snap::raw::max_compress_len(block.len()), 0);
-        let len = encoder.compress(block, &mut output[from..])?;
-        output.truncate(from + len);
-        output[length_at..from].copy_from_slice(&(len as i32).to_be_bytes());
+/// Compresses block by block.
+pub(super) struct BlockWriter {
+    output: Vec<u8>,
+    /// Less than a block, still to be compressed.
+    pending: Vec<u8>,
+    encoder: snap::raw::Encoder,
+}
+
+impl BlockWriter {
+    pub(super) fn new() -> Self {
+        let mut output = Vec::from(MAGIC);
+        output.extend_from_slice(&VERSION.to_be_bytes());
+        output.extend_from_slice(&VERSION.to_be_bytes());
+        Self { output, pending: Vec::new(), encoder: snap::raw::Encoder::new() }
     }
-    Ok(output)
+
+    pub(super) fn write(&mut self, mut input: &[u8]) -> Result<(), snap::Error> {
+        while self.pending.len() + input.len() >= BLOCK_BYTES {
+            let (now, later) = input.split_at(BLOCK_BYTES - self.pending.len());
+            self.pending.extend_from_slice(now);
+            self.put_block()?;
+            input = later;
+        }
+        self.pending.extend_from_slice(input);
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, snap::Error> {
+        if !self.pending.is_empty() {
+            self.put_block()?;
+        }
+        Ok(self.output)
+    }
+
+    fn put_block(&mut self) -> Result<(), snap::Error> {
+        let length_at = self.output.len();
+        let from = length_at + size_of::<i32>();
+        self.output.resize(from + snap::raw::max_compress_len(self.pending.len()), 0);
+        let len = self.encoder.compress(&self.pending, &mut self.output[from..])?;
+        self.output.truncate(from + len);
+        self.output[length_at..from].copy_from_slice(&(len as i32).to_be_bytes());
+        self.pending.clear();
+        Ok(())
+    }
 }
 
 /// Why a block was refused, before the whole batch's limit is known.
@@ -85,6 +118,10 @@ impl<'a> Blocks<'a> {
     fn next_block(&mut self) -> Result<&'a [u8], BlockError> {
         if self.framing == Framing::Bare {
             return Ok(std::mem::take(&mut self.input));
+        }
+        // Streams that were joined, each with its header: the Java library reads them as one.
+        if let Some(rest) = self.input.strip_prefix(&MAGIC) {
+            self.input = rest.get(HEADER_LEN - MAGIC.len()..).unwrap_or_default();
         }
         let cut_short = || BlockError::Corrupt("a block is cut short".to_owned());
         let (length, rest) = self.input.split_first_chunk::<4>().ok_or_else(cut_short)?;

@@ -96,6 +96,23 @@ fn every_codec_returns_what_it_was_given() {
 }
 
 #[test]
+fn pieces_of_any_size_come_back_together() {
+    let input = sample(200_000);
+    for codec in Codec::ALL {
+        for piece in [1000, 32 << 10, 50_000] {
+            let mut compressor = Compressor::new(codec, None).unwrap();
+            for chunk in input.chunks(piece) {
+                compressor.write(chunk).unwrap();
+            }
+            let before = compressor.output_len();
+            let packed = compressor.finish().unwrap();
+            assert!(before <= packed.len());
+            assert_eq!(decompress(codec, &Bytes::from(packed), input.len()).unwrap(), input, "{codec:?} {piece}");
+        }
+    }
+}
+
+#[test]
 fn a_bomb_stops_at_the_limit() {
     let zeros = vec![0; 8 << 20];
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
@@ -103,6 +120,17 @@ fn a_bomb_stops_at_the_limit() {
         assert_eq!(decompress(codec, &packed, zeros.len() - 1), Err(CompressionError::TooLarge { limit: zeros.len() - 1 }), "{codec:?}");
         assert!(decompress(codec, &packed, zeros.len()).is_ok());
     }
+}
+
+#[test]
+fn joined_streams_are_read_where_kafka_reads_them() {
+    let input = sample(5000);
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Zstd] {
+        let parts = [&input[..2000], &input[2000..]].map(|part| compress(codec, None, part).unwrap());
+        assert_eq!(decompress(codec, &Bytes::from(parts.concat()), 5000).unwrap(), input, "{codec:?}");
+    }
+    let twice = compress(Codec::Lz4, None, &input).unwrap().repeat(2);
+    assert!(decompress(Codec::Lz4, &Bytes::from(twice), 10_000).is_err());
 }
 
 #[test]
@@ -117,7 +145,7 @@ fn a_snappy_block_may_not_announce_more_than_it_can_hold() {
     // Announces 4 GiB less one byte, in six bytes.
     let hostile = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
     assert!(matches!(decompress(Codec::Snappy, &hostile, usize::MAX), Err(CompressionError::Corrupt { .. })));
-    let mut framed = snappy::compress(b"some text").unwrap();
+    let mut framed = compress(Codec::Snappy, None, b"some text").unwrap();
     framed[16..20].copy_from_slice(&i32::MAX.to_be_bytes());
     assert!(matches!(decompress(Codec::Snappy, &Bytes::from(framed), 1000), Err(CompressionError::Corrupt { .. })));
 }

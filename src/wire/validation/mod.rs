@@ -18,7 +18,8 @@
 use bytes::Bytes;
 
 use super::batch::{
-    self, BatchError, BatchHeader, Codec, LENGTH_AT, LENGTH_EXCLUDES, MAGIC, MAGIC_AT, PREFIX_LEN, RECORDS_AT, TimestampType,
+    self, ATTRIBUTES_AT, BatchError, BatchHeader, Codec, LENGTH_AT, LENGTH_EXCLUDES, MAGIC, MAGIC_AT, PREFIX_LEN, RECORDS_AT,
+    TRANSACTIONAL_BIT, TimestampType,
 };
 use super::compression::CompressionError;
 use super::error::ErrorCode;
@@ -32,6 +33,9 @@ const ZSTD_FROM: i16 = 7;
 
 /// Bytes of the oldest format's header after the length: no batch of any format is shorter.
 const OLDEST_HEADER_BYTES: i32 = 14;
+
+/// Decompressed bytes that are walked in a millisecond or few, whatever the codec.
+pub const BRIEF_BYTES: usize = 1 << 20;
 
 /// Records that one refusal names; the message tells how many there were.
 pub const RECORD_ERRORS_MAX: usize = 100;
@@ -89,11 +93,19 @@ pub struct Refusal {
     pub message: String,
     /// The records at fault, by index in the batch.
     pub record_errors: Vec<(i32, Option<String>)>,
+    outgrown: Outgrown,
+}
+
+/// Whether a batch was given up because it decompresses to more than was allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outgrown {
+    No,
+    Yes,
 }
 
 impl Refusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), record_errors: Vec::new() }
+        Self { code, message: message.into(), record_errors: Vec::new(), outgrown: Outgrown::No }
     }
 
     fn invalid(message: impl Into<String>) -> Self {
@@ -114,7 +126,9 @@ impl From<RecordError> for Refusal {
 impl From<CompressionError> for Refusal {
     fn from(error: CompressionError) -> Self {
         match &error {
-            CompressionError::TooLarge { .. } => Refusal::new(ErrorCode::MessageTooLarge, error.to_string()),
+            CompressionError::TooLarge { .. } => {
+                Refusal { outgrown: Outgrown::Yes, ..Refusal::new(ErrorCode::MessageTooLarge, error.to_string()) }
+            }
             // The CRC was sound: the client compressed it so.
             CompressionError::Corrupt { .. } | CompressionError::Failed { .. } => Refusal::invalid(error.to_string()),
         }
@@ -128,6 +142,16 @@ impl From<BatchError> for Refusal {
             BatchError::BadMagic { .. } | BatchError::BadCount { .. } => Refusal::invalid(error.to_string()),
             BatchError::UnknownCodec { .. } => Refusal::new(ErrorCode::UnsupportedCompressionType, error.to_string()),
         }
+    }
+}
+
+/// As [`validate_produce`], if that is quickly done: `None` for a batch that decompresses to more than [`BRIEF_BYTES`], which is checked
+/// where it keeps nobody waiting.
+pub fn validate_briefly(records: &Bytes, rules: &ProduceRules) -> Option<Result<ValidBatch, Refusal>> {
+    let brief = ProduceRules { decompressed_bytes_max: rules.decompressed_bytes_max.min(BRIEF_BYTES), ..*rules };
+    match validate_produce(records, &brief) {
+        Err(refusal) if refusal.outgrown == Outgrown::Yes && rules.decompressed_bytes_max > BRIEF_BYTES => None,
+        checked => Some(checked),
     }
 }
 
@@ -150,6 +174,12 @@ pub fn validate_produce(records: &Bytes, rules: &ProduceRules) -> Result<ValidBa
     let as_it_came = header.timestamp_type() == timestamp_type && header.max_timestamp == max_timestamp;
     let restamped = (!as_it_came).then(|| batch::restamp(&bytes, timestamp_type, max_timestamp)).transpose()?;
     Ok(ValidBatch { header, bytes, timestamp_type, max_timestamp, restamped })
+}
+
+/// Whether the first batch says it belongs to a transaction; looked at before anything else is, and believed by nobody.
+pub fn says_transactional(records: &[u8]) -> bool {
+    let attributes = records.get(ATTRIBUTES_AT..).and_then(|rest| rest.first_chunk());
+    records.get(MAGIC_AT) == Some(&(MAGIC as u8)) && attributes.is_some_and(|bits| i16::from_be_bytes(*bits) & TRANSACTIONAL_BIT != 0)
 }
 
 /// Cuts out the first batch, and refuses a second.
@@ -298,7 +328,7 @@ impl<'a> Checks<'a> {
         }
         let code = if self.bad_timestamps > 0 { ErrorCode::InvalidTimestamp } else { ErrorCode::InvalidRecord };
         let message = format!("{} of {} records refused", self.fault_count, self.index);
-        Err(Refusal { code, message, record_errors: self.faults })
+        Err(Refusal { record_errors: self.faults, ..Refusal::new(code, message) })
     }
 }
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::types::{LeaderEpoch, ProducerEpoch, ProducerId};
 use crate::wire::batch::{
-    ATTRIBUTES_AT, BASE_OFFSET_AT, BatchBuilder, COUNT_AT, CRC_AT, ControlType, LAST_OFFSET_DELTA_AT, MAX_TIMESTAMP_AT, PRODUCER_ID_AT,
-    patch_prefix, verify_crc,
+    BASE_OFFSET_AT, BatchBuilder, COUNT_AT, CRC_AT, ControlType, LAST_OFFSET_DELTA_AT, MAX_TIMESTAMP_AT, PRODUCER_ID_AT, patch_prefix,
+    verify_crc,
 };
 use crate::wire::record::RecordHeader;
 
@@ -185,6 +185,17 @@ fn a_client_may_not_stamp_the_append() {
 }
 
 #[test]
+fn a_batch_of_a_transaction_is_told_by_its_first_bytes() {
+    assert!(!says_transactional(&three_records().build()));
+    let marked = three_records().transactional().build();
+    assert!(says_transactional(&marked));
+    assert!(says_transactional(&marked[..ATTRIBUTES_AT + 2]) && !says_transactional(&marked[..ATTRIBUTES_AT + 1]));
+    // The older formats have other fields there.
+    assert!(!says_transactional(&patched(&marked, MAGIC_AT, &[1])));
+    assert!(!says_transactional(&[]));
+}
+
+#[test]
 fn faults_named_are_bounded() {
     let mut builder = BatchBuilder::new();
     for _ in 0..2 * RECORD_ERRORS_MAX {
@@ -209,6 +220,24 @@ fn a_bomb_is_too_large_and_what_does_not_decompress_is_invalid() {
         let broken = patched(&three_records().build_with(codec, None).unwrap(), RECORDS_AT + 3, &[0xee; 9]);
         assert_eq!(code(&broken, &rules()), ErrorCode::InvalidRecord, "{codec:?}");
     }
+}
+
+#[test]
+fn what_decompresses_to_much_is_not_checked_briefly() {
+    let roomy = ProduceRules { decompressed_bytes_max: 64 << 20, ..rules() };
+    let of = |bytes: usize| {
+        let mut builder = BatchBuilder::new();
+        builder.push(NOW, None, Some(&vec![0; bytes]), &[]);
+        builder.build_with(Codec::Gzip, None).unwrap()
+    };
+    assert!(validate_briefly(&of(BRIEF_BYTES / 2), &roomy).unwrap().is_ok());
+    let long = of(2 * BRIEF_BYTES);
+    assert_eq!(validate_briefly(&long, &roomy), None);
+    assert!(validate_produce(&long, &roomy).is_ok());
+    let tight = ProduceRules { decompressed_bytes_max: BRIEF_BYTES, ..roomy };
+    assert_eq!(validate_briefly(&long, &tight).unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
+    let small = ProduceRules { max_batch_bytes: 10, ..roomy };
+    assert_eq!(validate_briefly(&long, &small).unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
 }
 
 #[test]

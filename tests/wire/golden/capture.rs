@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kafka_protocol::messages::FindCoordinatorRequest;
 use kafka_protocol::messages::create_topics_request::CreateTopicsRequest;
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use kafka_protocol::messages::{FindCoordinatorRequest, InitProducerIdRequest};
 use kafka_protocol::protocol::{Request, StrBytes};
 use uuid::Uuid;
 
@@ -86,9 +86,19 @@ impl<'a> Recorder<'a> {
         answer::session_of(last.version, frame)
     }
 
+    /// A fresh Kafka has to fetch its first block of producer ids.
+    pub fn wait_for_producer_ids(&mut self) {
+        wait_for_producer_ids(&mut self.aside);
+    }
+
     pub fn topic_id(&self, topic: &str) -> Uuid {
         self.fixture.topics.iter().find(|known| known.name == topic).expect("a topic of this part").id
     }
+}
+
+pub fn wait_for_producer_ids(connection: &mut Connection) {
+    let ask = InitProducerIdRequest::default().with_transactional_id(None);
+    eventually("producer ids", Duration::from_secs(60), || (connection.call(0, &ask).error_code == 0).then_some(()));
 }
 
 /// The id of a topic that exists.

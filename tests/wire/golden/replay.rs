@@ -15,7 +15,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::answer;
-use super::capture::look_up;
+use super::capture::{look_up, wait_for_producer_ids};
 use super::fixture::{self, Exchange, Reply, Topic};
 use super::parts::{PARTS, Part};
 use crate::support::broker::{Broker, Settings};
@@ -114,6 +114,12 @@ impl Replay<'_> {
                     format!("wanted error 15 and no node, for JoinGroup is not advertised; here\n{got}\n")
                 })
             }
+            (Reply::Frame(want), Reply::Frame(got))
+                if exchange.api == ApiKey::Produce as i16
+                    && answer::is_refused_more_exactly(exchange.version, exchange.case.starts_with("flawed-"), want, got) =>
+            {
+                None
+            }
             (Reply::Closed, Reply::Closed) => None,
             (Reply::Closed, Reply::Frame(frame)) => {
                 let got = answer::lines(exchange.api, exchange.version, frame.clone());
@@ -180,6 +186,9 @@ fn replay_part(part: &Part) -> Vec<Outcome> {
         }
         if exchange.api == ApiKey::FindCoordinator as i16 && replay.has_groups() {
             replay.wait_for_coordinator();
+        }
+        if exchange.api == ApiKey::InitProducerId as i16 && outcomes.iter().all(|outcome: &Outcome| outcome.api != exchange.api) {
+            wait_for_producer_ids(&mut replay.aside);
         }
         let got = replay.answer(exchange);
         if exchange.api == ApiKey::CreateTopics as i16 {
@@ -314,6 +323,11 @@ fn offset_for_leader_epoch() {
 #[test]
 fn describe_producers() {
     check(ApiKey::DescribeProducers);
+}
+
+#[test]
+fn init_producer_id() {
+    check(ApiKey::InitProducerId);
 }
 
 #[test]

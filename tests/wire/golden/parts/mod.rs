@@ -18,6 +18,8 @@ mod elections;
 mod fetch_sessions;
 mod leader_epochs;
 mod log_dirs;
+mod producers;
+mod validation;
 
 pub struct Part {
     /// Its frames are in `frames/NAME.txt`.
@@ -37,6 +39,8 @@ pub const PARTS: &[Part] = &[
     Part { name: "describe_producers", settings: &[], run: describe_producers::run },
     Part { name: "fetch_sessions", settings: &[], run: fetch_sessions::run },
     Part { name: "leader_epochs", settings: &[], run: leader_epochs::run },
+    Part { name: "producers", settings: &[], run: producers::run },
+    Part { name: "validation", settings: &[], run: validation::run },
 ];
 
 impl Part {
