@@ -26,7 +26,8 @@ const OTTLAS_TOPIC: &str = "ottlas-orders";
 #[test]
 fn ottlas_tools_say_what_kafkas_say() {
     let _noisy = noisy();
-    let broker = Broker::start(Settings::new());
+    // Records of a fixed time, which is long past: they are to stay all the same.
+    let broker = Broker::start(Settings::new().with("log.retention.ms", -1));
     let dirs = [temp_dir(), temp_dir()];
     for (topic, dir) in [KAFKAS_TOPIC, OTTLAS_TOPIC].into_iter().zip(&dirs) {
         fill(&broker, topic);
@@ -88,7 +89,7 @@ fn write_files(dir: &Path, topic: &str) {
     let files = [
         ("client.properties", "client.id=compared\n".to_owned()),
         ("hurry.properties", "request.timeout.ms=1000\ndefault.api.timeout.ms=1500\n".to_owned()),
-        ("settings.properties", "# of a topic\nretention.ms = 1800000\nmax.message.bytes: 500000\n".to_owned()),
+        ("settings.properties", "# of a topic\ndelete.retention.ms = 1800000\nmax.message.bytes: 500000\n".to_owned()),
         ("cut.json", file(&[one(0, "2"), one(1, "-1"), one(2, "0")])),
         ("beyond.json", file(&[one(0, "1000")])),
         ("negative.json", file(&[one(0, "-2")])),

@@ -1,7 +1,8 @@
 //! The command lines, and every difference that stands.
 //!
 //! `{server}` is the broker, `{topic}` a topic of three partitions that only the program at work touches, `{files}` a directory of files
-//! about it. A topic is altered and cut by each program for itself; what a row leaves behind in the whole broker is taken back by the next.
+//! about it. The topic's records are of a day long past: no row may make the broker drop them for their age. A topic is altered and cut by
+//! each program for itself; what a row leaves behind in the whole broker is taken back by a later one.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tool {
@@ -95,6 +96,7 @@ pub const GROUPS: &[Group] = &[
     Group { tool: Tool::Configs, needs: &[DESCRIBE_CONFIGS], rows: CONFIGS_DESCRIBE },
     Group { tool: Tool::Configs, needs: &[DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS], rows: CONFIGS_ALTER_TOPIC },
     Group { tool: Tool::Configs, needs: &[DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS], rows: CONFIGS_ALTER_BROKER },
+    Group { tool: Tool::Configs, needs: &[DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS], rows: CONFIGS_LOGGERS },
     Group { tool: Tool::LogDirs, needs: &[DESCRIBE_LOG_DIRS], rows: LOG_DIRS },
     Group { tool: Tool::DeleteRecords, needs: &[DELETE_RECORDS], rows: DELETE_RECORDS_ROWS },
     // What is left of the topics.
@@ -247,45 +249,60 @@ const CONFIGS_DESCRIBE: &[Row] = &[
 ];
 
 const CONFIGS_ALTER_TOPIC: &[Row] = &[
-    same("--bootstrap-server {server} --alter --topic {topic} --add-config retention.ms=3600000"),
+    same("--bootstrap-server {server} --alter --topic {topic} --add-config delete.retention.ms=3600000"),
     same("--bootstrap-server {server} --describe --topic {topic}"),
-    same("--bootstrap-server {server} --alter --topic {topic} --add-config retention.ms=7200000,cleanup.policy=[compact,delete]"),
+    same("--bootstrap-server {server} --alter --topic {topic} --add-config delete.retention.ms=7200000,cleanup.policy=[compact,delete]"),
     same("--bootstrap-server {server} --describe --topic {topic} --all"),
     same("--bootstrap-server {server} --alter --entity-type topics --entity-name {topic} --delete-config cleanup.policy"),
     same("--bootstrap-server {server} --describe --topic {topic}"),
     same("--bootstrap-server {server} --alter --topic {topic} --delete-config cleanup.policy"),
-    same("--bootstrap-server {server} --alter --topic {topic} --delete-config retention.ms,no.such.key"),
+    same("--bootstrap-server {server} --alter --topic {topic} --delete-config delete.retention.ms,no.such.key"),
     same("--bootstrap-server {server} --alter --topic {topic} --delete-config ''"),
     same("--bootstrap-server {server} --alter --topic {topic} --add-config-file {files}/settings.properties"),
     same("--bootstrap-server {server} --describe --topic {topic}"),
-    same("--bootstrap-server {server} --alter --topic {topic} --add-config retention.ms=soon"),
+    same("--bootstrap-server {server} --alter --topic {topic} --add-config delete.retention.ms=soon"),
     same("--bootstrap-server {server} --alter --topic {topic} --add-config no.such.key=1"),
-    same("--bootstrap-server {server} --alter --topic {topic} --add-config retention.ms=5 --delete-config retention.ms"),
-    same("--bootstrap-server {server} --alter --topic {topic} --add-config retention.ms="),
+    same("--bootstrap-server {server} --alter --topic {topic} --add-config delete.retention.ms=5 --delete-config delete.retention.ms"),
+    same("--bootstrap-server {server} --alter --topic {topic} --add-config delete.retention.ms="),
     same("--bootstrap-server {server} --alter --topic {topic} --add-config ,"),
-    same("--bootstrap-server {server} --alter --topic {topic} --add-config 'segment.ms = 60000 , retention.ms=1'"),
+    same("--bootstrap-server {server} --alter --topic {topic} --add-config 'segment.ms = 60000 , delete.retention.ms=1'"),
     same(
-        "--bootstrap-server {server} --alter --topic {topic} --delete-config 'retention.ms, segment.ms' --delete-config max.message.bytes",
+        "--bootstrap-server {server} --alter --topic {topic} --delete-config 'delete.retention.ms, segment.ms' --delete-config max.message.bytes",
     ),
     same("--bootstrap-server {server} --describe --topic {topic}"),
-    same("--bootstrap-server {server} --alter --topic nothing-of-the-kind --add-config retention.ms=1"),
-    same("--bootstrap-server {server} --alter --topic 'a b' --add-config retention.ms=1"),
+    same("--bootstrap-server {server} --alter --topic nothing-of-the-kind --add-config delete.retention.ms=1"),
+    same("--bootstrap-server {server} --alter --topic 'a b' --add-config delete.retention.ms=1"),
 ];
 
 const CONFIGS_ALTER_BROKER: &[Row] = &[
-    same("--bootstrap-server {server} --alter --broker 1 --add-config log.retention.ms=86400000"),
+    same("--bootstrap-server {server} --alter --broker 1 --add-config log.cleaner.delete.retention.ms=86400000"),
     same("--bootstrap-server {server} --describe --broker 1"),
-    same("--bootstrap-server {server} --alter --broker-defaults --add-config log.retention.ms=172800000,message.max.bytes=2000000"),
+    same("--bootstrap-server {server} --alter --broker-defaults --add-config log.cleaner.delete.retention.ms=172800000,message.max.bytes=2000000"),
     same("--bootstrap-server {server} --describe --entity-type brokers"),
     same("--bootstrap-server {server} --describe --topic {topic} --all"),
     same("--bootstrap-server {server} --alter --entity-type brokers --entity-default --delete-config message.max.bytes"),
     same("--bootstrap-server {server} --alter --broker-defaults --delete-config message.max.bytes"),
-    same("--bootstrap-server {server} --alter --broker 1 --delete-config log.retention.ms"),
-    same("--bootstrap-server {server} --alter --broker-defaults --delete-config log.retention.ms"),
+    same("--bootstrap-server {server} --alter --broker 1 --delete-config log.cleaner.delete.retention.ms"),
+    same("--bootstrap-server {server} --alter --broker-defaults --delete-config log.cleaner.delete.retention.ms"),
     same("--bootstrap-server {server} --describe --entity-type brokers"),
-    same("--bootstrap-server {server} --alter --broker 1 --add-config log.retention.ms=soon"),
+    same("--bootstrap-server {server} --alter --broker 1 --add-config log.cleaner.delete.retention.ms=soon"),
     same("--bootstrap-server {server} --alter --broker 1 --add-config node.id=2"),
     same("--bootstrap-server {server} --alter --broker 1 --add-config num.partitions=0"),
+];
+
+const CONFIGS_LOGGERS: &[Row] = &[
+    // It stays so: the first row makes both programs begin alike.
+    same("--bootstrap-server {server} --alter --broker-logger 1 --add-config root=WARN"),
+    same("--bootstrap-server {server} --describe --broker-logger 1"),
+    same("--bootstrap-server {server} --describe --entity-type broker-loggers --entity-name 1 --all"),
+    // A logger that Kafka has, and one that Ottla has: the other broker knows none of that name.
+    same("--bootstrap-server {server} --alter --broker-logger 1 --add-config kafka.log.LogCleaner=ERROR"),
+    same("--bootstrap-server {server} --alter --broker-logger 1 --add-config ottla.storage=ERROR"),
+    same("--bootstrap-server {server} --describe --broker-logger 1"),
+    same("--bootstrap-server {server} --alter --entity-type broker-loggers --entity-name 1 --delete-config kafka.log.LogCleaner"),
+    same("--bootstrap-server {server} --alter --entity-type broker-loggers --entity-name 1 --delete-config ottla.storage"),
+    same("--bootstrap-server {server} --alter --broker-logger 1 --add-config root=LOUD"),
+    same("--bootstrap-server {server} --alter --broker-logger 1 --delete-config root"),
     same("--bootstrap-server {server} --alter --broker-logger 1 --add-config no.such.logger=INFO"),
     same("--bootstrap-server {server} --alter --broker-logger 1 --delete-config no.such.logger"),
 ];
