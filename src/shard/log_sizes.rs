@@ -18,11 +18,15 @@ impl<W: World> Shard<W> {
         }
     }
 
-    /// The log directories, in the order of `log.dirs`, each with its filesystem's space.
+    /// The log directories, in the order of `log.dirs`, each with its filesystem's space; an error for one that is offline.
     pub async fn log_directories(&self) -> Vec<(PathBuf, std::io::Result<Space>)> {
         let mut directories = Vec::with_capacity(self.directories.len());
         for directory in &self.directories {
-            directories.push((directory.path.clone(), self.world.space(&directory.path).await));
+            let space = match directory.is_in_use() {
+                true => self.world.space(&directory.path).await,
+                false => Err(std::io::Error::other("the log directory is offline")),
+            };
+            directories.push((directory.path.clone(), space));
         }
         directories
     }

@@ -36,7 +36,10 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeLogDirsRequest) ->
     let directories = shard.log_directories().await;
     let results = directories.iter().enumerate().map(|(index, (path, space))| {
         let logs = sizes.iter().filter(|log| log.directory == index);
-        directory(path, space.as_ref().ok(), logs)
+        match space {
+            Ok(space) => directory(path, space, logs),
+            Err(_) => offline(path),
+        }
     });
     Some(DescribeLogDirsResponse::default().with_results(results.collect()))
 }
@@ -51,7 +54,16 @@ fn wanted(image: &MetadataImage, request: &DescribeLogDirsRequest) -> Option<BTr
     Some(partitions.collect())
 }
 
-fn directory<'a>(path: &Path, space: Option<&Space>, logs: impl Iterator<Item = &'a LogSize>) -> DescribeLogDirsResult {
+/// As Kafka, of a directory that is offline nothing is told but that it is.
+fn offline(path: &Path) -> DescribeLogDirsResult {
+    DescribeLogDirsResult::default()
+        .with_error_code(ErrorCode::KafkaStorageError.code())
+        .with_log_dir(super::text(path.display().to_string()))
+        .with_total_bytes(UNKNOWN_BYTES)
+        .with_usable_bytes(UNKNOWN_BYTES)
+}
+
+fn directory<'a>(path: &Path, space: &Space, logs: impl Iterator<Item = &'a LogSize>) -> DescribeLogDirsResult {
     let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for log in logs {
         topics.entry(log.topic.as_str()).or_default().push(
@@ -63,7 +75,7 @@ fn directory<'a>(path: &Path, space: Option<&Space>, logs: impl Iterator<Item = 
     let topics = topics
         .into_iter()
         .map(|(name, partitions)| DescribeLogDirsTopic::default().with_name(TopicName(super::text(name))).with_partitions(partitions));
-    let bytes = |of: fn(&Space) -> u64| space.map_or(UNKNOWN_BYTES, |space| i64::try_from(of(space)).unwrap_or(i64::MAX));
+    let bytes = |of: fn(&Space) -> u64| i64::try_from(of(space)).unwrap_or(i64::MAX);
     DescribeLogDirsResult::default()
         .with_error_code(ErrorCode::None.code())
         .with_log_dir(super::text(path.display().to_string()))
