@@ -366,16 +366,7 @@ impl Client {
             self.connection.send(ApiKey::Fetch, version, &request).await?;
             let response: FetchResponse = self.connection.receive(fetching.max_wait).await?;
             let told = self.check_fetched(&response, fetching)?;
-            let mut model = self.shared.model.borrow_mut();
-            model.count(if epoch == 0 { "fetch session begun" } else { "fetch session gone on" });
-            if response.session_id == 0 || (epoch > 0 && response.session_id != session) {
-                model.violate(format!("session {session} was answered as {}", response.session_id));
-                break;
-            }
-            if epoch == 0 && told.contains(&Told::Nothing) {
-                model.violate("the answer that begins a session leaves a partition out".to_owned());
-            }
-            if told.contains(&Told::Refused) {
+            if !self.check_session(session, epoch, response.session_id, &told) {
                 break;
             }
             changed.clear();
@@ -388,10 +379,23 @@ impl Client {
                 }
             }
             (session, epoch) = (response.session_id, epoch + 1);
-            drop(model);
             self.pause(50).await;
         }
         Ok(())
+    }
+
+    /// What an answer says of the session it belongs to; tells whether the session goes on.
+    fn check_session(&self, session: i32, epoch: i32, answered: i32, told: &[Told]) -> bool {
+        let mut model = self.shared.model.borrow_mut();
+        model.count(if epoch == 0 { "fetch session begun" } else { "fetch session gone on" });
+        if answered == 0 || (epoch > 0 && answered != session) {
+            model.violate(format!("session {session} was answered as {answered}"));
+            return false;
+        }
+        if epoch == 0 && told.contains(&Told::Nothing) {
+            model.violate("the answer that begins a session leaves a partition out".to_owned());
+        }
+        !told.contains(&Told::Refused)
     }
 
     fn fetch_version(&mut self, wanted: &[Wanted], first: i16) -> i16 {

@@ -277,7 +277,9 @@ const CONFIGS_ALTER_TOPIC: &[Row] = &[
 const CONFIGS_ALTER_BROKER: &[Row] = &[
     same("--bootstrap-server {server} --alter --broker 1 --add-config log.cleaner.delete.retention.ms=86400000"),
     same("--bootstrap-server {server} --describe --broker 1"),
-    same("--bootstrap-server {server} --alter --broker-defaults --add-config log.cleaner.delete.retention.ms=172800000,message.max.bytes=2000000"),
+    same(
+        "--bootstrap-server {server} --alter --broker-defaults --add-config log.cleaner.delete.retention.ms=172800000,message.max.bytes=2000000",
+    ),
     same("--bootstrap-server {server} --describe --entity-type brokers"),
     same("--bootstrap-server {server} --describe --topic {topic} --all"),
     same("--bootstrap-server {server} --alter --entity-type brokers --entity-default --delete-config message.max.bytes"),
