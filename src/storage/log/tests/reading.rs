@@ -214,6 +214,13 @@ fn aborted_transactions_are_told_for_the_range_read() {
             assert!(told.contains(&(ProducerId(1), Offset(8))) && !told.contains(&(ProducerId(1), Offset(0))));
             assert!(!told.contains(&(ProducerId(1), Offset(16))), "begins beyond");
             assert_eq!(log.last_stable(log.end()), log.end());
+            // Of what lies behind the bytes that are sent nothing is told.
+            let range = log.plan_read(Offset(0), log.end(), 1000).await.unwrap().unwrap();
+            let beyond = log.offset_beyond(&range, log.end());
+            assert!(beyond > Offset(0) && beyond < log.end(), "{beyond}");
+            let told = log.aborted_between(Offset(0), beyond).await.unwrap();
+            assert!(told.contains(&(ProducerId(1), Offset(0))) && told.iter().all(|(_, first)| *first < beyond), "{told:?} up to {beyond}");
+            assert_eq!(log.offset_beyond(&range, Offset(1)), Offset(1), "never behind what the reader may see");
         });
     }
 }
