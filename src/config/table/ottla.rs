@@ -27,7 +27,8 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
     "ottla.metrics.topics.max", Int = "1000", Between(0, 1_000_000), Low, ReadOnly, Served,
         "Topics with metrics of their own; further ones are counted together, under an empty topic label.";
     "ottla.recovery.bytes.max", Long = "268435456", AtLeast(1_048_576), Medium, ReadOnly, Served,
-        "Bytes appended to a partition after which it is flushed in the background, so that a restart reads no more than that again.";
+        "Unflushed bytes of a partition for which it is flushed in the background; looked at every half minute, so that a restart after a \
+         crash reads again what came since then and since the last checkpoint.";
     "ottla.shards", Int = null, Between(1, 1024), High, ReadOnly, Served,
         "Shards, each with a thread and a core of its own; by default as many as there are usable cores.";
     "ottla.spin.us", Int = "0", Between(0, 10_000), Low, ReadOnly, Served,
