@@ -3,6 +3,8 @@
 //! Every test here runs at one, two and four shards: a client must not be able to tell.
 
 mod admin;
+mod franz_go;
+mod kafkajs;
 mod kcat;
 mod librdkafka;
 mod python;

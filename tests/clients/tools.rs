@@ -123,3 +123,28 @@ fn kafka_reads_the_files_of_many_segments() {
         broker.launch();
     });
 }
+
+/// VerifiableProducer says of each record where it was stored.
+#[test]
+fn the_verifiable_producer() {
+    at_every_shard_count(Settings::new(), |broker| {
+        topics::create(&mut broker.connect(), "verified", 2, &[]);
+        let bootstrap = broker.bootstrap();
+        let asked =
+            ["--bootstrap-server", &bootstrap, "--topic", "verified", "--max-messages", "2000", "--throughput", "-1", "--acks", "-1"];
+        let said = kafka_tool("org.apache.kafka.tools.VerifiableProducer", &asked).expect_success();
+        let mut offsets = [Vec::new(), Vec::new()];
+        for line in said.lines().filter(|line| line.contains("\"producer_send_success\"")) {
+            let number = |field: &str| -> usize {
+                let text = line.split(&format!("\"{field}\":")).nth(1).unwrap_or_else(|| panic!("{field} in {line}"));
+                text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+            };
+            offsets[number("partition")].push(number("offset"));
+        }
+        for offsets in &mut offsets {
+            offsets.sort_unstable();
+            assert!(offsets.iter().copied().eq(0..offsets.len()), "stored once each, without a gap");
+        }
+        assert_eq!(offsets.iter().map(Vec::len).sum::<usize>(), 2000, "{said}");
+    });
+}

@@ -57,3 +57,18 @@ pub fn python(program: &str, args: &[&str]) -> Output {
     python.arg("-c").arg(program).args(args);
     run("python", python, b"", TOOL_DEADLINE)
 }
+
+/// Runs the program made with franz-go: `tests/peers/go`.
+pub fn franz_go(args: &[&str]) -> Output {
+    let mut program = command(dir().join("franz-go"));
+    program.args(args);
+    run("franz-go", program, b"", TOOL_DEADLINE)
+}
+
+/// Runs a program of `tests/peers/js` with kafkajs at hand.
+pub fn kafkajs(program: &str, args: &[&str]) -> Output {
+    let mut node = command("node");
+    node.env("NODE_PATH", dir().join("js/node_modules"));
+    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/js").join(program)).args(args);
+    run("kafkajs", node, b"", TOOL_DEADLINE)
+}
