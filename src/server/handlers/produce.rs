@@ -96,6 +96,10 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
             batches.push(batch);
             places.push(place);
         }
+        if batches.is_empty() {
+            // An owner that has nothing to append has nothing to answer.
+            continue;
+        }
         let append = AppendRequest { image_version: image.version(), acks, batches };
         sent.push(Sent { pending: shard.append(owner, append).await, places });
     }
