@@ -3,7 +3,7 @@
 //! How it is measured: one client thread with two connections, both to a broker of two shards. The fetch is sent and given two
 //! milliseconds to park. The clock starts before the produce request is written, and stops when the last byte of the fetch's answer has
 //! been read: it covers both requests' way through sockets, shards and the append. A series is four hundred such wakes; other processes
-//! on the machine can only add time, so the best of five series counts.
+//! on the machine can only add time, so the best of twenty series counts.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::support::quiet;
 use crate::support::records::Batch;
 use crate::support::topics::{self, Ask, FETCH, PRODUCE, fetch_request, produce_request};
 
-const SERIES: usize = 5;
+const SERIES: usize = 20;
 const WAKES: usize = 400;
 /// A build without optimisation is several times slower; the promise is about the one that ships.
 const LIMIT: Duration = if cfg!(debug_assertions) { Duration::from_millis(10) } else { Duration::from_millis(1) };

@@ -55,6 +55,8 @@ const PER_LISTENER_ONLY: [&str; 10] = [
     "ssl.truststore.type",
 ];
 
+const OVERRIDES_BY_HOST: &str = "max.connections.per.ip.overrides";
+
 /// Keys of single listeners that may be set for all brokers.
 const LISTENER_LIMITS: [&str; 3] = ["max.connection.creation.rate", "max.connections", "num.network.threads"];
 
@@ -97,10 +99,14 @@ impl BrokerSettings {
     pub fn with_running(&self, all_brokers: &BTreeMap<String, String>, broker: &BTreeMap<String, String>) -> (BrokerSettings, Vec<String>) {
         let laid = self.lay_over(all_brokers, broker);
         let mut warnings = laid.left_out.clone();
-        let settings = self.filled(&laid).unwrap_or_else(|refusal| {
+        let mut settings = self.filled(&laid).unwrap_or_else(|refusal| {
             warnings.push(format!("nothing set on the running cluster has an effect: {refusal}"));
             self.clone()
         });
+        if [all_brokers, broker].iter().all(|set| !set.contains_key(OVERRIDES_BY_HOST)) {
+            // Its host names were looked up at the start.
+            settings.network.connections_per_ip_overrides.clone_from(&self.network.connections_per_ip_overrides);
+        }
         (settings, warnings)
     }
 
