@@ -78,28 +78,7 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         response.topics.push(ProduceTopicResponse { topic: topic.topic.clone(), partitions });
     }
     let mut sent = Vec::with_capacity(sorting.by_owner.len());
-    for (owner, checked) in sorting.by_owner {
-        let (mut batches, mut places) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
-        for Checked { mut batch, place, wanted } in checked {
-            if let Some(wanted) = wanted {
-                let from = batch.batch;
-                // Costs milliseconds for a large batch: not the shard's.
-                match shard.world().offload(move || recompress(&from, wanted)).await {
-                    Ok(recompressed) => batch.batch = recompressed,
-                    Err(error) => {
-                        tracing::debug!("a batch could not be compressed anew: {error}");
-                        response.topics[place.0].partitions[place.1].error = code_of_recompression(&error);
-                        continue;
-                    }
-                }
-            }
-            batches.push(batch);
-            places.push(place);
-        }
-        if batches.is_empty() {
-            // An owner that has nothing to append has nothing to answer.
-            continue;
-        }
+    for (owner, (batches, places)) in sorting.by_owner {
         let append = AppendRequest { image_version: image.version(), acks, batches };
         sent.push(Sent { pending: shard.append(owner, append).await, places });
     }
@@ -165,17 +144,11 @@ fn code_of_recompression(error: &RecompressError) -> ErrorCode {
     }
 }
 
-/// A batch that may be appended, and what the topic wants it to become if the producer chose another codec.
-struct Checked {
-    batch: PartitionBatch,
-    place: Place,
-    wanted: Option<Recompression>,
-}
-
-/// Checks batches and sorts them by owner.
+/// Checks batches, compresses them anew where the topic wants another codec than the producer's, and sorts them by owner.
 struct Sorting<'a> {
     image: &'a MetadataImage,
-    by_owner: BTreeMap<ShardId, Vec<Checked>>,
+    /// The batches that may be appended, and their places. An owner that is here has something to append.
+    by_owner: BTreeMap<ShardId, (Vec<PartitionBatch>, Vec<Place>)>,
     now: TimestampMs,
     version: i16,
 }
@@ -211,16 +184,23 @@ impl Sorting<'_> {
             TimestampType::LogAppendTime => valid.max_timestamp,
             TimestampType::CreateTime => TimestampMs::NONE,
         };
-        let batch = stamped(valid).map_err(|_| refused(ErrorCode::CorruptMessage))?;
-        let batch = PartitionBatch { partition: id, batch, log_append_time };
-        let wanted = codec_of(settings.compression).filter(|(codec, _)| *codec != batch.batch.header.codec);
-        let wanted = wanted.map(|(codec, level)| Recompression {
-            codec,
-            level,
-            decompressed_bytes_max: rules.decompressed_bytes_max,
-            batch_bytes_max: rules.max_batch_bytes,
-        });
-        self.by_owner.entry(shard.owner(id)).or_default().push(Checked { batch, place, wanted });
+        let mut batch = stamped(valid).map_err(|_| refused(ErrorCode::CorruptMessage))?;
+        if let Some((codec, level)) = codec_of(settings.compression).filter(|(codec, _)| *codec != batch.header.codec) {
+            let wanted = Recompression {
+                codec,
+                level,
+                decompressed_bytes_max: rules.decompressed_bytes_max,
+                batch_bytes_max: rules.max_batch_bytes,
+            };
+            // Costs milliseconds for a large batch: not the shard's.
+            batch = shard.world().offload(move || recompress(&batch, wanted)).await.map_err(|error| {
+                tracing::debug!("a batch could not be compressed anew: {error}");
+                refused(code_of_recompression(&error))
+            })?;
+        }
+        let (batches, places) = self.by_owner.entry(shard.owner(id)).or_default();
+        batches.push(PartitionBatch { partition: id, batch, log_append_time });
+        places.push(place);
         Ok(())
     }
 }
