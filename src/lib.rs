@@ -5,6 +5,7 @@
 //!   client         what our own tools use to talk to any Kafka-compatible cluster
 //!   server         listeners, connections, dispatch, one handler per API
 //!   shard          one core: its partitions, mailboxes, timers, placement
+//!   coordinator    state machines kept in internal topics: consumer groups
 //!   partition      one replica: log + role + waiters + high watermark
 //!   storage        one partition's log on disk
 //!   metadata       the cluster as a log of records applied to an immutable image
@@ -32,6 +33,8 @@ pub mod metadata;
 pub mod storage;
 
 pub mod partition;
+
+pub mod coordinator;
 
 pub mod shard;
 
