@@ -97,7 +97,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
             if let Err(why) = &outcome
                 && !termination.is_requested()
             {
-                // The other shards wait for words that will not come: the process ends here, before anything was served.
+                // The other shards wait for words that will not come, or serve what is lost: the process ends here.
                 eprintln!("{why}");
                 std::process::exit(1);
             }

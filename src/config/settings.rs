@@ -6,7 +6,7 @@
 //! 1. Where Kafka writes "no limit", "never" or "the system's choice" as a number, it is none here.
 //! 2. A number needs no further check: its row and the rules across keys have passed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -43,9 +43,6 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     pub listeners: Listeners,
-    pub accept_backlog: u32,
-    pub send_buffer_bytes: Option<u32>,
-    pub receive_buffer_bytes: Option<u32>,
     pub request_bytes_max: u32,
     pub idle_ms_max: Option<u64>,
     pub connections_max: u32,
@@ -54,6 +51,10 @@ pub struct Network {
     pub connections_per_ip_overrides: BTreeMap<String, u32>,
     /// Per second.
     pub connection_creation_rate_max: u32,
+    /// Windows of time over which a rate is measured.
+    pub quota_windows: u32,
+    /// Length of one of them.
+    pub quota_window_seconds: u32,
     /// Requests of one connection under way at one time.
     pub connection_in_flight_max: u32,
     /// None leaves it to the system.
@@ -103,6 +104,8 @@ pub enum AppendPath {
 pub struct Storage {
     /// At least one; each path once.
     pub directories: Vec<PathBuf>,
+    /// Those of them, by index, that take no new partitions.
+    pub cordoned: BTreeSet<usize>,
     pub append_path: AppendPath,
     pub append_window_bytes: u32,
     pub appends_in_flight_max: u32,
@@ -115,8 +118,6 @@ pub struct Storage {
     /// From the start until the periodic work below begins.
     pub initial_task_delay_ms: u64,
     pub retention_check_interval_ms: u64,
-    /// None: no partition is searched for a due flush.
-    pub flush_check_interval_ms: Option<u64>,
     pub recovery_point_checkpoint_interval_ms: u64,
     pub log_start_checkpoint_interval_ms: u64,
     pub high_watermark_checkpoint_interval_ms: u64,

@@ -58,6 +58,9 @@ pub trait World: Clone + 'static {
     /// Runs what may block (a scan, compression of a large batch) on a thread that is not a shard.
     async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T;
 
+    /// Lets go of a large piece of memory where it keeps nobody waiting.
+    fn free(&self, large: Bytes);
+
     /// Opens a file for reading and writing.
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Self::File>;
     /// The whole file; `NotFound` if there is none.
@@ -168,6 +171,9 @@ pub struct Accepted<R, W> {
     pub writer: W,
     pub peer: SocketAddr,
 }
+
+/// Most bytes that one read of a real connection takes: a peer that sends as fast as it can has its turn, and others theirs.
+pub const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// The receiving half of a connection.
 #[allow(async_fn_in_trait)]

@@ -71,7 +71,7 @@ pub async fn start<W: World>(server: &Rc<Server<W>>, peer: &Rc<Peer>, header: Re
         ApiKey::OffsetForLeaderEpoch => answer(call, body, handlers::offset_for_leader_epoch::answer),
         ApiKey::DescribeConfigs => answer(call, body, handlers::describe_configs::answer),
         ApiKey::AlterConfigs => answer(call, body, handlers::alter_configs::replace),
-        ApiKey::DescribeLogDirs => answer(call, body, handlers::describe_log_dirs::answer),
+        ApiKey::DescribeLogDirs => handlers::describe_log_dirs::start(call, body),
         ApiKey::CreatePartitions => answer(call, body, handlers::create_partitions::answer),
         ApiKey::ElectLeaders => answer(call, body, handlers::elect_leaders::answer),
         ApiKey::IncrementalAlterConfigs => answer(call, body, handlers::alter_configs::edit),

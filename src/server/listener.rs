@@ -9,7 +9,7 @@ use futures_lite::FutureExt;
 
 use crate::io::{Listener, Urgency, World};
 use crate::metrics::Rejection;
-use crate::shard::census::{Full, Seat};
+use crate::shard::census::{Full, Pace, Seat};
 use crate::shard::steward::Listen;
 
 use super::Server;
@@ -116,9 +116,10 @@ async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, index: u
     }
 }
 
-/// A place for one more connection. As in Kafka, one too many for the broker waits until another ends, and so do those behind it; one too
-/// many for its address has none.
+/// A place for one more connection. As in Kafka, one that comes too soon after those before waits, one too many for the broker waits until
+/// another ends, and so do those behind it; one too many for its address has none.
 async fn seat<W: World>(server: &Server<W>, peer: SocketAddr) -> Option<Seat> {
+    wait_for_turn(server, peer).await;
     // An IPv4 client of a listener on IPv6 goes by its IPv4 address.
     let address = peer.ip().to_canonical();
     let mut told = false;
@@ -139,5 +140,21 @@ async fn seat<W: World>(server: &Server<W>, peer: SocketAddr) -> Option<Seat> {
             Err(Full::Broker) => {}
         }
         server.shard.world().sleep(PAUSE_WHEN_FULL).await;
+    }
+}
+
+/// Keeps to `max.connection.creation.rate`.
+async fn wait_for_turn<W: World>(server: &Server<W>, peer: SocketAddr) {
+    let running = server.shard.running();
+    let network = &running.network;
+    let pace = Pace {
+        connections_max: network.connection_creation_rate_max,
+        windows: network.quota_windows,
+        window: Duration::from_secs(network.quota_window_seconds.into()),
+    };
+    let wait = server.shard.census().hold_back(server.shard.timers().now(), pace);
+    if !wait.is_zero() {
+        tracing::debug!("{peer}: connection waits {wait:?}: they come faster than max.connection.creation.rate allows");
+        server.shard.world().sleep(wait).await;
     }
 }

@@ -52,7 +52,8 @@ pub struct Server<W: World> {
 
 impl<W: World> Server<W> {
     pub fn new(shard: Rc<Shard<W>>) -> Rc<Self> {
-        let receive_budget = ReceiveBudget::new(shard.settings().shards.receive_bytes_max as usize);
+        let world = shard.world().clone();
+        let receive_budget = ReceiveBudget::new(shard.settings().shards.receive_bytes_max as usize, move |large| world.free(large));
         let fetch_sessions = FetchSessions::new(shard.settings().network.fetch_sessions_max, shard.id(), shard.shard_count());
         let server = Rc::new(Self { shard, receive_budget, fetch_sessions, connections: RefCell::default(), sweeping: Cell::new(false) });
         let above: Weak<Self> = Rc::downgrade(&server);

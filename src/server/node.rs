@@ -9,6 +9,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_lite::FutureExt;
+
 use crate::config::BrokerSettings;
 use crate::io::{Listener, Urgency, World};
 use crate::metadata::controller::{CommitError, Controller};
@@ -17,6 +19,7 @@ use crate::metadata::file::{FileHome, Limits};
 use crate::metadata::home::{Home, Member};
 use crate::metadata::record::{Endpoint, Record, Resource};
 use crate::shard::controller::ControllerHost;
+use crate::shard::directories::METADATA_DIRECTORY;
 use crate::shard::mailbox::Mesh;
 use crate::shard::message::{Message, OpenedSummary, StartState};
 use crate::shard::{Shard, adoption, steward};
@@ -48,8 +51,9 @@ pub async fn run_shard<W: World>(world: W, mesh: Mesh<Message<W>>, id: ShardId, 
     steward::obey(shard, Listeners::new(server, Vec::new())).await;
 }
 
-/// Runs shard 0 and, through it, the broker: starts, calls `ready`, waits for `stop`, closes. One sentence says why it cannot start or
-/// did not close cleanly. `addresses` are those of the settings' listeners, names resolved.
+/// Runs shard 0 and, through it, the broker: starts, calls `ready`, waits for `stop`, closes. One sentence says why it cannot start, why it
+/// cannot go on (then nothing is closed: the caller ends the process, the other shards with it), or that it did not close cleanly.
+/// `addresses` are those of the settings' listeners, names resolved.
 pub async fn run_home_shard<W: World>(
     world: W,
     mesh: Mesh<Message<W>>,
@@ -83,7 +87,8 @@ pub async fn run_home_shard<W: World>(
     let bound_addresses = listeners.iter().map(|(_, address)| *address).collect();
 
     // Beside the partitions of the first log directory: Kafka's own broker ignores files there that it does not know.
-    let home = FileHome::open(world.clone(), &directories[0], Limits::default()).await.map_err(|error| error.to_string())?;
+    let home =
+        FileHome::open(world.clone(), &directories[METADATA_DIRECTORY], Limits::default()).await.map_err(|error| error.to_string())?;
     let mut controller = Controller::elect(home, node).await.map_err(|error| error.to_string())?;
     let cluster_id = register(&world, &mut controller, &settings, known_cluster, &listeners, mesh.shard_count()).await?;
     adopt(&world, &mut controller, &settings, &start).await?;
@@ -107,7 +112,13 @@ pub async fn run_home_shard<W: World>(
     }
     ready(Ready { cluster_id, listeners, metrics: metrics_address, opened });
 
-    stop.await;
+    let stopped = async {
+        stop.await;
+        None
+    };
+    if let Some(why) = stopped.or(async { Some(shard.lost().await) }).await {
+        return Err(why);
+    }
     let outcome = shard.close_everywhere().await;
     obeyed.receive().await;
     outcome

@@ -3,12 +3,14 @@
 //! Called by `connection`; calls `io`. One [`FrameReader`] per connection, one [`ReceiveBudget`] per shard.
 //!
 //! Invariants:
-//! 1. Memory is reserved as bytes arrive, never as announced: a buffer holds at most twice what has arrived of its frame, or what an
-//!    earlier frame of the same connection has needed.
+//! 1. Memory is taken as bytes arrive, never as announced: a buffer is filled to at most twice what has arrived of its frame, or what an
+//!    earlier frame of the same connection has needed. Addresses are another matter: once [`WHOLE_FROM`] bytes have arrived, a buffer has
+//!    them for the whole frame, so that nothing is copied as it grows; the kernel gives it memory where it is filled.
 //! 2. A shard's unfinished frames and the requests made from finished ones hold at most `ottla.memory.receive.bytes`, save that the
 //!    oldest unfinished frame is always read on: a full budget slows connections down and never deadlocks.
 //! 3. A frame keeps its reservation until its request is answered.
 //! 4. A connection may hold [`OWN_MAX`] whatever others hold: those who fill the budget cannot stop the small requests of the rest.
+//! 5. Giving back the memory of a large frame takes milliseconds: that is done off the shard.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -19,7 +21,7 @@ use std::task::{Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::io::Reader;
+use crate::io::{READ_BYTES_MAX, Reader};
 
 /// Bytes of the size that begins a frame.
 pub const SIZE_LEN: usize = 4;
@@ -29,6 +31,12 @@ const SMALL_READ: usize = 16 * 1024;
 const FIRST_RESERVE: usize = 64 * 1024;
 /// What an earlier frame may vouch for.
 const TRUSTED_MAX: usize = 2 * 1024 * 1024;
+
+/// Bytes of a frame that have to have arrived before its buffer is made as large as it announces to be. So many frames at most are that
+/// far as fit into the budget, and one more.
+const WHOLE_FROM: usize = 2 * 1024 * 1024;
+/// Buffers of this size and more are freed off the shard.
+const FREED_ELSEWHERE_FROM: usize = 1024 * 1024;
 
 /// What a connection may hold beside a budget that is used up: a small request at work, and room to read the next.
 const OWN_MAX: usize = 2 * SMALL_READ;
@@ -57,12 +65,14 @@ pub struct FrameReader<R> {
     reservation: Reservation,
     /// The largest recent frame: the next may be given as much at once.
     trusted: usize,
+    /// Up to where the buffer may be filled, if it has room for a whole large frame.
+    granted: Option<usize>,
 }
 
 impl<R: Reader> FrameReader<R> {
     pub fn new(reader: R, frame_max: usize, budget: Rc<ReceiveBudget>) -> Self {
-        let reservation = Reservation { budget, own: Rc::default(), held: 0, age: None };
-        Self { reader, buffer: BytesMut::with_capacity(SMALL_READ), frame_max, reservation, trusted: FIRST_RESERVE }
+        let reservation = Reservation { budget, own: Rc::default(), held: 0, age: None, large: None };
+        Self { reader, buffer: BytesMut::with_capacity(SMALL_READ), frame_max, reservation, trusted: FIRST_RESERVE, granted: None }
     }
 
     /// Whether part of a frame has arrived.
@@ -82,6 +92,8 @@ impl<R: Reader> FrameReader<R> {
         let next = self.reservation.beside();
         let mut reservation = std::mem::replace(&mut self.reservation, next);
         reservation.finish(size);
+        reservation.large = (size >= FREED_ELSEWHERE_FROM).then(|| bytes.clone());
+        self.granted = None;
         Ok(Some(Frame { bytes, reservation }))
     }
 
@@ -117,7 +129,11 @@ impl<R: Reader> FrameReader<R> {
             Some(size) => SIZE_LEN + size - arrived,
             None => SIZE_LEN - arrived,
         };
-        if self.buffer.capacity() - arrived >= missing.min(SMALL_READ) {
+        let enough = match self.granted {
+            Some(granted) => granted >= arrived + missing.min(READ_BYTES_MAX),
+            None => self.buffer.capacity() - arrived >= missing.min(SMALL_READ),
+        };
+        if enough {
             return Ok(());
         }
         let room = if missing <= SMALL_READ {
@@ -127,8 +143,31 @@ impl<R: Reader> FrameReader<R> {
             (missing + SIZE_LEN).min(self.trusted.max(arrived))
         };
         self.reservation.grow(room).await;
-        self.buffer.reserve(room);
+        if self.granted.is_none() {
+            let whole = missing + SIZE_LEN;
+            if arrived >= WHOLE_FROM && room < whole && has_addresses(whole) {
+                self.buffer.reserve(whole);
+            } else {
+                self.buffer.reserve(room);
+                return Ok(());
+            }
+        }
+        self.granted = Some(arrived + room);
         Ok(())
+    }
+}
+
+/// Whether the system has so many addresses to give: where it promises no more memory than it has, it may not, and a buffer that is not
+/// granted ends the process.
+fn has_addresses(len: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(len).is_ok()
+}
+
+impl<R> Drop for FrameReader<R> {
+    fn drop(&mut self) {
+        if self.buffer.capacity() >= FREED_ELSEWHERE_FROM {
+            self.reservation.budget.free(std::mem::take(&mut self.buffer).freeze());
+        }
     }
 }
 
@@ -139,12 +178,19 @@ pub struct ReceiveBudget {
     next_age: Cell<u64>,
     /// Unfinished frames by age, with the wakers of those that wait for memory.
     unfinished: RefCell<BTreeMap<u64, Option<Waker>>>,
+    /// Drops what it is given, somewhere else.
+    elsewhere: Box<dyn Fn(Bytes)>,
 }
 
 impl ReceiveBudget {
-    /// `limit` in bytes: `ottla.memory.receive.bytes`.
-    pub fn new(limit: usize) -> Rc<Self> {
-        Rc::new(Self { limit, used: Cell::new(0), next_age: Cell::new(0), unfinished: RefCell::default() })
+    /// `limit` in bytes: `ottla.memory.receive.bytes`. `elsewhere` drops large buffers where it keeps nobody waiting.
+    pub fn new(limit: usize, elsewhere: impl Fn(Bytes) + 'static) -> Rc<Self> {
+        let elsewhere = Box::new(elsewhere);
+        Rc::new(Self { limit, used: Cell::new(0), next_age: Cell::new(0), unfinished: RefCell::default(), elsewhere })
+    }
+
+    fn free(&self, large: Bytes) {
+        (self.elsewhere)(large);
     }
 
     /// In bytes.
@@ -173,12 +219,14 @@ pub struct Reservation {
     held: usize,
     /// Set while the frame is unfinished.
     age: Option<u64>,
+    /// The whole frame, if it is large: the last to let go of it, so that it is freed elsewhere.
+    large: Option<Bytes>,
 }
 
 impl Reservation {
     /// An empty one, of the same connection.
     fn beside(&self) -> Self {
-        Self { budget: self.budget.clone(), own: self.own.clone(), held: 0, age: None }
+        Self { budget: self.budget.clone(), own: self.own.clone(), held: 0, age: None, large: None }
     }
 
     async fn grow(&mut self, bytes: usize) {
@@ -227,6 +275,9 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.leave();
+        if let Some(large) = self.large.take() {
+            self.budget.free(large);
+        }
         if self.held > 0 {
             self.give_back(self.held);
             self.budget.wake_waiting();
@@ -282,7 +333,7 @@ mod tests {
         let sizes = [0, 1, 5, 70_000, 3, 200_000, 1_000_000, 12, 64 * 1024];
         let stream: Vec<u8> = sizes.iter().flat_map(|&size| frame(size)).collect();
         for step in [1 << 20, 4096, 4097, 77_777] {
-            let budget = ReceiveBudget::new(64 << 20);
+            let budget = ReceiveBudget::new(64 << 20, drop);
             let (mut frames, pieces) = reader(&budget);
             pieces.borrow_mut().extend(stream.chunks(step).map(<[u8]>::to_vec));
             pieces.borrow_mut().push_back(Vec::new());
@@ -298,17 +349,49 @@ mod tests {
 
     #[test]
     fn an_announced_size_takes_no_memory() {
-        let budget = ReceiveBudget::new(1 << 30);
+        let budget = ReceiveBudget::new(1 << 30, drop);
         let (mut frames, pieces) = reader(&budget);
         pieces.borrow_mut().push_back((100_i32 << 20).to_be_bytes().to_vec());
         assert!(block_on(poll_once(frames.next(|| ()))).is_none());
         assert!(budget.used() <= FIRST_RESERVE, "{}", budget.used());
     }
 
+    /// Nothing of a large frame is copied as it grows, its memory is accounted for as it is filled, and it is freed elsewhere.
+    #[test]
+    fn a_large_frame_is_filled_where_it_lies() {
+        let freed: Rc<RefCell<Vec<usize>>> = Rc::default();
+        let told = freed.clone();
+        let budget = ReceiveBudget::new(1 << 30, move |bytes: Bytes| told.borrow_mut().push(bytes.len()));
+        let (mut frames, pieces) = reader(&budget);
+        let whole = frame(40 << 20);
+        let (mut sent, mut at) = (0, Vec::new());
+        while sent < whole.len() - 1 {
+            let next = (sent + 100_000).min(whole.len() - 1);
+            pieces.borrow_mut().push_back(whole[sent..next].to_vec());
+            sent = next;
+            assert!(block_on(poll_once(frames.next(|| ()))).is_none());
+            assert!(budget.used() <= 2 * sent + READ_BYTES_MAX, "{} bytes held of {sent}", budget.used());
+            if sent > 2 * WHOLE_FROM {
+                at.push(frames.buffer.as_ptr());
+            }
+        }
+        assert!(at.windows(2).all(|pair| pair[0] == pair[1]), "moved while it grew");
+        pieces.borrow_mut().push_back(whole[sent..].to_vec());
+        let got = block_on(frames.next(|| ())).unwrap().expect("a frame");
+        assert_eq!(got.bytes, whole[SIZE_LEN..]);
+        drop(got);
+        assert_eq!((freed.take(), budget.used()), (vec![40 << 20], 0));
+        // One that never ends is given back as well.
+        pieces.borrow_mut().push_back(whole[..10 << 20].to_vec());
+        assert!(block_on(poll_once(frames.next(|| ()))).is_none());
+        drop(frames);
+        assert_eq!((freed.take().len(), budget.used()), (1, 0));
+    }
+
     #[test]
     fn sizes_out_of_range_are_refused() {
         for size in [-1, i32::MIN, i32::MAX, (100 << 20) + 1] {
-            let budget = ReceiveBudget::new(1 << 30);
+            let budget = ReceiveBudget::new(1 << 30, drop);
             let (mut frames, pieces) = reader(&budget);
             pieces.borrow_mut().push_back(size.to_be_bytes().to_vec());
             assert!(matches!(block_on(frames.next(|| ())), Err(FrameError::Size { .. })));
@@ -317,7 +400,7 @@ mod tests {
 
     #[test]
     fn at_the_limit_only_the_oldest_frame_is_read_on() {
-        let budget = ReceiveBudget::new(100_000);
+        let budget = ReceiveBudget::new(100_000, drop);
         let (mut first, first_pieces) = reader(&budget);
         let (mut second, second_pieces) = reader(&budget);
         let whole = frame(90_000);
@@ -333,7 +416,7 @@ mod tests {
 
     #[test]
     fn small_requests_pass_those_who_fill_the_budget() {
-        let budget = ReceiveBudget::new(95_000);
+        let budget = ReceiveBudget::new(95_000, drop);
         let (mut large, large_pieces) = reader(&budget);
         large_pieces.borrow_mut().push_back(frame(95_000)[..80_000].to_vec());
         assert!(block_on(poll_once(large.next(|| ()))).is_none());

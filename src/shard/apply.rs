@@ -17,6 +17,7 @@ use crate::storage::layout::{self, DirectoryPhase, PartitionDirectory};
 use crate::storage::{Log, OpenLog, Shutdown};
 use crate::types::{PartitionIndex, TopicId, TopicName, TopicPartition};
 
+use super::directories::LogDirectory;
 use super::message::{OpenedSummary, PartitionCheckpoint, StartState};
 use super::{Shard, oneshot};
 
@@ -220,10 +221,12 @@ impl<W: World> Shard<W> {
         topic.partition(partition).map(|partition| partition.leader_epoch)
     }
 
-    /// The log directory that has the partition, or for a new one the directory with the fewest of those that have room.
+    /// The log directory that has the partition, or for a new one the directory with the fewest of those that have room. One that is
+    /// cordoned takes what the controller placed here before it knew.
     fn place(&self, name: &str, start: Option<&StartState>) -> Result<usize, String> {
         let existing = start.and_then(|start| start.directories.iter().position(|directory| directory.partitions.contains(name)));
-        let ranked = self.directories.iter().enumerate().filter_map(|(index, directory)| Some((directory.rank()?, index)));
+        let rank = |(index, directory): (usize, &Rc<LogDirectory<W>>)| Some(((self.is_cordoned(index), directory.rank()?), index));
+        let ranked = self.directories.iter().enumerate().filter_map(rank);
         existing.or_else(|| ranked.min().map(|(_, index)| index)).ok_or_else(|| format!("{name}: no log directory is left"))
     }
 

@@ -254,6 +254,7 @@ impl<W: World, H: Home> ControllerHost<W, H> {
             default_replication_factor: topics.replication_factor as i16,
             request_partitions_max: REQUEST_PARTITIONS_MAX,
             cluster_partitions_max: CLUSTER_PARTITIONS_MAX,
+            cordoned: (0..self.shard.directories.len()).all(|index| self.shard.is_cordoned(index)).then_some(self.shard.node()),
         }
     }
 
@@ -285,7 +286,12 @@ impl<W: World, H: Home> ControllerHost<W, H> {
                 Ok(answer)
             }
             Err(error @ CommitError::NotCommitted) => Err(error.to_string()),
-            Err(error) => Err(self.stop_changing(error.to_string())),
+            Err(error) => {
+                let why = error.to_string();
+                self.shard.on_metadata_failed(&why);
+                self.broken = Some(why.clone());
+                Err(why)
+            }
         }
     }
 

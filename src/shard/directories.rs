@@ -6,7 +6,9 @@
 //! Invariants:
 //! 1. A directory in which a write, a sync or a look has failed is taken out of use on every shard, once and until the broker is
 //!    restarted: what is on it is refused with KAFKA_STORAGE_ERROR, the other directories go on.
-//! 2. Below `ottla.disk.reserve.bytes` of free space nothing of a client is appended, and everything else goes on: deletion, retention,
+//! 2. When none is left, or the one that holds the metadata has failed, the broker ends at once, as Kafka's does: it can serve nothing,
+//!    or nothing new. What was acknowledged is found by the next start, as after a crash.
+//! 3. Below `ottla.disk.reserve.bytes` of free space nothing of a client is appended, and everything else goes on: deletion, retention,
 //!    checkpoints and the metadata log need that space to end the shortage. A full disk is thereby a matter of waiting, not of a failed
 //!    write; a producer is told KAFKA_STORAGE_ERROR, which the Java client and librdkafka try again until their own time-out.
 //!
@@ -26,6 +28,9 @@ use super::Shard;
 use super::controller::HOME_SHARD;
 use super::mailbox::Mailbox;
 use super::message::{Control, Message};
+
+/// The first of `log.dirs` holds the metadata beside its partitions.
+pub const METADATA_DIRECTORY: usize = 0;
 
 /// Between two looks at the space.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -134,16 +139,30 @@ impl<W: World> Shard<W> {
         if !directory.in_use.replace(false) {
             return;
         }
+        let path = directory.path.display();
         let left = self.directories.iter().filter(|directory| directory.is_in_use()).count();
-        let metadata = if index == 0 { "; it holds the metadata, which cannot be changed any more" } else { "" };
+        if !self.closing.get() && (left == 0 || index == METADATA_DIRECTORY) {
+            let last = if left == 0 { "no log directory is left" } else { "it holds the metadata" };
+            self.lost.push(format!("log directory {path} has failed: {why}; {last}, so the broker stops"));
+            return;
+        }
         tracing::error!(
-            "log directory {} is offline: {why}; its partitions answer KAFKA_STORAGE_ERROR until the broker is restarted{metadata}; log \
-             directories left: {left}",
-            directory.path.display()
+            "log directory {path} is offline: {why}; its partitions answer KAFKA_STORAGE_ERROR until the broker is restarted; log \
+             directories left: {left}"
         );
         if !self.closing.get() {
             self.tell_all(|| Control::DirectoryOffline { directory: index });
         }
+    }
+
+    /// Resolves, with one sentence, when a log directory has failed without which the broker cannot go on. Home shard.
+    pub async fn lost(&self) -> String {
+        self.lost.pop().await
+    }
+
+    /// The metadata can be written no more: what holds it is a log directory like the others. Home shard.
+    pub(super) fn on_metadata_failed(&self, why: &str) {
+        self.on_directory_failed(METADATA_DIRECTORY, why);
     }
 
     /// Refuses from here on what lies in the directory, and stops writing there.

@@ -31,6 +31,11 @@ impl<W: World> Shard<W> {
         directories
     }
 
+    /// Whether the log directory takes no new partitions, as `cordoned.log.dirs` says.
+    pub fn is_cordoned(&self, index: usize) -> bool {
+        self.running().storage.cordoned.contains(&index)
+    }
+
     pub(super) fn handle_log_sizes(&self, request: &LogSizesRequest, responder: Responder<W>) {
         let replicas = self.replicas.borrow();
         let placed = self.placed.borrow();

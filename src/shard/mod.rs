@@ -36,7 +36,7 @@ pub mod census;
 mod checkpoints;
 pub mod controller;
 mod delete_records;
-mod directories;
+pub mod directories;
 mod housekeeping;
 mod log_sizes;
 pub mod mailbox;
@@ -46,6 +46,7 @@ pub mod oneshot;
 mod parking;
 mod plan;
 mod producer_ids;
+mod rate;
 mod settings;
 pub mod steward;
 mod timers;
@@ -87,6 +88,8 @@ pub struct Shard<W: World> {
     control: oneshot::Queue<message::Control>,
     applied: oneshot::Queue<i64>,
     steward: oneshot::Queue<message::Control>,
+    /// Why the broker cannot go on.
+    lost: oneshot::Queue<String>,
     /// Answers to the task that writes the checkpoint files.
     checkpointed: oneshot::Queue<Vec<message::PartitionCheckpoint>>,
     /// Topic settings in force, resolved once per change.
@@ -138,6 +141,7 @@ impl<W: World> Shard<W> {
             control: oneshot::Queue::default(),
             applied: oneshot::Queue::default(),
             steward: oneshot::Queue::default(),
+            lost: oneshot::Queue::default(),
             checkpointed: oneshot::Queue::default(),
             topic_settings: RefCell::default(),
             placed: RefCell::default(),

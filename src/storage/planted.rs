@@ -45,10 +45,12 @@ pub enum Bug {
     SnapshotAheadOfLog,
     /// A start does not go on with the deletions that a crash cut short.
     DeletionHalfDone,
+    /// A fetch session that gives way to another while its fetch is parked leaves that fetch in the other's place.
+    SessionEvictedWhileParked,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 19] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
         Bug::TornTailServed,
@@ -67,6 +69,7 @@ impl Bug {
         Bug::SequenceWrap,
         Bug::SnapshotAheadOfLog,
         Bug::DeletionHalfDone,
+        Bug::SessionEvictedWhileParked,
     ];
 }
 

@@ -107,3 +107,68 @@ fn failing(what: &str, configs: &[(&str, &str)]) {
     broker.launch();
     expect_all(&broker);
 }
+
+/// As Kafka: without the directory that holds the metadata, or without any, the broker ends with a sentence and a status that is not zero.
+/// What was acknowledged is there when the disk is.
+#[test]
+fn without_its_last_directory_the_broker_ends() {
+    if only_ottla("where the metadata is") {
+        return;
+    }
+    let _noisy = noisy();
+    for (what, others) in [("no log directory is left", 0), ("it holds the metadata", 1)] {
+        let first = temp_dir();
+        let (there, away) = (first.path().join("log"), first.path().join("away"));
+        let other = temp_dir();
+        let dirs: Vec<String> =
+            [there.clone(), other.path().join("log")].iter().take(1 + others).map(|dir| dir.display().to_string()).collect();
+        let settings = Settings::new().shards(2).with("log.dirs", dirs.join(",")).with("ottla.disk.reserve.bytes", 0);
+        let mut broker = Broker::start(settings);
+        let mut connection = broker.connect();
+        topics::create(&mut connection, TOPIC, PARTITIONS, &[]);
+        for partition in 0..PARTITIONS {
+            topics::produce(&mut connection, TOPIC, partition, batch());
+        }
+        std::fs::rename(&there, &away).unwrap();
+        let (status, said) = broker.ended(SOON);
+        assert!(status.code().is_some_and(|code| code != 0), "{status}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("log directory ") && last.contains(what) && last.ends_with("so the broker stops"), "{said}");
+        std::fs::rename(&away, &there).unwrap();
+        broker.launch();
+        expect_all(&broker);
+    }
+}
+
+/// The same for writes that fail.
+#[test]
+fn a_failed_write_in_its_only_directory_ends_the_broker() {
+    if only_ottla("what a failed write is answered with") {
+        return;
+    }
+    let _noisy = noisy();
+    let Some(mut medium) = Medium::ext4(64) else { return };
+    let mut broker = Broker::start(Settings::new().with("log.dirs", medium.log_dir().display()).with("ottla.disk.reserve.bytes", 0));
+    let mut connection = broker.connect();
+    topics::create(&mut connection, TOPIC, PARTITIONS, &[]);
+    for partition in 0..PARTITIONS {
+        topics::produce(&mut connection, TOPIC, partition, batch());
+    }
+    if let Err(why) = medium.break_down() {
+        println!("not run, as this filesystem cannot be broken: {why}");
+        return;
+    }
+    // Answered with the error, or not at all.
+    let _sent = connection.send_frame(&crate::support::raw::request_frame(
+        topics::PRODUCE,
+        &topics::produce_request(TOPIC, -1, &[(0, batch())]),
+        7,
+        "raw",
+    ));
+    let (status, said) = broker.ended(SOON);
+    assert!(status.code().is_some_and(|code| code != 0), "{status}");
+    assert!(said.contains("no log directory is left, so the broker stops"), "{said}");
+    medium.repair();
+    broker.launch();
+    expect_all(&broker);
+}

@@ -77,3 +77,29 @@ fn silence_closes_a_connection_and_work_keeps_it() {
     assert!(closed >= Duration::from_millis(1500), "closed after {closed:?}");
     busy.try_metadata().expect("a busy connection stays");
 }
+
+/// As in Kafka, connections that come faster than allowed are not refused: each waits for its turn.
+#[test]
+fn connections_that_come_too_fast_wait_and_are_all_served() {
+    if only_ottla("Kafka's own connections to itself count there") {
+        return;
+    }
+    let _noisy = noisy();
+    let settings = Settings::new().with("max.connection.creation.rate", 10).with("quota.window.num", 2);
+    let broker = Broker::start(settings.shards(2));
+    let began = Instant::now();
+    let mut open: Vec<Connection> = (0..30).map(|_| broker.connect()).collect();
+    let mut served = Vec::new();
+    for connection in &mut open {
+        connection.set_answer_deadline(SOON);
+        connection.try_metadata().expect("served in its turn");
+        served.push(began.elapsed());
+    }
+    // A window's worth passes at once; the rest comes at ten a second, and from each shard's listener on its own.
+    assert!(served[29] >= Duration::from_secs(1), "{served:?}");
+    // Nothing is held back for good.
+    std::thread::sleep(Duration::from_secs(3));
+    let began = Instant::now();
+    alive(&broker);
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?} after a pause", began.elapsed());
+}

@@ -48,6 +48,7 @@ async fn start(shared: &Rc<Shared>) -> Broker {
         match broker.progress() {
             Progress::Starting => world.sleep(Duration::from_millis(2)).await,
             Progress::Ready => break,
+            Progress::GaveUp(why) => panic!("the broker ended by itself: {why}"),
             Progress::Ended(outcome) => panic!("the broker did not start: {outcome:?}"),
         }
     }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, ListOffsetsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -22,6 +22,7 @@ pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub const REQUEST_TIMED_OUT: i16 = 7;
 pub const RECORD_LIST_TOO_LARGE: i16 = 18;
 pub const KAFKA_STORAGE_ERROR: i16 = 56;
+pub const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 pub const UNKNOWN_TOPIC_ID: i16 = 100;
 
 /// First versions that name topics by id.
@@ -102,6 +103,19 @@ pub fn fetch(version: i16, wanted: &[Wanted], max_wait_ms: i32, min_bytes: i32, 
         .with_max_bytes(max_bytes)
         .with_session_epoch(-1)
         .with_topics(wanted.iter().map(topic).collect())
+}
+
+/// Some other broker, of no other use than to have its sessions.
+const FOLLOWER: BrokerId = BrokerId(7);
+/// The first version that says in a field of its own who reads.
+const REPLICA_STATE_FROM: i16 = 15;
+
+pub fn read_as_follower(request: &mut FetchRequest, version: i16) {
+    if version < REPLICA_STATE_FROM {
+        request.replica_id = FOLLOWER;
+    } else {
+        request.replica_state = ReplicaState::default().with_replica_id(FOLLOWER);
+    }
 }
 
 pub const LATEST: i64 = -1;

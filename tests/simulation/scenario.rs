@@ -18,7 +18,7 @@ use crate::shape::Shape;
 use crate::workload;
 
 /// The node whose task leads the run; it never fails.
-const DIRECTOR: u32 = 0;
+pub const DIRECTOR: u32 = 0;
 /// The node of the client that audits.
 pub const AUDITOR: u32 = 2;
 /// The first node of a working client.
@@ -162,7 +162,7 @@ impl Director {
         let mut end = End::Nothing;
         for life in 0..self.shared.shape.lives {
             let mut broker = self.start(end).await?;
-            self.work(life).await?;
+            self.work(life, &broker).await?;
             end = self.end(&mut broker).await?;
             checks::walk_files(&self.shared, end).await.map_err(|why| format!("after {end:?}: {why}"))?;
         }
@@ -188,13 +188,25 @@ impl Director {
         }
     }
 
+    /// A broker ends by itself only where its disk has failed.
+    fn check_gave_up(&self, broker: &Broker) -> Result<(), String> {
+        match broker.progress() {
+            Progress::GaveUp(why) if !self.shared.model.borrow().faulted => Err(format!("the broker ended by itself: {why}")),
+            Progress::GaveUp(_) => {
+                self.count("broker gave up on a failed disk");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Starts a broker, now and then with a crash on the way, and audits it.
     async fn start(&mut self, mut end: End) -> Result<Broker, String> {
         let control = self.shared.control.clone();
-        self.shared.model.borrow_mut().faulted = false;
         self.clean = false;
         self.sync_failed |= self.shared.model.borrow().events.contains_key("sync fails");
         loop {
+            self.shared.model.borrow_mut().faulted = false;
             if self.random.one_in(6) {
                 let crash = if self.may_lose_power() { *self.random.choose(&[Crash::Kill, Crash::PowerLoss]) } else { Crash::Kill };
                 let call = *self.random.choose(&[DiskCall::Write, DiskCall::Sync, DiskCall::Truncate, DiskCall::Rename, DiskCall::Open]);
@@ -210,12 +222,13 @@ impl Director {
             let deadline = control.now() + START_WITHIN;
             loop {
                 self.check()?;
+                self.check_gave_up(&broker)?;
                 if self.crashed().is_some() {
                     break;
                 }
                 match broker.progress() {
                     // What was to fail may be yet to come: only the next start is looked at.
-                    Progress::Ready | Progress::Ended(Err(_)) if fails => {
+                    Progress::Ready | Progress::GaveUp(_) | Progress::Ended(Err(_)) if fails => {
                         let refused = matches!(broker.progress(), Progress::Ended(_));
                         self.count(if refused { "start refused on a failing disk" } else { "started on a failing disk" });
                         self.end_at_once();
@@ -235,6 +248,8 @@ impl Director {
                             Err(_) => self.count("audit cut short"),
                         }
                     }
+                    // Its end as a process is on its way.
+                    Progress::GaveUp(_) => self.world.sleep(Duration::from_millis(2)).await,
                     Progress::Ended(outcome) => return Err(format!("the broker did not start after {end:?}: {outcome:?}")),
                     Progress::Starting if control.now() > deadline => {
                         return Err(format!("the broker had not started in {START_WITHIN:?}"));
@@ -294,7 +309,7 @@ impl Director {
     }
 
     /// Lets clients work for the life's span while things go wrong.
-    async fn work(&mut self, life: u64) -> Result<(), String> {
+    async fn work(&mut self, life: u64, broker: &Broker) -> Result<(), String> {
         self.stage(format!("life {life}"));
         let control = self.shared.control.clone();
         self.shared.disturbed.set(false);
@@ -315,6 +330,7 @@ impl Director {
             self.world.sleep(Duration::from_millis(self.random.skewed(5, 2 * self.shared.shape.pause_ms_max))).await;
             self.disturb().await;
         }
+        self.check_gave_up(broker)?;
         self.check()
     }
 

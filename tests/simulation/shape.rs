@@ -11,6 +11,8 @@ pub struct Shape {
     pub mailbox_slots: usize,
     pub directories: Vec<String>,
     pub overrides: Vec<(String, String)>,
+    /// There are fewer slots for fetch sessions than clients may want.
+    pub sessions_are_scarce: bool,
     pub simulation: SimulationSettings,
     /// Starts of the broker before the last, which only looks.
     pub lives: u64,
@@ -58,6 +60,7 @@ impl Shape {
         let mut random = Random::new(seed, "shape", 0);
         let mut pace = Random::new(seed, "pace", 0);
         let mut space = Random::new(seed, "space", 0);
+        let session_slots = *Random::new(seed, "sessions", 0).choose(&[1, 2, 4, 1000]);
         let is_slow = pace.one_in(20);
         let mut simulation = SimulationSettings::swarm(seed);
         simulation.steps_max = 3_000_000;
@@ -88,12 +91,14 @@ impl Shape {
             ("log.flush.offset.checkpoint.interval.ms", pace.choose(&[50, 500, 60_000]).to_string()),
             ("ottla.disk.reserve.bytes", space.choose(&[0, 0, 30_000]).to_string()),
             ("auto.create.topics.enable", "false".to_owned()),
+            ("max.incremental.fetch.session.cache.slots", session_slots.to_string()),
         ];
         Self {
             shards,
             mailbox_slots,
             directories,
             overrides: overrides.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            sessions_are_scarce: session_slots < 1000,
             simulation,
             lives: random.between(1, 4),
             clients: random.between(2, 5) as u32,

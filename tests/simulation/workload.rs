@@ -353,6 +353,9 @@ impl Client {
             all.extend(more.filter(|more| !all.iter().any(|known| (known.topic.id, known.partition) == (more.topic.id, more.partition))));
         }
         let version = self.fetch_version(&all, FIRST_WITH_SESSIONS);
+        let scarce = self.shared.shape.sessions_are_scarce;
+        // A follower's session takes the place of any consumer's, a parked one's too.
+        let follows = scarce && self.random.one_in(3);
         let (mut changed, mut session, mut epoch) = (all.clone(), 0, 0);
         for _ in 0..self.random.between(2, 15) {
             if !self.shared.is_serving() || all.is_empty() {
@@ -362,10 +365,22 @@ impl Client {
             let max_bytes = *self.random.choose(&[100, 3000, 50_000]);
             let fetching = self.fetching(all.clone(), max_wait_ms, version);
             let request = requests::fetch(version, &changed, max_wait_ms, 1, max_bytes);
-            let request = request.with_session_id(session).with_session_epoch(epoch);
+            let mut request = request.with_session_id(session).with_session_epoch(epoch);
+            if follows {
+                requests::read_as_follower(&mut request, version);
+            }
             self.connection.send(ApiKey::Fetch, version, &request).await?;
             let response: FetchResponse = self.connection.receive(fetching.max_wait).await?;
+            if scarce && epoch > 0 && response.error_code == requests::FETCH_SESSION_ID_NOT_FOUND {
+                self.shared.model.borrow_mut().count("fetch session gone");
+                (changed, session, epoch) = (all.clone(), 0, 0);
+                continue;
+            }
             let told = self.check_fetched(&response, fetching)?;
+            if scarce && epoch == 0 && response.session_id == 0 {
+                self.shared.model.borrow_mut().count("fetch session refused");
+                break;
+            }
             if !self.check_session(session, epoch, response.session_id, &told) {
                 break;
             }

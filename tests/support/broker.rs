@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -235,6 +235,13 @@ impl Broker {
             Kind::Kafka => status.success() || status.code() == Some(143),
         };
         assert!(clean, "{:?} ended with {status} after SIGTERM\n{}", self.kind, process.output());
+    }
+
+    /// Waits for it to end by itself; answers with its status and what it has said.
+    pub fn ended(&mut self, within: Duration) -> (ExitStatus, String) {
+        let mut process = self.process.take().expect("running");
+        let status = process.wait(within);
+        (status, process.output())
     }
 
     /// SIGKILL: nothing it has in its own memory survives.

@@ -1,6 +1,6 @@
 //! From checked values to typed settings, and the rules that hold between keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -93,7 +93,7 @@ pub(super) fn fill(given: &Given, values: &Values, listeners: Listeners, shard_c
         network: network(given, values, listeners)?,
         shards: shards(values, shard_count),
         metrics,
-        storage: storage(values),
+        storage: storage(given, values)?,
         topics: Topics {
             partitions: values.u32("num.partitions"),
             replication_factor: values.u16("default.replication.factor"),
@@ -139,7 +139,6 @@ fn topic_values(given: &Given, values: &Values) -> Result<BTreeMap<&'static str,
 }
 
 fn network(given: &Given, values: &Values, listeners: Listeners) -> Result<Network, Refusal> {
-    let buffer = |key: &str| u32::try_from(values.number(key)).ok();
     let mut connections_per_ip_overrides = BTreeMap::new();
     let key = "max.connections.per.ip.overrides";
     for pair in values.text(key).unwrap_or_default().split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -152,15 +151,14 @@ fn network(given: &Given, values: &Values, listeners: Listeners) -> Result<Netwo
     }
     Ok(Network {
         listeners,
-        accept_backlog: values.u32("socket.listen.backlog.size"),
-        send_buffer_bytes: buffer("socket.send.buffer.bytes"),
-        receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
         request_bytes_max: values.u32("socket.request.max.bytes"),
         idle_ms_max: u64::try_from(values.number("connections.max.idle.ms")).ok(),
         connections_max: values.u32("max.connections"),
         connections_per_ip_max: values.u32("max.connections.per.ip"),
         connections_per_ip_overrides,
         connection_creation_rate_max: values.u32("max.connection.creation.rate"),
+        quota_windows: values.u32("quota.window.num"),
+        quota_window_seconds: values.u32("quota.window.size.seconds"),
         connection_in_flight_max: values.u32("ottla.connection.in.flight.max"),
         tcp_congestion_control: values.text("ottla.tcp.congestion.control"),
         fetch_bytes_max: values.u32("fetch.max.bytes"),
@@ -198,11 +196,29 @@ fn metrics(given: &Given, values: &Values, listeners: &Listeners) -> Result<Metr
     Ok(Metrics { listener, topics_max: values.u32("ottla.metrics.topics.max") })
 }
 
-fn storage(values: &Values) -> Storage {
+/// Which log directories take no new partitions, by index; `*` stands for all.
+fn cordoned(given: &Given, values: &Values, directories: &[String]) -> Result<BTreeSet<usize>, Refusal> {
+    let key = "cordoned.log.dirs";
+    let named = values.list(key).unwrap_or_default();
+    if named.iter().any(|name| name == "*") {
+        return if named.len() == 1 {
+            Ok((0..directories.len()).collect())
+        } else {
+            Err(given.refuse(key, "has * beside others; * stands for all by itself"))
+        };
+    }
+    let index = |name: &String| {
+        let found = directories.iter().position(|directory| directory == name);
+        found.ok_or_else(|| given.refuse(key, &format!("has {name}, which is not one of log.dirs")))
+    };
+    named.iter().map(index).collect()
+}
+
+fn storage(given: &Given, values: &Values) -> Result<Storage, Refusal> {
     let directories = values.list("log.dirs").or_else(|| values.list("log.dir")).unwrap_or_default();
-    let check_interval = values.u64("log.flush.scheduler.interval.ms");
     let io_rate = values.double("log.cleaner.io.max.bytes.per.second");
-    Storage {
+    Ok(Storage {
+        cordoned: cordoned(given, values, &directories)?,
         directories: directories.into_iter().map(PathBuf::from).collect(),
         append_path: match values.text("ottla.append.path").as_deref() {
             Some("inline") => AppendPath::Inline,
@@ -218,7 +234,6 @@ fn storage(values: &Values) -> Storage {
         decompressed_bytes_max: values.u64("ottla.decompressed.bytes.max"),
         initial_task_delay_ms: values.u64("log.initial.task.delay.ms"),
         retention_check_interval_ms: values.u64("log.retention.check.interval.ms"),
-        flush_check_interval_ms: Some(check_interval).filter(|&ms| ms != i64::MAX.unsigned_abs()),
         recovery_point_checkpoint_interval_ms: values.u64("log.flush.offset.checkpoint.interval.ms"),
         log_start_checkpoint_interval_ms: values.u64("log.flush.start.offset.checkpoint.interval.ms"),
         high_watermark_checkpoint_interval_ms: values.u64("replica.high.watermark.checkpoint.interval.ms"),
@@ -230,7 +245,7 @@ fn storage(values: &Values) -> Storage {
             key_bytes_max: values.u64("log.cleaner.dedupe.buffer.size"),
             io_bytes_per_second_max: Some(io_rate).filter(|&rate| rate < f64::MAX),
         },
-    }
+    })
 }
 
 fn replication(values: &Values) -> Replication {

@@ -100,10 +100,10 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
         "What this node does: broker, controller, or both.";
     "producer.purgatory.purge.interval.requests", Int = "1000", Any, Medium, ReadOnly, SizesOnly,
         "Parked produce requests after which Kafka sweeps finished ones; here nothing needs sweeping.";
-    "quota.window.num", Int = "11", AtLeast(1), Low, ReadOnly, SizesOnly,
-        "Samples kept to measure a client's rate.";
-    "quota.window.size.seconds", Int = "1", AtLeast(1), Low, ReadOnly, SizesOnly,
-        "Seconds covered by one sample of a client's rate.";
+    "quota.window.num", Int = "11", AtLeast(1), Low, ReadOnly, Served,
+        "Samples kept to measure a rate.";
+    "quota.window.size.seconds", Int = "1", AtLeast(1), Low, ReadOnly, Served,
+        "Seconds covered by one sample of a rate.";
     "replica.fetch.backoff.ms", Int = "1000", AtLeast(0), Medium, ReadOnly, Served,
         "Milliseconds before a follower asks again after a failed fetch.";
     "replica.fetch.max.bytes", Int = "1048576", AtLeast(0), Medium, ReadOnly, Served,

@@ -14,8 +14,8 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
         "Codec that batches are stored in; \"producer\" keeps what the producer chose, \"uncompressed\" stores them plain.";
     "compression.zstd.level", Int = "3", Between(-131_072, 22), Medium, ClusterWide, Served,
         "Level used when this broker compresses with zstd: -131072 to 22.";
-    "cordoned.log.dirs", List = "", EachOrNone(&[]), Medium, PerBroker, Refused,
-        "Log directories that receive no new replicas; * stands for all of them.";
+    "cordoned.log.dirs", List = "", EachOrNone(&[]), Medium, PerBroker, Served,
+        "Log directories that receive no new partitions; * stands for all of them.";
     "default.replication.factor", Int = "1", Any, Medium, ReadOnly, Served,
         "Replicas of each partition of a topic created without a number of its own.";
     "delete.topic.enable", Boolean = "true", Any, High, ReadOnly, Served,
@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
     "log.flush.offset.checkpoint.interval.ms", Int = "60000", AtLeast(0), High, ReadOnly, Served,
         "Milliseconds between two writes of the recovery point checkpoint.";
     "log.flush.scheduler.interval.ms", Long = "9223372036854775807", Any, High, ReadOnly, Served,
-        "Milliseconds between two searches for partitions whose flush is due.";
+        "Milliseconds after which appended records are flushed when log.flush.interval.ms is unset; nothing is searched for, each log has a timer.";
     "log.flush.start.offset.checkpoint.interval.ms", Int = "60000", AtLeast(0), High, ReadOnly, Served,
         "Milliseconds between two writes of the log start offset checkpoint.";
     "log.index.interval.bytes", Int = "4096", AtLeast(0), Medium, ClusterWide, Served,

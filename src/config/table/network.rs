@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
     "listeners", List = "PLAINTEXT://127.0.0.1:9092", Each(&[]), High, PerBroker, Served,
         "Addresses this broker listens on, as NAME://host:port separated by commas; an empty host means every interface.";
     "max.connection.creation.rate", Int = "2147483647", AtLeast(0), Medium, ClusterWide, Served,
-        "Most new connections accepted per second.";
+        "Most new connections accepted per second; those that come faster wait.";
     "max.connections", Int = "2147483647", AtLeast(0), Medium, ClusterWide, Served,
         "Most connections open at one time.";
     "max.connections.per.ip", Int = "2147483647", AtLeast(0), Medium, ClusterWide, Served,
@@ -46,12 +46,12 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
         "Longest time, in milliseconds, a connection to another broker may take to open.";
     "socket.connection.setup.timeout.ms", Long = "10000", Any, Medium, ReadOnly, SizesOnly,
         "First time limit, in milliseconds, for a connection to another broker to open.";
-    "socket.listen.backlog.size", Int = "50", AtLeast(1), Medium, ReadOnly, Served,
-        "Connections that may wait to be accepted.";
-    "socket.receive.buffer.bytes", Int = "102400", Any, High, ReadOnly, Served,
-        "Receive buffer of each connection; -1 leaves it to the system.";
+    "socket.listen.backlog.size", Int = "50", AtLeast(1), Medium, ReadOnly, SizesOnly,
+        "Connections that may wait to be accepted; here as many as the system allows (net.core.somaxconn).";
+    "socket.receive.buffer.bytes", Int = "102400", Any, High, ReadOnly, SizesOnly,
+        "Receive buffer of each connection in Kafka; here the system sizes it by what a connection needs.";
     "socket.request.max.bytes", Int = "104857600", AtLeast(1), High, ReadOnly, Served,
         "Largest request accepted; a larger one closes its connection.";
-    "socket.send.buffer.bytes", Int = "102400", Any, High, ReadOnly, Served,
-        "Send buffer of each connection; -1 leaves it to the system.";
+    "socket.send.buffer.bytes", Int = "102400", Any, High, ReadOnly, SizesOnly,
+        "Send buffer of each connection in Kafka; here the system sizes it by what a connection needs.";
 };

@@ -1,11 +1,13 @@
-//! Threads for what may block: opening and renaming files, cold reads, compression of a large batch. Shared by all shards, started as
-//! they are needed, gone when they are not.
+//! Threads for what may block, and for what takes long: opening and renaming files, cold reads; compression of a large batch. Shared by
+//! all shards, started as they are needed, gone when they are not.
 //!
-//! Called by `scheduler` users through [`off_shard`]; calls nothing but the work it is given.
+//! Called by `scheduler` users through [`off_shard`] and [`at_leisure`]; calls nothing but the work it is given.
 //!
 //! Invariants:
 //! 1. At most the named number of threads exist; work beyond them waits in order.
 //! 2. A panic in the work ends the process: its shard would wait for ever.
+//! 3. What computes has threads of its own, no more than cpus, which give way to the shards: whoever sends batches that decompress to
+//!    hundreds of mebibytes waits for them by himself. Nothing that waits for the disk waits behind it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,7 +17,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use super::{scheduler, shards};
+use super::{kernel, scheduler, shards};
 
 /// A thread without work this long ends.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -26,6 +28,32 @@ pub(super) struct Pool {
     state: Mutex<State>,
     has_job: Condvar,
     threads_max: usize,
+    precedence: Precedence,
+}
+
+/// Whom the threads of a pool share a cpu with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Precedence {
+    /// They mostly wait.
+    LikeShards,
+    /// Where there is not enough for all, shards come first.
+    BehindShards,
+}
+
+/// How far threads are behind, in the system's measure: a tenth of a cpu is left to them beside a shard that wants all of it.
+const BEHIND_SHARDS_NICE: i32 = 10;
+
+/// The threads that all shards share.
+#[derive(Clone)]
+pub(super) struct Pools {
+    pub blocking: Arc<Pool>,
+    pub computing: Arc<Pool>,
+}
+
+impl Pools {
+    pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize) -> Self {
+        Self { blocking: Pool::new(blocking_max, Precedence::LikeShards), computing: Pool::new(computing_max, Precedence::BehindShards) }
+    }
 }
 
 #[derive(Default)]
@@ -36,15 +64,15 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(threads_max: NonZeroUsize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), has_job: Condvar::new(), threads_max: threads_max.get() })
+    fn new(threads_max: NonZeroUsize, precedence: Precedence) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), has_job: Condvar::new(), threads_max: threads_max.get(), precedence })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(self: &Arc<Self>, job: Job) {
+    pub(super) fn run(self: &Arc<Self>, job: Job) {
         let mut state = self.state();
         state.jobs.push_back(job);
         if state.idle >= state.jobs.len() {
@@ -67,6 +95,9 @@ impl Pool {
 
     fn serve(&self) {
         shards::end_process_on_panic_here();
+        if self.precedence == Precedence::BehindShards {
+            kernel::give_precedence(BEHIND_SHARDS_NICE);
+        }
         let mut state = self.state();
         loop {
             if let Some(job) = state.jobs.pop_front() {
@@ -94,9 +125,20 @@ struct Outcome<T> {
 
 /// Runs `work` on one of the blocking threads. Work that has begun runs to its end even if the future is dropped.
 pub(super) async fn off_shard<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let pool = scheduler::current().blocking.clone();
+    on(&pool, work).await
+}
+
+/// As [`off_shard`], for work that keeps a cpu busy.
+pub(super) async fn at_leisure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let pool = scheduler::current().computing.clone();
+    on(&pool, work).await
+}
+
+async fn on<T: Send + 'static>(pool: &Arc<Pool>, work: impl FnOnce() -> T + Send + 'static) -> T {
     let outcome = Arc::new(Mutex::new(Outcome { value: None, waiter: None }));
     let reported = outcome.clone();
-    scheduler::current().pool.run(Box::new(move || {
+    pool.run(Box::new(move || {
         let value = work();
         let waiter = {
             let mut outcome = reported.lock().unwrap_or_else(PoisonError::into_inner);

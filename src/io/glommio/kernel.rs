@@ -105,6 +105,12 @@ pub(super) fn is_readable(file: BorrowedFd<'_>, position: u64) -> Option<bool> {
     }
 }
 
+/// Lets all other threads come before this one, by so much. A system that refuses leaves it as it is.
+pub(super) fn give_precedence(nice: i32) {
+    // SAFETY: the call takes no pointers; zero is the calling thread.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
 /// `sendfile(2)`: 0 at the end of the file, `WouldBlock` when a non-blocking socket is full. Sleeps on pages that are not cached.
 pub(super) fn send_file(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, position: u64, len: usize) -> io::Result<usize> {
     let mut offset = position as libc::off_t;

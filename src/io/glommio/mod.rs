@@ -29,10 +29,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use crate::io::{DirEntry, EntryKind, OpenMode, Space, Urgency, World};
 use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
-use blocking::off_shard;
+use blocking::{at_leisure, off_shard};
 use dirty::DirtyWatch;
 use scheduler::Scheduler;
 
@@ -117,7 +119,11 @@ impl World for GlommioWorld {
     }
 
     async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        off_shard(work).await
+        at_leisure(work).await
+    }
+
+    fn free(&self, large: Bytes) {
+        self.0.scheduler.blocking.run(Box::new(move || drop(large)));
     }
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<GlommioFile> {

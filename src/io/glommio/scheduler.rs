@@ -30,7 +30,7 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 use slab::Slab;
 
-use super::blocking::Pool;
+use super::blocking::{Pool, Pools};
 use super::kernel;
 use crate::io::Urgency;
 use crate::metrics::{Timing, WorldInstruments};
@@ -128,7 +128,8 @@ pub(super) struct Scheduler {
     step: RefCell<Waker>,
     /// That task runs, or was woken.
     is_awake: Cell<bool>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) blocking: Arc<Pool>,
+    pub(super) computing: Arc<Pool>,
     pub(super) instruments: Rc<WorldInstruments>,
 }
 
@@ -150,7 +151,7 @@ pub(super) fn current() -> Rc<Scheduler> {
 
 impl Scheduler {
     /// Makes this thread a shard.
-    pub(super) fn begin(pool: Arc<Pool>, timing: Timing) -> std::io::Result<Rc<Self>> {
+    pub(super) fn begin(pools: Pools, timing: Timing) -> std::io::Result<Rc<Self>> {
         let home =
             Home { woken: SegQueue::new(), is_idle: AtomicBool::new(false), has_ended: AtomicBool::new(false), bell: kernel::event()? };
         let scheduler = Rc::new(Self {
@@ -162,7 +163,8 @@ impl Scheduler {
             task_began: Cell::new(0),
             step: RefCell::new(Waker::noop().clone()),
             is_awake: Cell::new(true),
-            pool,
+            blocking: pools.blocking,
+            computing: pools.computing,
             instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));

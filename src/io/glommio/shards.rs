@@ -23,7 +23,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::unistd::Pid;
 
 use super::append::AppendPath;
-use super::blocking::Pool;
+use super::blocking::Pools;
 use super::dirty::DirtyWatch;
 use super::probe::DeviceTraits;
 use super::scheduler::{Scheduler, Step};
@@ -111,7 +111,8 @@ where
     let gate = Arc::new(Gate::new(cpus.len()));
     let appends_inline = settings.devices.iter().any(|traits| traits.append == AppendPath::Inline);
     let dirty = if appends_inline { DirtyWatch::start() } else { Arc::default() };
-    let shared = Shared { pool: Pool::new(settings.blocking_threads), dirty };
+    let computing_max = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let shared = Shared { pools: Pools::new(settings.blocking_threads, computing_max), dirty };
     let mut threads = Vec::with_capacity(cpus.len());
     for (index, &cpu) in cpus.iter().enumerate() {
         let shard = ShardId(index as u16);
@@ -175,7 +176,7 @@ impl Gate {
 /// What all shards have in common.
 #[derive(Clone)]
 struct Shared {
-    pool: Arc<Pool>,
+    pools: Pools,
     dirty: Arc<DirtyWatch>,
 }
 
@@ -210,7 +211,7 @@ where
         return None;
     }
     let timing = settings.timing;
-    drive(&executor, shared.pool, timing, async move |scheduler| {
+    drive(&executor, shared.pools, timing, async move |scheduler| {
         make(seat.shard, GlommioWorld::new(scheduler, settings, shared.dirty)).await
     })
 }
@@ -218,13 +219,13 @@ where
 /// Runs the shard's main task, and all the others, until the main one is over.
 fn drive<T: 'static>(
     executor: &LocalExecutor,
-    pool: Arc<Pool>,
+    pools: Pools,
     timing: Timing,
     main: impl AsyncFnOnce(Rc<Scheduler>) -> T + 'static,
 ) -> Option<T> {
     let (is_over, result) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
     // An eventfd is all that can be refused here, and with it goes the shard: the caller reports it lost.
-    let scheduler = executor.run(async { Scheduler::begin(pool, timing) }).ok()?;
+    let scheduler = executor.run(async { Scheduler::begin(pools, timing) }).ok()?;
     let (over, returned, own) = (is_over.clone(), result.clone(), scheduler.clone());
     scheduler.spawn(Urgency::Foreground, async move {
         returned.set(Some(main(own).await));

@@ -6,6 +6,7 @@
 //! 1. Every connection's socket is non-blocking: `sendfile` honours nothing else, and one slow reader would stop the shard.
 //! 2. Both halves wait independently on one stream: the runtime keeps one source per direction. No borrow of the stream outlives a poll.
 //! 3. A peer that goes away is an `io::Error`, never a signal or a panic.
+//! 4. A peer that sends or reads as fast as it can has its turn like the others: after each step the scheduler may go on with them.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -23,8 +24,8 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
 
 use super::descriptor::SharedFile;
-use super::{kernel, transfer};
-use crate::io::{Accepted, Follows};
+use super::{kernel, scheduler, transfer};
+use crate::io::{Accepted, Follows, READ_BYTES_MAX};
 
 /// Connections the kernel completes ahead of `accept`; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -49,7 +50,10 @@ impl Connection {
     async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         poll_fn(|context| {
             let mut stream = self.stream.borrow_mut();
-            kernel::fill_spare(buffer, |spare| Pin::new(&mut *stream).poll_read(context, spare))
+            kernel::fill_spare(buffer, |spare| {
+                let most = spare.len().min(READ_BYTES_MAX);
+                Pin::new(&mut *stream).poll_read(context, &mut spare[..most])
+            })
         })
         .await
     }
@@ -82,18 +86,33 @@ impl AsRawFd for Connection {
 }
 
 /// The receiving half.
-pub struct GlommioReader(Rc<Connection>);
+pub struct GlommioReader {
+    connection: Rc<Connection>,
+    /// The last read took all it could: the next may find bytes at once too, and the one after.
+    was_full: bool,
+}
 
 /// The sending half.
 pub struct GlommioWriter(Rc<Connection>);
 
+fn halves(connection: Rc<Connection>) -> (GlommioReader, GlommioWriter) {
+    (GlommioReader { connection: connection.clone(), was_full: false }, GlommioWriter(connection))
+}
+
 impl crate::io::Reader for GlommioReader {
     async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        assert!(buffer.len() < buffer.capacity(), "a read into nothing looks like the end of the stream");
+        let room = (buffer.capacity() - buffer.len()).min(READ_BYTES_MAX);
+        assert!(room > 0, "a read into nothing looks like the end of the stream");
+        if std::mem::take(&mut self.was_full) {
+            scheduler::give_way().await;
+        }
         loop {
-            match self.0.read(buffer).await {
+            match self.connection.read(buffer).await {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+                result => {
+                    self.was_full = matches!(result, Ok(count) if count == room);
+                    return result;
+                }
             }
         }
     }
@@ -113,6 +132,9 @@ impl crate::io::Writer for GlommioWriter {
                 },
             };
             bytes.advance(sent);
+            if !bytes.is_empty() {
+                scheduler::give_way().await;
+            }
         }
         Ok(())
     }
@@ -187,8 +209,8 @@ impl crate::io::Listener for GlommioListener {
             let stream = self.listener.accept().await.map_err(io::Error::from)?;
             // A peer may be gone before it is accepted; it then has no address, and nobody misses it.
             if let Ok(peer) = stream.peer_addr() {
-                let connection = Connection::adopt(stream)?;
-                return Ok(Accepted { reader: GlommioReader(connection.clone()), writer: GlommioWriter(connection), peer });
+                let (reader, writer) = halves(Connection::adopt(stream)?);
+                return Ok(Accepted { reader, writer, peer });
             }
         }
     }
@@ -200,5 +222,5 @@ pub(super) async fn connect(address: SocketAddr, congestion_control: Option<&str
     let connection = Connection::adopt(stream)?;
     setsockopt(&connection.as_fd(), sockopt::KeepAlive, &true)?;
     set_congestion_control(connection.as_fd(), congestion_control);
-    Ok((GlommioReader(connection.clone()), GlommioWriter(connection)))
+    Ok(halves(connection))
 }

@@ -189,6 +189,10 @@ impl World for MemoryWorld {
         }
     }
 
+    fn free(&self, large: Bytes) {
+        drop(large);
+    }
+
     async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let most = self.core.settings.offload_delay_max.as_nanos() as u64;
         let delay = self.core.jitter(|random| random.skewed(1_000, most));

@@ -35,7 +35,7 @@ pub fn create_partitions(
         let result = if duplicates.contains(topic.name.as_str()) {
             Err(Refused::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         } else {
-            added(image, topic, left, draw).and_then(|records| {
+            added(image, topic, left, defaults, draw).and_then(|records| {
                 partition_count = within_cluster(partition_count, records.len(), defaults)?;
                 left -= records.len();
                 decision.records.extend(records);
@@ -47,7 +47,13 @@ pub fn create_partitions(
     decision
 }
 
-fn added(image: &MetadataImage, asked: &CreatePartitions, most: usize, draw: &mut dyn FnMut() -> u64) -> Result<Vec<Record>, Refused> {
+fn added(
+    image: &MetadataImage,
+    asked: &CreatePartitions,
+    most: usize,
+    defaults: &Defaults,
+    draw: &mut dyn FnMut() -> u64,
+) -> Result<Vec<Record>, Refused> {
     let topic = image.topic_by_name(&asked.name).ok_or(Refused::silent(ErrorCode::UnknownTopicOrPartition))?;
     let current = topic.partition_count();
     let refuse = |text: String| Err(Refused::new(ErrorCode::InvalidPartitions, text));
@@ -72,7 +78,7 @@ fn added(image: &MetadataImage, asked: &CreatePartitions, most: usize, draw: &mu
     let first = topic.partitions.len();
     let factor = topic.partitions.first().map_or(0, |partition| partition.replicas.len());
     let placed = match &asked.assignments {
-        None => placement::place(image, first, additional, i16::try_from(factor).unwrap_or(i16::MAX), draw())?,
+        None => placement::place(image, first, additional, i16::try_from(factor).unwrap_or(i16::MAX), draw(), defaults.cordoned)?,
         Some(assignments) => {
             let by_hand = |(index, replicas): (usize, &Vec<NodeId>)| placement::by_hand(image, index as i32, replicas, Some(factor));
             assignments.iter().enumerate().map(by_hand).collect::<Result<_, _>>()?

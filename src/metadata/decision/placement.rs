@@ -15,15 +15,28 @@ pub(super) struct Placement {
     pub isr: Vec<NodeId>,
 }
 
-/// Places `count` partitions from index `first` on. `start` is any number: where on the ring partition 0 begins.
-pub(super) fn place(image: &MetadataImage, first: usize, count: usize, factor: i16, start: u64) -> Result<Vec<Placement>, Refused> {
+/// Places `count` partitions from index `first` on. `start` is any number: where on the ring partition 0 begins. A broker that is cordoned
+/// takes none.
+pub(super) fn place(
+    image: &MetadataImage,
+    first: usize,
+    count: usize,
+    factor: i16,
+    start: u64,
+    cordoned: Option<NodeId>,
+) -> Result<Vec<Placement>, Refused> {
     let refuse = |text: String| Refused::new(ErrorCode::InvalidReplicationFactor, text);
     let unable = |reason: String| refuse(format!("Unable to replicate the partition {factor} time(s): {reason}"));
     let wanted = match usize::try_from(factor) {
         Ok(wanted) if wanted > 0 => wanted,
         _ => return Err(unable(format!("Invalid replication factor {factor}: the replication factor must be positive."))),
     };
-    let active = ring(image, BrokerState::Active);
+    let ring = |state| {
+        let mut ring = ring(image, state);
+        ring.retain(|broker| Some(broker.node) != cordoned);
+        ring
+    };
+    let active = ring(BrokerState::Active);
     if active.is_empty() {
         return Err(unable("All brokers are currently fenced, or have all their log directories cordoned.".to_owned()));
     }
@@ -34,7 +47,7 @@ pub(super) fn place(image: &MetadataImage, first: usize, count: usize, factor: i
              brokers have all their log directories cordoned."
         )));
     }
-    let fenced = ring(image, BrokerState::Fenced);
+    let fenced = ring(BrokerState::Fenced);
     let start = (start % active.len() as u64) as usize;
     let placed = (first..first.saturating_add(count)).map(|index| {
         let mut replicas = take(&active, start, index, wanted);

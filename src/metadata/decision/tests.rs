@@ -22,7 +22,7 @@ impl ConfigRules for Rules {
 }
 
 const DEFAULTS: Defaults =
-    Defaults { num_partitions: 2, default_replication_factor: 1, request_partitions_max: 100, cluster_partitions_max: 150 };
+    Defaults { num_partitions: 2, default_replication_factor: 1, request_partitions_max: 100, cluster_partitions_max: 150, cordoned: None };
 
 fn code(number: i16) -> ErrorCode {
     ErrorCode::from_code(number).unwrap()
@@ -134,6 +134,17 @@ fn counts_are_refused_with_kafkas_texts() {
     let fenced = cluster(&[broker(1, None, BrokerState::Fenced)]);
     let all = "Unable to replicate the partition 1 time(s): All brokers are currently fenced, or have all their log directories cordoned.";
     assert_eq!(refusal(&fenced, topic("a", 1, 1)), (38, all.to_owned()));
+    let cordoned = Defaults { cordoned: Some(NodeId(1)), ..DEFAULTS };
+    let decide = |image: &MetadataImage| create_topics(image, &[topic("a", 4, 1)], &cordoned, &Rules, &mut draws()).unwrap();
+    let refused = decide(&image).answer.remove(0).1.unwrap_err();
+    assert_eq!((refused.code.code(), refused.message), (38, Some(all.to_owned())));
+    let two = cluster(&[broker(1, None, BrokerState::Active), broker(2, None, BrokerState::Active)]);
+    let placed = decide(&two).records;
+    let replicas = placed.iter().filter_map(|record| match record {
+        Record::Partition(partition) => Some(&partition.replicas[..]),
+        _ => None,
+    });
+    assert_eq!(replicas.collect::<Vec<_>>(), [[NodeId(2)]; 4]);
 }
 
 #[test]

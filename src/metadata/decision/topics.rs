@@ -37,6 +37,8 @@ pub struct Defaults {
     pub request_partitions_max: usize,
     /// Partitions that the cluster may have.
     pub cluster_partitions_max: usize,
+    /// A broker whose log directories are all cordoned.
+    pub cordoned: Option<NodeId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -222,7 +224,7 @@ fn placed(
     }
     let count = if topic.partitions == -1 { defaults.num_partitions } else { topic.partitions };
     let factor = if topic.replication_factor == -1 { defaults.default_replication_factor } else { topic.replication_factor };
-    placement::place(image, 0, usize::try_from(count).unwrap_or(0), factor, draw())
+    placement::place(image, 0, usize::try_from(count).unwrap_or(0), factor, draw(), defaults.cordoned)
 }
 
 fn assigned(image: &MetadataImage, topic: &CreateTopic) -> Result<Vec<Placement>, Refused> {

@@ -27,6 +27,7 @@ use std::time::Duration;
 use crate::metadata::image::MetadataImage;
 use crate::metrics::Counter;
 use crate::shard::FixedMap;
+use crate::storage::planted::{self, Bug};
 use crate::types::{Monotonic, ShardId, TopicName};
 use crate::wire::fetch::FetchRequest;
 
@@ -223,9 +224,11 @@ impl FetchSessions {
         if self.slots_max == 0 || slots.partitions + named > self.partitions_max {
             return NO_SESSION;
         }
+        let mut evicted = None;
         if slots.by_id.len() >= self.slots_max {
             // An id below all others: an equal gives way to nobody.
-            if !slots.evict(Worth { reader, partitions: named, id: NO_SESSION }, now) {
+            evicted = slots.evict(Worth { reader, partitions: named, id: NO_SESSION }, now);
+            if evicted.is_none() {
                 return NO_SESSION;
             }
             self.evicted.increment();
@@ -239,7 +242,14 @@ impl FetchSessions {
         };
         let session = Session::begin(NamedBy::of(version), following(FIRST_EPOCH), &request.topics, said, image);
         let partitions = session.len();
-        slots.insert(Worth { reader, partitions, id }, Rc::new(RefCell::new(session)), now);
+        let shared = match evicted.filter(|_| planted::is(Bug::SessionEvictedWhileParked)) {
+            None => Rc::new(RefCell::new(session)),
+            Some(taken) => {
+                taken.replace(session);
+                taken
+            }
+        };
+        slots.insert(Worth { reader, partitions, id }, shared, now);
         id
     }
 }
@@ -281,12 +291,13 @@ impl Slots {
         self.by_id.insert(worth.id, Slot { session, worth, begun: now, used: now });
     }
 
-    fn remove(&mut self, id: i32) {
-        let Some(slot) = self.by_id.remove(&id) else { return };
+    fn remove(&mut self, id: i32) -> Option<Rc<RefCell<Session>>> {
+        let slot = self.by_id.remove(&id)?;
         self.by_use.remove(&(slot.used, id));
         self.replaceable.remove(&slot.worth);
         self.replaceable_by_followers.remove(&slot.worth);
         self.partitions -= slot.worth.partitions;
+        Some(slot.session)
     }
 
     /// The session is used, and has so many partitions now.
@@ -308,12 +319,11 @@ impl Slots {
         }
     }
 
-    /// Makes room for a session of this worth, if one must give way to it.
-    fn evict(&mut self, coming: Worth, now: Monotonic) -> bool {
-        let Some(&(used, oldest)) = self.by_use.first() else { return false };
+    /// Makes room for a session of this worth, if one must give way to it: that one.
+    fn evict(&mut self, coming: Worth, now: Monotonic) -> Option<Rc<RefCell<Session>>> {
+        let &(used, oldest) = self.by_use.first()?;
         if now.since(used) > UNUSED_MAX {
-            self.remove(oldest);
-            return true;
+            return self.remove(oldest);
         }
         let replaceable = match coming.reader {
             Reader::Follower => &self.replaceable_by_followers,
@@ -322,10 +332,9 @@ impl Slots {
         match replaceable.first() {
             Some(least) if coming > *least => {
                 let id = least.id;
-                self.remove(id);
-                true
+                self.remove(id)
             }
-            _ => false,
+            _ => None,
         }
     }
 }

@@ -1,27 +1,51 @@
 //! DescribeLogDirs: the log directories, the logs in them and their sizes, and the space there is.
 //!
-//! Version 5 adds whether a directory is cordoned, which none is here, and is not served.
-//!
-//! KIPs: 113, 827 (space).
+//! KIPs: 113, 827 (space), 1066 (cordoned directories).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
+use bytes::Bytes;
 use kafka_protocol::messages::describe_log_dirs_response::{DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic};
 use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
 
 use crate::io::{Space, World};
 use crate::metadata::image::MetadataImage;
-use crate::server::dispatch::Call;
+use crate::server::dispatch::{self, Call, Started};
+use crate::server::refusals::Refusals;
+use crate::server::response::Response;
+use crate::shard::Shard;
 use crate::shard::message::{LogSize, LogSizesRequest};
 use crate::types::{PartitionIndex, ShardId, TopicPartition};
+use crate::wire::api::ApiKey;
 use crate::wire::error::ErrorCode;
+use crate::wire::{log_dirs, message};
+
+const KEY: i16 = ApiKey::DescribeLogDirs.code();
 
 /// Space that could not be asked for.
 const UNKNOWN_BYTES: i64 = -1;
 
-pub async fn answer<W: World>(call: Call<W>, request: DescribeLogDirsRequest) -> Option<DescribeLogDirsResponse> {
-    let shard = &call.server.shard;
+pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
+    let (version, correlation_id) = (call.header.version, call.header.correlation_id);
+    let request = match message::decode_request(KEY, version, body) {
+        Ok(request) => request,
+        Err(error) => return Started::Refused(error.to_string()),
+    };
+    Started::Answering(Box::pin(async move {
+        let shard = &call.server.shard;
+        let Some(response) = answer(shard, request).await else { return Response::Close };
+        response.each(&mut |code| call.server.metrics().requests.on_error(KEY, code));
+        if version < log_dirs::CORDONS_FROM {
+            return dispatch::encoded(KEY, version, correlation_id, &response);
+        }
+        let cordoned: Vec<bool> = (0..response.results.len()).map(|index| shard.is_cordoned(index)).collect();
+        Response::Frame(log_dirs::encode(&response, &cordoned, correlation_id))
+    }))
+}
+
+async fn answer<W: World>(shard: &Rc<Shard<W>>, request: DescribeLogDirsRequest) -> Option<DescribeLogDirsResponse> {
     let image = shard.image();
     let wanted = wanted(&image, &request);
     let mut sizes: Vec<LogSize> = Vec::new();

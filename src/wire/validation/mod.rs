@@ -34,8 +34,8 @@ const ZSTD_FROM: i16 = 7;
 /// Bytes of the oldest format's header after the length: no batch of any format is shorter.
 const OLDEST_HEADER_BYTES: i32 = 14;
 
-/// Decompressed bytes that are walked in a millisecond or few, whatever the codec.
-pub const BRIEF_BYTES: usize = 1 << 20;
+/// Decompressed bytes that are walked within a millisecond, whatever the codec.
+pub const BRIEF_BYTES: usize = 256 << 10;
 
 /// Records that one refusal names; the message tells how many there were.
 pub const RECORD_ERRORS_MAX: usize = 100;

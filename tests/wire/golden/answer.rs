@@ -16,6 +16,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 
 use uuid::Uuid;
 
+use super::cordons;
 use crate::support::raw::response_body;
 
 /// Masks in place what may differ, and sorts what has no order.
@@ -358,10 +359,18 @@ pub fn is_refused_more_exactly(version: i16, flawed: bool, want: &Bytes, got: &B
 
 /// The answer as lines of text, masked and in order.
 pub fn lines(api: i16, version: i16, frame: Bytes) -> String {
+    if cordons::are_told(api, version) {
+        let (frame, cordoned) = cordons::take(&frame);
+        return format!("{}\ncordoned {cordoned:?}", lines(api, cordons::TOLD_FROM - 1, frame));
+    }
     by_api!(api, comparable(version, frame))
 }
 
 pub fn check_round_trip(api: i16, version: i16, request: &Bytes, response: Option<&Bytes>) {
+    if let Some(response) = response.filter(|_| cordons::are_told(api, version)) {
+        // What they leave is checked as the version before.
+        return check_round_trip(api, cordons::TOLD_FROM - 1, &cordons::as_before(request), Some(&cordons::take(response).0));
+    }
     by_api!(api, round_trip(version, request, response));
 }
 

@@ -7,6 +7,7 @@
 
 mod answer;
 mod capture;
+mod cordons;
 pub mod fixture;
 mod parts;
 mod replay;
