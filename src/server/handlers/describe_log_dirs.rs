@@ -13,19 +13,21 @@ use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, 
 use crate::io::{Space, World};
 use crate::metadata::image::MetadataImage;
 use crate::server::dispatch::Call;
+use crate::server::shard_ports::Counted;
 use crate::shard::message::{LogSize, LogSizesRequest};
 use crate::types::{PartitionIndex, ShardId, TopicPartition};
 use crate::wire::error::ErrorCode;
 
-/// Space that could not be asked for.
+/// Space that could not be asked for, or that another of this node's ids tells.
 const UNKNOWN_BYTES: i64 = -1;
 
 pub async fn answer<W: World>(call: Call<W>, request: DescribeLogDirsRequest) -> Option<DescribeLogDirsResponse> {
     let shard = &call.server.shard;
     let image = shard.image();
     let wanted = wanted(&image, &request);
+    let counted = call.server.counted(&call.peer);
     let mut sizes: Vec<LogSize> = Vec::new();
-    for owner in (0..shard.shard_count()).map(ShardId) {
+    for owner in (0..shard.shard_count()).map(ShardId).filter(|owner| matches!(counted, Counted::All) || counted == Counted::Of(*owner)) {
         let partitions =
             wanted.as_ref().map(|wanted| wanted.iter().copied().filter(|partition| shard.owner(*partition) == owner).collect::<Vec<_>>());
         if partitions.as_ref().is_none_or(|partitions| !partitions.is_empty()) {
@@ -37,6 +39,9 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeLogDirsRequest) ->
     let results = directories.iter().enumerate().map(|(index, (path, space))| {
         let logs = sizes.iter().filter(|log| log.directory == index);
         match space {
+            Ok(space) if matches!(counted, Counted::Of(_)) => {
+                directory(path, space, logs).with_total_bytes(UNKNOWN_BYTES).with_usable_bytes(UNKNOWN_BYTES)
+            }
             Ok(space) => directory(path, space, logs),
             Err(_) => offline(path),
         }
