@@ -46,6 +46,10 @@ impl Directory for Roomy {
         true
     }
 
+    fn on_appended(&self, _bytes: u64) {}
+
+    fn on_unflushed(&self, _partition: TopicPartition) {}
+
     fn on_failed(&self, why: &LogError) {
         panic!("{why}");
     }

@@ -21,6 +21,7 @@ mod log_dirs;
 mod serve;
 mod topic_filter;
 mod topics;
+mod tune;
 mod usage;
 
 use std::ffi::OsString;
@@ -64,6 +65,8 @@ enum Command {
     ApiVersions(api_versions::Args),
     /// Print and check the files of a partition's log (kafka-dump-log).
     DumpLog(dump_log::Args),
+    /// Look at what this machine is set to, and set what helps.
+    Tune(tune::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -91,6 +94,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::LogDirs(args)) => log_dirs::run(&args, &mut console),
         Ok(Command::ApiVersions(args)) => api_versions::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
+        Ok(Command::Tune(args)) => tune::run(&args, &mut console),
         Err(error) => usage::report(&error, &mut console),
     };
     let ended = ended.and_then(|()| console.flush().map_err(Failure::Output));

@@ -16,6 +16,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::types::SHOWN_SHARDS_MAX;
+
 /// An address, with the name other keys know it by, in upper case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -96,6 +98,41 @@ pub(super) fn resolve(given: &Given<'_>) -> Result<Listeners, ListenerError> {
         return Err(error(INTER_BROKER, reason));
     }
     Ok(Listeners { open, advertised, inter_broker, controller })
+}
+
+/// The ports that each shard has for itself, by open listener, from NAME:PORT; or the rest of the sentence why not.
+pub(super) fn shard_ports(
+    listeners: &Listeners,
+    texts: &[String],
+    shard_count: u16,
+    metrics_port: Option<u16>,
+) -> Result<Vec<Option<u16>>, String> {
+    let mut ports = vec![None; listeners.open.len()];
+    if !texts.is_empty() && shard_count > SHOWN_SHARDS_MAX {
+        return Err(format!("is for up to {SHOWN_SHARDS_MAX} shards; lower ottla.shards"));
+    }
+    let mut taken: Vec<(u16, String)> =
+        listeners.open.iter().map(|listener| (listener.port, format!("listener {}", listener.name))).collect();
+    taken.extend(metrics_port.map(|port| (port, "ottla.metrics.listener".to_owned())));
+    for text in texts {
+        let parsed = text.rsplit_once(':').and_then(|(name, port)| Some((name.to_uppercase(), port.parse::<u16>().ok()?)));
+        let (name, first) = parsed
+            .filter(|(_, port)| *port > 0)
+            .ok_or_else(|| format!("has '{text}', which is not NAME:PORT with a port of 1 to 65535"))?;
+        let Some(index) = listeners.open.iter().position(|listener| listener.name == name) else {
+            return Err(format!("names {name}, which is no listener for clients; add it to listeners"));
+        };
+        let last = first.checked_add(shard_count - 1);
+        let last = last.ok_or_else(|| format!("has '{text}', and {shard_count} ports from there on do not exist"))?;
+        if let Some((port, owner)) = taken.iter().find(|(port, _)| (first..=last).contains(port)) {
+            return Err(format!("takes the ports {first} to {last} for {name}, and {port} is that of {owner}; choose others"));
+        }
+        if ports[index].replace(first).is_some() {
+            return Err(format!("names {name} twice"));
+        }
+        taken.extend((first..=last).map(|port| (port, format!("a shard of {name}"))));
+    }
+    Ok(ports)
 }
 
 fn parse_all(key: &'static str, texts: &[String]) -> Result<Vec<Listener>, ListenerError> {

@@ -72,6 +72,8 @@ pub struct Shards {
     pub receive_bytes_max: u64,
     pub frame_progress_timeout_ms: u64,
     pub spin_us: u32,
+    /// By listener that is open: the first shard's port of those that each shard has for itself; the others follow it.
+    pub ports: Vec<Option<u16>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,6 +137,9 @@ pub trait File: Clone + 'static {
     /// Up to `len` bytes from `position`; fewer only at the end of the file.
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>>;
 
+    /// Says that the range is about to be read, one piece after another: the disk may begin at once. Advice only.
+    fn expect_read(&self, position: u64, len: u64);
+
     /// Makes completed writes, and the length they gave the file, durable (fdatasync).
     async fn sync(&self) -> io::Result<()>;
 

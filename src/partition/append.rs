@@ -76,6 +76,10 @@ impl<W: World> Replica<W> {
         }
         let appended = self.log.append_as_leader(std::slice::from_ref(&batch), self.leader_epoch(), now)?;
         self.traffic.on_received(batch.bytes.len(), batch.header.count);
+        if !self.unflushed_told.replace(true) {
+            self.directory.on_unflushed(self.id);
+        }
+        self.directory.on_appended(batch.bytes.len() as u64);
         Ok(Acked { base_offset: appended.base_offset, last_offset: appended.last_offset, log_start: appended.log_start, log_append_time })
     }
 }

@@ -78,6 +78,10 @@ pub enum Refusal {
 pub trait Directory {
     /// Whether it takes what clients send; without, all but their appends goes on.
     fn has_room(&self) -> bool;
+    /// So many bytes were appended to a log in it.
+    fn on_appended(&self, bytes: u64);
+    /// A log in it has something behind its recovery point. Said once, until its replica is found to have nothing.
+    fn on_unflushed(&self, partition: TopicPartition);
     /// A write or a sync of a log in it has failed.
     fn on_failed(&self, why: &LogError);
 }
@@ -94,6 +98,8 @@ pub struct Replica<W: World> {
     readers: RefCell<ReadWaiters>,
     wake: Rc<dyn WakeReaders>,
     directory: Rc<dyn Directory>,
+    /// Whether the directory was told that something is behind the recovery point.
+    unflushed_told: Cell<bool>,
     traffic: Rc<TopicTraffic>,
 }
 
@@ -128,6 +134,7 @@ impl<W: World> Replica<W> {
             readers: RefCell::default(),
             wake,
             directory,
+            unflushed_told: Cell::new(false),
             traffic,
             log,
         });
@@ -153,6 +160,15 @@ impl<W: World> Replica<W> {
 
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark.get()
+    }
+
+    /// Bytes behind the recovery point of the log.
+    pub fn unflushed_bytes(&self) -> u64 {
+        let bytes = if self.log.is_failed() { 0 } else { self.log.unflushed_bytes() };
+        if bytes == 0 {
+            self.unflushed_told.set(false);
+        }
+        bytes
     }
 
     /// Takes the topic's new settings. With another `flush.messages` more may be acknowledged than a moment ago.

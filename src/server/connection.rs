@@ -38,11 +38,21 @@ use super::response::{Chunk, Response};
 /// Responses up to this size are gathered into one send.
 const GATHER_MAX: usize = 64 * 1024;
 
+/// Which of a listener's ports a connection came in by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// The node's: every shard accepts there.
+    Node,
+    /// The shard's own (`ottla.shard.listeners`).
+    Shard,
+}
+
 /// What the handlers know of the connection a request came on.
 pub struct Peer {
     pub address: std::net::SocketAddr,
     /// Index into the settings' listeners: answers name this listener's endpoints.
     pub listener: usize,
+    pub door: Door,
     turn: Cell<usize>,
     parked: Cell<Option<Monotonic>>,
 }
@@ -231,10 +241,10 @@ fn wake(slot: &RefCell<Option<Waker>>) {
 }
 
 /// Serves a connection until either side ends it.
-pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader, W::Writer>, listener: usize, seat: Seat) {
+pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader, W::Writer>, (listener, door): (usize, Door), seat: Seat) {
     let vitals = Rc::new(Vitals::new(server.shard.timers().now()));
     let _registered = server.register(seat, vitals.clone());
-    let peer = Rc::new(Peer { address: accepted.peer, listener, turn: Cell::new(0), parked: Cell::new(None) });
+    let peer = Rc::new(Peer { address: accepted.peer, listener, door, turn: Cell::new(0), parked: Cell::new(None) });
     let settings = server.shard.settings();
     let pipeline = Pipeline {
         queue: RefCell::default(),

@@ -13,7 +13,7 @@ use crate::shard::census::{Full, Pace, Seat};
 use crate::shard::steward::Listen;
 
 use super::Server;
-use super::connection;
+use super::connection::{self, Door};
 
 /// Pause after a failed accept: when descriptors have run out, trying again at once would only burn the core.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
@@ -71,18 +71,22 @@ impl<W: World> Listen for Listeners<W> {
             self.server.shard.world().spawn(Urgency::Foreground, async move {
                 let listener = match bound {
                     Some(listener) => listener,
-                    None => match server.shard.world().listen(address).await {
-                        Ok(listener) => listener,
-                        Err(error) => {
-                            tracing::error!(
-                                "shard {} cannot listen on {address}: {error}; its connections go to other shards",
-                                server.shard.id()
-                            );
-                            return;
-                        }
+                    None => match open(&server, address, "its connections go to other shards").await {
+                        Some(listener) => listener,
+                        None => return,
                     },
                 };
-                accept(server, listener, index).or(stop.wait()).await;
+                accept(server, listener, (index, Door::Node)).or(stop.wait()).await;
+            });
+        }
+        for (index, port) in self.server.own_ports() {
+            let (server, stop) = (self.server.clone(), self.stopped.clone());
+            let address = SocketAddr::new(addresses[index].ip(), port);
+            self.server.shard.world().spawn(Urgency::Foreground, async move {
+                let Some(listener) = open(&server, address, "clients find its partitions through the node's port only").await else {
+                    return;
+                };
+                accept(server, listener, (index, Door::Shard)).or(stop.wait()).await;
             });
         }
     }
@@ -93,7 +97,17 @@ impl<W: World> Listen for Listeners<W> {
     }
 }
 
-async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, index: usize) {
+async fn open<W: World>(server: &Server<W>, address: SocketAddr, otherwise: &str) -> Option<W::Listener> {
+    match server.shard.world().listen(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::error!("shard {} cannot listen on {address}: {error}; {otherwise}", server.shard.id());
+            None
+        }
+    }
+}
+
+async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, door: (usize, Door)) {
     loop {
         let accepted = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -106,7 +120,7 @@ async fn accept<W: World>(server: Rc<Server<W>>, listener: W::Listener, index: u
         match seat(&server, accepted.peer).await {
             Some(seat) => {
                 server.metrics().connections.on_accepted();
-                server.shard.world().spawn(Urgency::Foreground, connection::serve(server.clone(), accepted, index, seat));
+                server.shard.world().spawn(Urgency::Foreground, connection::serve(server.clone(), accepted, door, seat));
             }
             None => {
                 tracing::debug!("{}: connection closed: its address has as many as max.connections.per.ip allows", accepted.peer);

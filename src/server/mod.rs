@@ -31,6 +31,7 @@ mod receive;
 mod refusals;
 mod response;
 mod scrape;
+mod shard_ports;
 #[cfg(test)]
 mod tests;
 

@@ -132,13 +132,17 @@ impl<W: World> Shard<W> {
                 checkpoint::encode_offsets(&entries)
             };
             let contents = [of(|line| line.recovery_point), of(|line| line.log_start), of(|line| line.high_watermark)];
-            for (name, content) in FILES.into_iter().zip(contents) {
-                let path = directory.path.join(name);
-                if let Err(error) = replace_file(&self.world, &path, content).await {
+            for (file, content) in contents.into_iter().enumerate() {
+                if directory.checkpointed.borrow()[file] == content {
+                    continue;
+                }
+                let path = directory.path.join(FILES[file]);
+                if let Err(error) = replace_file(&self.world, &path, content.clone()).await {
                     self.on_directory_failed(index, &format!("{}: {error}", path.display()));
                     outcome = Err(CheckpointsNotWritten);
                     break;
                 }
+                directory.checkpointed.borrow_mut()[file] = content;
             }
         }
         outcome
@@ -148,6 +152,7 @@ impl<W: World> Shard<W> {
     pub(super) async fn forget_unknown(&self, image: &MetadataImage) -> io::Result<()> {
         let _turn = self.checkpoint_turn.take().await;
         for directory in &self.directories {
+            *directory.checkpointed.borrow_mut() = Default::default();
             for name in FILES {
                 let path = directory.path.join(name);
                 let text = match self.world.read_file(&path).await {

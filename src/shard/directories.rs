@@ -14,7 +14,7 @@
 //!
 //! A crash leaves nothing: the next start looks anew.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -23,9 +23,11 @@ use std::time::Duration;
 use crate::io::{Urgency, World};
 use crate::partition::Directory;
 use crate::storage::LogError;
+use crate::types::TopicPartition;
 
 use super::Shard;
 use super::controller::HOME_SHARD;
+use super::flushing::Backlog;
 use super::mailbox::Mailbox;
 use super::message::{Control, Message};
 
@@ -47,12 +49,26 @@ pub(super) struct LogDirectory<W: World> {
     pub partitions: Cell<usize>,
     in_use: Cell<bool>,
     has_room: Cell<bool>,
+    /// What this shard appended to it and did not flush.
+    pub backlog: Backlog,
+    /// What its checkpoint files hold, where this shard is the one that writes them: what has not moved is not written again.
+    pub checkpointed: RefCell<[Vec<u8>; 3]>,
     mailbox: Rc<Mailbox<Message<W>>>,
 }
 
 impl<W: World> LogDirectory<W> {
-    pub fn new(index: usize, path: PathBuf, mailbox: Rc<Mailbox<Message<W>>>) -> Rc<Self> {
-        Rc::new(Self { path, index, partitions: Cell::new(0), in_use: Cell::new(true), has_room: Cell::new(true), mailbox })
+    /// `unflushed_share`: how many bytes of this shard a restart may have to read again there.
+    pub fn new(index: usize, path: PathBuf, unflushed_share: u64, mailbox: Rc<Mailbox<Message<W>>>) -> Rc<Self> {
+        Rc::new(Self {
+            path,
+            index,
+            partitions: Cell::new(0),
+            in_use: Cell::new(true),
+            has_room: Cell::new(true),
+            backlog: Backlog::new(unflushed_share),
+            checkpointed: RefCell::default(),
+            mailbox,
+        })
     }
 
     /// False once it has failed.
@@ -69,6 +85,17 @@ impl<W: World> LogDirectory<W> {
 impl<W: World> Directory for LogDirectory<W> {
     fn has_room(&self) -> bool {
         self.has_room.get()
+    }
+
+    fn on_appended(&self, bytes: u64) {
+        if self.backlog.on_appended(bytes) {
+            let due = Control::FlushDue { directory: self.index };
+            self.mailbox.send_internal(self.mailbox.id(), Message::Control(Box::new(due)));
+        }
+    }
+
+    fn on_unflushed(&self, partition: TopicPartition) {
+        self.backlog.on_unflushed(partition);
     }
 
     fn on_failed(&self, why: &LogError) {

@@ -56,11 +56,18 @@ impl<W: World> Shard<W> {
     }
 
     async fn tidy_all(self: &Rc<Self>) {
+        let mut moved = false;
         for replica in self.replicas_now() {
+            let before = replica.log().recovery_point();
             if let Err(error) = replica.log().maintain(self.world.wall()).await {
                 tracing::error!("{}-{}: {error}", replica.topic(), replica.id().partition);
             }
+            moved |= replica.log().recovery_point() > before;
             self.world.yield_now().await;
+        }
+        if moved && !self.closing.get() {
+            // What went quiet need not be read again. A failure has taken its directory out of use.
+            let _written = self.write_checkpoints_now().await;
         }
     }
 

@@ -84,6 +84,10 @@ pub enum Control {
     DirectoryOffline {
         directory: usize,
     },
+    /// This shard has appended enough to the log directory to flush some of it.
+    FlushDue {
+        directory: usize,
+    },
     /// Whether this log directory takes what clients send.
     DirectoryRoom {
         directory: usize,

@@ -37,6 +37,7 @@ mod checkpoints;
 pub mod controller;
 mod delete_records;
 pub mod directories;
+mod flushing;
 mod housekeeping;
 mod log_sizes;
 pub mod mailbox;
@@ -120,7 +121,9 @@ impl<W: World> Shard<W> {
         let parked = Rc::new(parking::ParkedReaders::default());
         let wake = Rc::new(parking::Waker { here: mailbox.id(), parked: parked.clone(), mailbox: mailbox.clone() });
         let paths = settings.storage.directories.iter().enumerate();
-        let directories = paths.map(|(index, path)| directories::LogDirectory::new(index, path.clone(), mailbox.clone())).collect();
+        let share = settings.storage.recovery_bytes_max / u64::from(mesh.shard_count());
+        let directories = paths.map(|(index, path)| directories::LogDirectory::new(index, path.clone(), share, mailbox.clone()));
+        let directories = directories.collect();
         let metrics = Registry::new(settings.metrics.timing(), settings.metrics.topics_max as usize);
         Rc::new(Self {
             id: mailbox.id(),

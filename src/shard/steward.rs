@@ -345,6 +345,7 @@ pub async fn obey<W: World>(shard: Rc<Shard<W>>, listen: impl Listen) {
             | Control::DirectoryFailed { .. }
             | Control::DirectoryOffline { .. }
             | Control::DirectoryRoom { .. }
+            | Control::FlushDue { .. }
             | Control::Closed { .. } => {
                 unreachable!("answers, measures and what is said of directories have ways of their own")
             }
@@ -358,7 +359,7 @@ impl<W: World> Shard<W> {
     }
 
     /// Sorts words by whom they are for.
-    pub(super) fn on_control(&self, control: Control) {
+    pub(super) fn on_control(self: &Rc<Self>, control: Control) {
         match control {
             Control::Open { .. } | Control::Serve { .. } | Control::Apply { .. } | Control::Checkpoint | Control::Close => {
                 self.control.push(control);
@@ -371,6 +372,7 @@ impl<W: World> Shard<W> {
             Control::DirectoryFailed { directory, why } => self.on_directory_failed(directory, &why),
             Control::DirectoryOffline { directory } => self.leave_directory(directory),
             Control::DirectoryRoom { directory, room } => self.on_directory_room(directory, room),
+            Control::FlushDue { directory } => self.begin_flushing(directory),
             Control::Opened { .. } | Control::Closed { .. } => self.steward.push(control),
         }
     }

@@ -200,9 +200,40 @@ pub fn owner_shard(partition: TopicPartition, shard_count: u16) -> ShardId {
     ShardId(((start + index) % count) as u16)
 }
 
+/// Broker ids from here on are those of shards.
+const SHARD_IDS_FROM: i32 = 1_000_000_000;
+/// Ids of shards for each node: 1 000 001 000 is shard 0 of node 1.
+const SHARD_IDS_EACH: i32 = 1000;
+/// A node whose shards are shown as brokers has an id up to this one.
+pub const SHARD_NODE_MAX: NodeId = NodeId(1_000_000);
+/// And up to so many shards.
+pub const SHOWN_SHARDS_MAX: u16 = SHARD_IDS_EACH as u16;
+
+/// The broker id under which clients see a shard that has a port of its own.
+pub fn shard_broker_id(node: NodeId, shard: ShardId) -> NodeId {
+    NodeId(SHARD_IDS_FROM + node.get() * SHARD_IDS_EACH + i32::from(shard.get()))
+}
+
+/// The node and the shard that a broker id stands for; `None`: the id is a node's.
+pub fn shard_of_broker_id(id: NodeId) -> Option<(NodeId, ShardId)> {
+    let rest = id.get().checked_sub(SHARD_IDS_FROM).filter(|rest| *rest >= 0)?;
+    Some((NodeId(rest / SHARD_IDS_EACH), ShardId((rest % SHARD_IDS_EACH) as u16)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn broker_ids_of_shards_lead_back() {
+        for node in [NodeId(0), NodeId(1), SHARD_NODE_MAX] {
+            for shard in [ShardId(0), ShardId(7), ShardId(SHOWN_SHARDS_MAX - 1)] {
+                assert_eq!(shard_of_broker_id(shard_broker_id(node, shard)), Some((node, shard)));
+            }
+        }
+        assert_eq!(shard_broker_id(NodeId(1), ShardId(1)), NodeId(1_000_001_001));
+        assert_eq!((shard_of_broker_id(NodeId(1)), shard_of_broker_id(NodeId(-1))), (None, None));
+    }
 
     #[test]
     fn partitions_of_a_topic_spread_evenly_over_shards() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::super::listeners::Listeners;
+use super::super::listeners::{self, Listeners};
 use super::super::settings::{
     AppendPath, BrokerSettings, Cleaner, ConsumerGroups, GroupProtocols, Groups, InternalReplication, Metrics, Network, Node, Offsets,
     Replication, Shards, Storage, Topics,
@@ -14,7 +14,7 @@ use super::super::topic::{TopicSettings, default_value};
 use super::super::value::{self, Value};
 use super::super::values::Values;
 use super::{Given, Refusal, decapitalized};
-use crate::types::NodeId;
+use crate::types::{NodeId, SHARD_NODE_MAX};
 
 /// Keys whose rows Kafka leaves without a range though a value below this makes no sense.
 const FLOORS: [(&str, i64); 16] = [
@@ -88,10 +88,11 @@ pub(super) fn fill(given: &Given, values: &Values, listeners: Listeners, shard_c
     let topic_values = topic_values(given, values)?;
     let id = i32::try_from(values.number("node.id")).unwrap_or_else(|_| unreachable!("node.id is an int"));
     let metrics = metrics(given, values, &listeners)?;
+    let shards = shards(given, values, shard_count, &listeners, &metrics)?;
     Ok(BrokerSettings {
         node: Node { id: NodeId(id), rack: values.text("broker.rack") },
         network: network(given, values, listeners)?,
-        shards: shards(values, shard_count),
+        shards,
         metrics,
         storage: storage(given, values)?,
         topics: Topics {
@@ -167,14 +168,22 @@ fn network(given: &Given, values: &Values, listeners: Listeners) -> Result<Netwo
     })
 }
 
-fn shards(values: &Values, count: u16) -> Shards {
-    Shards {
+fn shards(given: &Given, values: &Values, count: u16, listeners: &Listeners, metrics: &Metrics) -> Result<Shards, Refusal> {
+    let key = "ottla.shard.listeners";
+    let texts = values.list(key).unwrap_or_default();
+    let metrics_port = metrics.listener.map(|address| address.port());
+    let ports = listeners::shard_ports(listeners, &texts, count, metrics_port).map_err(|reason| given.refuse(key, &reason))?;
+    if !texts.is_empty() && values.number("node.id") > i64::from(SHARD_NODE_MAX.get()) {
+        return Err(given.refuse(key, &format!("needs a node.id of no more than {SHARD_NODE_MAX}, as shards' ids are made from it")));
+    }
+    Ok(Shards {
         count,
         mailbox_slots: values.u32("ottla.mailbox.slots"),
         receive_bytes_max: values.u64("ottla.memory.receive.bytes"),
         frame_progress_timeout_ms: values.u64("ottla.frame.progress.timeout.ms"),
         spin_us: values.u32("ottla.spin.us"),
-    }
+        ports,
+    })
 }
 
 fn metrics(given: &Given, values: &Values, listeners: &Listeners) -> Result<Metrics, Refusal> {

@@ -27,8 +27,11 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
     "ottla.metrics.topics.max", Int = "1000", Between(0, 1_000_000), Low, ReadOnly, Served,
         "Topics with metrics of their own; further ones are counted together, under an empty topic label.";
     "ottla.recovery.bytes.max", Long = "268435456", AtLeast(1_048_576), Medium, ReadOnly, Served,
-        "Unflushed bytes of a partition for which it is flushed in the background; looked at every half minute, so that a restart after a \
-         crash reads again what came since then and since the last checkpoint.";
+        "Unflushed bytes of a log directory that a restart after a crash may have to read again; a quarter of it is flushed behind the \
+         writers, and the recovery points are written down.";
+    "ottla.shard.listeners", List = "", Any, Medium, ReadOnly, Served,
+        "Listeners of which each shard has a port of its own, as NAME:PORT with the first shard's port; each shard is then shown to the \
+         clients of that listener as a broker of its own. Empty shows the node alone.";
     "ottla.shards", Int = null, Between(1, 1024), High, ReadOnly, Served,
         "Shards, each with a thread and a core of its own; by default as many as there are usable cores.";
     "ottla.spin.us", Int = "0", Between(0, 10_000), Low, ReadOnly, Served,

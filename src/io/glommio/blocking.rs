@@ -123,6 +123,11 @@ struct Outcome<T> {
     waiter: Option<Waker>,
 }
 
+/// Runs `work` on one of the blocking threads; nobody waits for it.
+pub(super) fn begin_off_shard(work: impl FnOnce() + Send + 'static) {
+    scheduler::current().pool.run(Box::new(work));
+}
+
 /// Runs `work` on one of the blocking threads. Work that has begun runs to its end even if the future is dropped.
 pub(super) async fn off_shard<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let pool = scheduler::current().blocking.clone();

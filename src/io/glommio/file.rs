@@ -23,11 +23,11 @@ use bytes::Bytes;
 use nix::fcntl::FallocateFlags;
 
 use super::append::{AppendPath, Attempt, Gather, INLINE_BYTES_MAX};
-use super::blocking::off_shard;
+use super::blocking::{begin_off_shard, off_shard};
 use super::descriptor::SharedFile;
 use super::dirty::DirtyWatch;
 use super::residency::Residency;
-use super::{kernel, scheduler};
+use super::{kernel, residency, scheduler};
 use crate::io::Written;
 use crate::metrics::{Operation, Submission, Timing, WorldInstruments};
 use crate::types::Monotonic;
@@ -199,6 +199,12 @@ impl crate::io::File for GlommioFile {
         }
         self.0.on_done(way, buffer.len() as u64, begun);
         Ok(buffer)
+    }
+
+    fn expect_read(&self, position: u64, len: u64) {
+        let file = self.share();
+        // On a full queue of the device the kernel makes even this wait.
+        begin_off_shard(move || residency::begin_reading(file.as_fd(), position, len));
     }
 
     async fn sync(&self) -> io::Result<()> {

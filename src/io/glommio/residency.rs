@@ -70,14 +70,19 @@ fn is_counted(file: BorrowedFd<'_>, position: u64, len: u64) -> bool {
     kernel::cached_pages(file, position, len).is_ok_and(|cached| cached >= pages)
 }
 
+/// Has the kernel begin to read the range into the page cache. Not for a shard's thread.
+pub(super) fn begin_reading(file: BorrowedFd<'_>, position: u64, len: u64) {
+    // Advice only: whoever reads the range brings it in without it too.
+    let _advised = posix_fadvise(file, position as i64, len as i64, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+}
+
 /// Reads the range into the page cache and waits for it; `ahead` bytes beyond are asked for without waiting. Answers with the bytes
 /// there are before the end of the file. Not for a shard's thread.
 pub(super) fn bring_in(file: BorrowedFd<'_>, position: u64, len: u64, ahead: u64) -> io::Result<u64> {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
-    // Advice only: the reads below bring the range in without it too.
-    let _advised = posix_fadvise(file, position as i64, (len + ahead) as i64, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+    begin_reading(file, position, len + ahead);
     SCRATCH.with_borrow_mut(|scratch| {
         let mut read = 0;
         while read < len {

@@ -316,6 +316,8 @@ impl File for MemoryFile {
         Ok(self.handle.read(position, len))
     }
 
+    fn expect_read(&self, _position: u64, _len: u64) {}
+
     async fn sync(&self) -> io::Result<()> {
         self.call(DiskCall::Sync, Effect::Sync { file: self.handle.clone() }).await
     }

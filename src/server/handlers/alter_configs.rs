@@ -34,6 +34,8 @@ const SUBTRACT: i8 = 3;
 struct Wanted {
     kind: i8,
     name: String,
+    /// The name, or that of its node where it is a shard's.
+    node: String,
     edits: Vec<Edit>,
 }
 
@@ -58,7 +60,8 @@ pub async fn replace<W: World>(call: Call<W>, request: AlterConfigsRequest) -> O
         .map(|resource| {
             let set = |key: &str, value: Option<String>| Edit { key: key.to_owned(), operation: SET, value };
             let edits = resource.configs.iter().map(|config| set(&config.name, config.value.as_ref().map(ToString::to_string)));
-            Wanted { kind: resource.resource_type, name: resource.resource_name.to_string(), edits: edits.collect() }
+            let (name, node) = (resource.resource_name.to_string(), call.server.node_name(&resource.resource_name));
+            Wanted { kind: resource.resource_type, name, node, edits: edits.collect() }
         })
         .collect();
     let own = call.server.shard.node();
@@ -94,7 +97,8 @@ pub async fn edit<W: World>(call: Call<W>, request: IncrementalAlterConfigsReque
                 operation: config.config_operation,
                 value: config.value.as_ref().map(ToString::to_string),
             });
-            Wanted { kind: resource.resource_type, name: resource.resource_name.to_string(), edits: edits.collect() }
+            let (name, node) = (resource.resource_name.to_string(), call.server.node_name(&resource.resource_name));
+            Wanted { kind: resource.resource_type, name, node, edits: edits.collect() }
         })
         .collect();
     let own = call.server.shard.node();
@@ -129,9 +133,9 @@ pub async fn edit<W: World>(call: Call<W>, request: IncrementalAlterConfigsReque
 fn plan(wanted: &[Wanted], rest: impl Fn(&Wanted) -> Next) -> Vec<Next> {
     let mut seen = BTreeSet::new();
     let twice: BTreeSet<(i8, &str)> =
-        wanted.iter().map(|resource| (resource.kind, resource.name.as_str())).filter(|resource| !seen.insert(*resource)).collect();
+        wanted.iter().map(|resource| (resource.kind, resource.node.as_str())).filter(|resource| !seen.insert(*resource)).collect();
     let next = |resource: &Wanted| {
-        if twice.contains(&(resource.kind, resource.name.as_str())) {
+        if twice.contains(&(resource.kind, resource.node.as_str())) {
             return Next::Answered(Err(invalid("Each resource must appear at most once.")));
         }
         match check_form(resource) {
@@ -159,7 +163,7 @@ fn resource_of(wanted: &Wanted, own: NodeId) -> Next {
     match wanted.kind {
         TOPIC => Next::Decided(Resource::Topic(TopicName::new(&wanted.name))),
         BROKER if wanted.name.is_empty() => Next::Decided(Resource::Broker(None)),
-        BROKER => match own_node(&wanted.name, own) {
+        BROKER => match own_node(&wanted.node, own) {
             Ok(()) => Next::Decided(Resource::Broker(Some(own))),
             Err(refused) => Next::Answered(Err(refused)),
         },
@@ -190,7 +194,7 @@ fn change_of(edit: &Edit) -> Option<ConfigChange> {
 
 /// Sets levels of this process' log: not recorded, and gone with the process. All are checked before the first is set.
 fn set_levels(wanted: &Wanted, own: NodeId, validate_only: bool) -> Result<(), Refused> {
-    own_node(&wanted.name, own)?;
+    own_node(&wanted.node, own)?;
     let loggers = loggers::loggers();
     let level_of = |edit: &Edit| match change_of(edit) {
         Some(ConfigChange::Set(level)) => loggers.check_set(&edit.key, &level).map(Some),

@@ -4,7 +4,7 @@
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
+use kafka_protocol::messages::{BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 
 use crate::io::World;
 use crate::metadata::decision::{CreatePartitions, Refused};
@@ -13,7 +13,7 @@ use crate::shard::controller::Asked;
 use crate::types::NodeId;
 
 pub async fn answer<W: World>(call: Call<W>, request: CreatePartitionsRequest) -> Option<CreatePartitionsResponse> {
-    let changes = request.topics.iter().map(asked).collect();
+    let changes = request.topics.iter().map(|topic| asked(&call, topic)).collect();
     let results = match call.server.shard.create_partitions(Asked { changes, validate_only: request.validate_only }).await? {
         Ok(extended) => extended.into_iter().map(|(name, result)| line(&name, result.map(drop))).collect(),
         Err(refused) => request.topics.iter().map(|topic| line(&topic.name, Err(refused.clone()))).collect(),
@@ -21,12 +21,13 @@ pub async fn answer<W: World>(call: Call<W>, request: CreatePartitionsRequest) -
     Some(CreatePartitionsResponse::default().with_results(results))
 }
 
-fn asked(topic: &CreatePartitionsTopic) -> CreatePartitions {
+fn asked<W: World>(call: &Call<W>, topic: &CreatePartitionsTopic) -> CreatePartitions {
     CreatePartitions {
         name: topic.name.to_string(),
         count: topic.count,
         assignments: topic.assignments.as_ref().map(|assignments| {
-            assignments.iter().map(|assignment| assignment.broker_ids.iter().map(|id| NodeId(id.0)).collect()).collect()
+            let nodes = |ids: &[BrokerId]| ids.iter().map(|id| call.server.node_of(NodeId(id.0))).collect();
+            assignments.iter().map(|assignment| nodes(&assignment.broker_ids)).collect()
         }),
     }
 }

@@ -14,7 +14,7 @@ use crate::types::NodeId;
 use crate::wire::message::uuid_of;
 
 pub async fn answer<W: World>(call: Call<W>, request: CreateTopicsRequest) -> Option<CreateTopicsResponse> {
-    let topics: Vec<CreateTopic> = request.topics.iter().map(asked).collect();
+    let topics: Vec<CreateTopic> = request.topics.iter().map(|topic| asked(&call, topic)).collect();
     let change = CreateTopics { topics, validate_only: request.validate_only };
     let results = match call.server.shard.create_topics(change).await? {
         Ok(created) => created.into_iter().map(|(name, result)| result_of(&call, &name, result)).collect(),
@@ -23,7 +23,7 @@ pub async fn answer<W: World>(call: Call<W>, request: CreateTopicsRequest) -> Op
     Some(CreateTopicsResponse::default().with_topics(results))
 }
 
-fn asked(topic: &kafka_protocol::messages::create_topics_request::CreatableTopic) -> CreateTopic {
+fn asked<W: World>(call: &Call<W>, topic: &kafka_protocol::messages::create_topics_request::CreatableTopic) -> CreateTopic {
     CreateTopic {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,
@@ -33,7 +33,7 @@ fn asked(topic: &kafka_protocol::messages::create_topics_request::CreatableTopic
             .iter()
             .map(|assignment| Assignment {
                 partition: assignment.partition_index,
-                replicas: assignment.broker_ids.iter().map(|id| NodeId(id.0)).collect(),
+                replicas: assignment.broker_ids.iter().map(|id| call.server.node_of(NodeId(id.0))).collect(),
             })
             .collect(),
         configs: topic

@@ -29,19 +29,15 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeClusterRequest) ->
         );
     }
     let image = call.server.shard.image();
-    let listener = &call.server.shard.settings().network.listeners.open[call.peer.listener].name;
-    let brokers =
-        image.brokers().filter(|broker| broker.state == BrokerState::Active || request.include_fenced_brokers).filter_map(|broker| {
-            let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.listener == *listener)?;
-            Some(
-                DescribeClusterBroker::default()
-                    .with_broker_id(BrokerId(broker.node.get()))
-                    .with_host(super::text(endpoint.host.clone()))
-                    .with_port(i32::from(endpoint.port))
-                    .with_rack(broker.rack.clone().map(super::text))
-                    .with_is_fenced(broker.state == BrokerState::Fenced),
-            )
-        });
+    let shown = call.server.shown_brokers(&image, &call.peer).into_iter();
+    let brokers = shown.filter(|shown| shown.broker.state == BrokerState::Active || request.include_fenced_brokers).map(|shown| {
+        DescribeClusterBroker::default()
+            .with_broker_id(BrokerId(shown.id.get()))
+            .with_host(super::text(shown.host))
+            .with_port(i32::from(shown.port))
+            .with_rack(shown.broker.rack.clone().map(super::text))
+            .with_is_fenced(shown.broker.state == BrokerState::Fenced)
+    });
     let operations = if request.include_cluster_authorized_operations { super::cluster_operations() } else { super::OPERATIONS_NOT_ASKED };
     Some(
         DescribeClusterResponse::default()

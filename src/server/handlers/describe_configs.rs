@@ -25,9 +25,10 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeConfigsRequest) ->
     let image = call.server.shard.image();
     let settings = call.server.shard.running();
     let results = request.resources.iter().map(|resource| {
+        let node = call.server.node_name(&resource.resource_name);
         let line =
             DescribeConfigsResult::default().with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone());
-        match entries(&image, &settings, resource) {
+        match entries(&image, &settings, resource, &node) {
             Ok(entries) => {
                 let wanted =
                     |entry: &Entry| resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *entry.name));
@@ -46,6 +47,7 @@ fn entries(
     image: &MetadataImage,
     settings: &BrokerSettings,
     resource: &DescribeConfigsResource,
+    node: &str,
 ) -> Result<Vec<Entry>, (ErrorCode, String)> {
     let name = &*resource.resource_name;
     let (own, all) = super::dynamic_configs(image, settings.node.id);
@@ -59,9 +61,9 @@ fn entries(
             Ok(describe::topic(&topic.configs, settings, &layers))
         }
         resource_kind::BROKER if name.is_empty() => Ok(describe::all_brokers(all)),
-        resource_kind::BROKER => own_node(name, settings.node.id, " or empty string").map(|()| describe::broker(&layers)),
+        resource_kind::BROKER => own_node(node, settings.node.id, " or empty string").map(|()| describe::broker(&layers)),
         resource_kind::BROKER_LOGGER if name.is_empty() => Err((ErrorCode::InvalidRequest, "Broker id must not be empty".to_owned())),
-        resource_kind::BROKER_LOGGER => own_node(name, settings.node.id, "").map(|()| loggers::loggers().described()),
+        resource_kind::BROKER_LOGGER => own_node(node, settings.node.id, "").map(|()| loggers::loggers().described()),
         other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
     }
 }

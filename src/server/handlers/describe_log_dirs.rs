@@ -15,7 +15,7 @@ use crate::metadata::image::MetadataImage;
 use crate::server::dispatch::{self, Call, Started};
 use crate::server::refusals::Refusals;
 use crate::server::response::Response;
-use crate::shard::Shard;
+use crate::server::shard_ports::Counted;
 use crate::shard::message::{LogSize, LogSizesRequest};
 use crate::types::{PartitionIndex, ShardId, TopicPartition};
 use crate::wire::api::ApiKey;
@@ -24,7 +24,7 @@ use crate::wire::{log_dirs, message};
 
 const KEY: i16 = ApiKey::DescribeLogDirs.code();
 
-/// Space that could not be asked for.
+/// Space that could not be asked for, or that another of this node's ids tells.
 const UNKNOWN_BYTES: i64 = -1;
 
 pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
@@ -35,7 +35,7 @@ pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     };
     Started::Answering(Box::pin(async move {
         let shard = &call.server.shard;
-        let Some(response) = answer(shard, request).await else { return Response::Close };
+        let Some(response) = answer(&call, request).await else { return Response::Close };
         response.each(&mut |code| call.server.metrics().requests.on_error(KEY, code));
         if version < log_dirs::CORDONS_FROM {
             return dispatch::encoded(KEY, version, correlation_id, &response);
@@ -45,11 +45,13 @@ pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     }))
 }
 
-async fn answer<W: World>(shard: &Rc<Shard<W>>, request: DescribeLogDirsRequest) -> Option<DescribeLogDirsResponse> {
+async fn answer<W: World>(call: &Call<W>, request: DescribeLogDirsRequest) -> Option<DescribeLogDirsResponse> {
+    let shard = &call.server.shard;
     let image = shard.image();
     let wanted = wanted(&image, &request);
+    let counted = call.server.counted(&call.peer);
     let mut sizes: Vec<LogSize> = Vec::new();
-    for owner in (0..shard.shard_count()).map(ShardId) {
+    for owner in (0..shard.shard_count()).map(ShardId).filter(|owner| matches!(counted, Counted::All) || counted == Counted::Of(*owner)) {
         let partitions =
             wanted.as_ref().map(|wanted| wanted.iter().copied().filter(|partition| shard.owner(*partition) == owner).collect::<Vec<_>>());
         if partitions.as_ref().is_none_or(|partitions| !partitions.is_empty()) {
@@ -61,6 +63,9 @@ async fn answer<W: World>(shard: &Rc<Shard<W>>, request: DescribeLogDirsRequest)
     let results = directories.iter().enumerate().map(|(index, (path, space))| {
         let logs = sizes.iter().filter(|log| log.directory == index);
         match space {
+            Ok(space) if matches!(counted, Counted::Of(_)) => {
+                directory(path, space, logs).with_total_bytes(UNKNOWN_BYTES).with_usable_bytes(UNKNOWN_BYTES)
+            }
             Ok(space) => directory(path, space, logs),
             Err(_) => offline(path),
         }

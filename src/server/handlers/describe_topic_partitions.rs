@@ -16,7 +16,7 @@ use crate::metadata::image::PartitionImage;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::Internal;
 use crate::server::dispatch::Call;
-use crate::types::{NodeId, TopicName};
+use crate::types::{NodeId, PartitionIndex, TopicName, TopicPartition};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::uuid_of;
 
@@ -50,7 +50,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeTopicPartitionsReq
             Some((first, index)) if *first == name => *index as usize,
             _ => 0,
         };
-        let described = described(&image, topic, skipped, left);
+        let described = described(&call, &image, topic, skipped, left);
         let shown = described.partitions.len();
         left -= shown;
         response.topics.push(described);
@@ -77,24 +77,39 @@ fn unknown(name: &TopicName) -> DescribeTopicPartitionsResponseTopic {
         .with_topic_authorized_operations(super::topic_operations())
 }
 
-fn described(image: &MetadataImage, topic: &Arc<TopicImage>, skipped: usize, limit: usize) -> DescribeTopicPartitionsResponseTopic {
-    let partitions = topic.partitions.iter().enumerate().skip(skipped).take(limit);
+fn described<W: World>(
+    call: &Call<W>,
+    image: &MetadataImage,
+    topic: &Arc<TopicImage>,
+    skipped: usize,
+    limit: usize,
+) -> DescribeTopicPartitionsResponseTopic {
+    let partitions = topic.partitions.iter().enumerate().skip(skipped).take(limit).map(|(index, partition)| {
+        let id = TopicPartition { topic: topic.id, partition: PartitionIndex(index as i32) };
+        partition_of(call, image, id, partition)
+    });
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(super::wire_name(&topic.name)))
         .with_topic_id(uuid_of(topic.id))
         .with_is_internal(topic.internal == Internal::Yes)
-        .with_partitions(partitions.map(|(index, partition)| partition_of(image, index as i32, partition)).collect())
+        .with_partitions(partitions.collect())
         .with_topic_authorized_operations(super::topic_operations())
 }
 
-fn partition_of(image: &MetadataImage, index: i32, partition: &PartitionImage) -> DescribeTopicPartitionsResponsePartition {
-    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| BrokerId(node.get())).collect::<Vec<_>>();
+fn partition_of<W: World>(
+    call: &Call<W>,
+    image: &MetadataImage,
+    id: TopicPartition,
+    partition: &PartitionImage,
+) -> DescribeTopicPartitionsResponsePartition {
+    let shown = |node: NodeId| BrokerId(call.server.shown_id(&call.peer, id, node).get());
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| shown(*node)).collect::<Vec<_>>();
     let code = if partition.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     let offline: Vec<_> = partition.replicas.iter().filter(|node| image.broker(**node).is_none()).copied().collect();
     DescribeTopicPartitionsResponsePartition::default()
         .with_error_code(code.code())
-        .with_partition_index(index)
-        .with_leader_id(BrokerId(partition.leader.map_or(-1, |leader| leader.get())))
+        .with_partition_index(id.partition.get())
+        .with_leader_id(partition.leader.map_or(BrokerId(-1), shown))
         .with_leader_epoch(partition.leader_epoch.get())
         .with_replica_nodes(ids(&partition.replicas))
         .with_isr_nodes(ids(&partition.isr))

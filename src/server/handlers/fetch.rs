@@ -20,6 +20,7 @@ use crate::io::World;
 use crate::metadata::image::MetadataImage;
 use crate::metrics::Timing;
 use crate::partition::{Isolation, PlannedRead, ReadRequest, Refusal};
+use crate::server::Server;
 use crate::server::connection::Peer;
 use crate::server::dispatch::{Call, Started};
 use crate::server::errors;
@@ -54,7 +55,7 @@ pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         };
         // A session has an order of its own in which its partitions have their turn.
         let first = if matches!(membership, Membership::Going(_)) { 0 } else { first };
-        let mut fetch = Fetch::begin(shard, &peer, &request, image, &membership, first);
+        let mut fetch = Fetch::begin(&server, &peer, &request, image, &membership, first);
         if fetch.run().await.is_none() {
             return Response::Close;
         }
@@ -106,6 +107,7 @@ enum Outcome<W: World> {
 }
 
 struct Fetch<'a, W: World> {
+    server: &'a Server<W>,
     shard: &'a Rc<Shard<W>>,
     peer: &'a Peer,
     request: &'a FetchRequest,
@@ -117,13 +119,14 @@ struct Fetch<'a, W: World> {
 
 impl<'a, W: World> Fetch<'a, W> {
     fn begin(
-        shard: &'a Rc<Shard<W>>,
+        server: &'a Server<W>,
         peer: &'a Peer,
         request: &'a FetchRequest,
         image: Rc<MetadataImage>,
         membership: &Membership,
         first: usize,
     ) -> Self {
+        let shard = &server.shard;
         let isolation = match request.isolation_level {
             IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
             IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
@@ -154,7 +157,7 @@ impl<'a, W: World> Fetch<'a, W> {
                 places.push(Place { topic: topic_place, index: wanted.index, partition, outcome });
             }
         }
-        Self { shard, peer, request, image, places, first }
+        Self { server, shard, peer, request, image, places, first }
     }
 
     /// Plans until there is enough to answer with, or the wait is over. `None` when the broker closes meanwhile.
@@ -232,7 +235,8 @@ impl<'a, W: World> Fetch<'a, W> {
         let leader = match refusal {
             Refusal::NotLeader | Refusal::FencedLeaderEpoch { .. } => self.places[place].partition.and_then(|(_, id, _)| {
                 let partition = self.image.partition(id)?;
-                Some(CurrentLeader { leader: partition.leader?, epoch: partition.leader_epoch })
+                let leader = self.server.shown_id(self.peer, id, partition.leader?);
+                Some(CurrentLeader { leader, epoch: partition.leader_epoch })
             }),
             _ => None,
         };

@@ -13,10 +13,11 @@ use crate::io::World;
 use crate::metadata::decision::Refused;
 use crate::metadata::image::PartitionImage;
 use crate::metadata::image::{MetadataImage, TopicImage};
-use crate::metadata::record::{Broker, Internal};
+use crate::metadata::record::Internal;
 use crate::server::dispatch::Call;
+use crate::server::shard_ports::Shown;
 use crate::shard::controller::CreateTopics;
-use crate::types::{PartitionIndex, TopicId, TopicName};
+use crate::types::{NodeId, PartitionIndex, TopicId, TopicName, TopicPartition};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::{topic_id_of, uuid_of};
 
@@ -41,7 +42,7 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
     let operations = if request.include_topic_authorized_operations { super::topic_operations() } else { super::OPERATIONS_NOT_ASKED };
     let mut topics = Vec::new();
     if all {
-        topics.extend(image.topics().map(|topic| described(&image, topic, operations)));
+        topics.extend(image.topics().map(|topic| described(&call, &image, topic, operations)));
     } else {
         let wanted = request.topics.unwrap_or_default();
         let may_create = version < MAY_CREATE_FROM || request.allow_auto_topic_creation;
@@ -50,7 +51,7 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
             let id = topic_id_of(topic.topic_id);
             topics.push(match (&topic.name, id.is_zero()) {
                 (Some(name), _) => match image.topic_by_name(name) {
-                    Some(found) => described(&image, found, operations),
+                    Some(found) => described(&call, &image, found, operations),
                     None => {
                         let created = refusals.iter().find(|(refused, _)| *refused == name.to_string()).map(|(_, code)| *code);
                         let code = created.unwrap_or_else(|| unknown_name(name));
@@ -58,7 +59,7 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
                     }
                 },
                 (None, false) => match image.topic_by_id(id) {
-                    Some(found) => described(&image, found, operations),
+                    Some(found) => described(&call, &image, found, operations),
                     None => unknown(None, id, ErrorCode::UnknownTopicId),
                 },
                 (None, true) => unknown(None, id, ErrorCode::InvalidTopicException),
@@ -128,9 +129,11 @@ async fn create_missing<W: World>(
     Some(refused.into_iter().filter_map(|(name, answer)| answer.err().map(|refused| (name, code(&refused)))).collect())
 }
 
-fn described(image: &MetadataImage, topic: &Arc<TopicImage>, operations: i32) -> MetadataResponseTopic {
-    let partitions =
-        topic.partitions.iter().enumerate().map(|(index, partition)| partition_of(image, PartitionIndex(index as i32), partition));
+fn described<W: World>(call: &Call<W>, image: &MetadataImage, topic: &Arc<TopicImage>, operations: i32) -> MetadataResponseTopic {
+    let partitions = topic.partitions.iter().enumerate().map(|(index, partition)| {
+        let id = TopicPartition { topic: topic.id, partition: PartitionIndex(index as i32) };
+        partition_of(call, image, id, partition)
+    });
     MetadataResponseTopic::default()
         .with_name(Some(super::wire_name(&topic.name)))
         .with_topic_id(uuid_of(topic.id))
@@ -139,14 +142,20 @@ fn described(image: &MetadataImage, topic: &Arc<TopicImage>, operations: i32) ->
         .with_topic_authorized_operations(operations)
 }
 
-fn partition_of(image: &MetadataImage, index: PartitionIndex, partition: &PartitionImage) -> MetadataResponsePartition {
+fn partition_of<W: World>(
+    call: &Call<W>,
+    image: &MetadataImage,
+    id: TopicPartition,
+    partition: &PartitionImage,
+) -> MetadataResponsePartition {
     let code = if partition.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
-    let ids = |nodes: &[crate::types::NodeId]| nodes.iter().map(|node| BrokerId(node.get())).collect::<Vec<_>>();
+    let shown = |node: NodeId| BrokerId(call.server.shown_id(&call.peer, id, node).get());
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| shown(*node)).collect::<Vec<_>>();
     let offline: Vec<_> = partition.replicas.iter().filter(|node| image.broker(**node).is_none()).copied().collect();
     MetadataResponsePartition::default()
         .with_error_code(code.code())
-        .with_partition_index(index.get())
-        .with_leader_id(BrokerId(partition.leader.map_or(-1, |leader| leader.get())))
+        .with_partition_index(id.partition.get())
+        .with_leader_id(partition.leader.map_or(BrokerId(-1), shown))
         .with_leader_epoch(partition.leader_epoch.get())
         .with_replica_nodes(ids(&partition.replicas))
         .with_isr_nodes(ids(&partition.isr))
@@ -164,16 +173,12 @@ fn unknown(name: Option<kafka_protocol::messages::TopicName>, id: TopicId, code:
 
 /// Every broker's endpoint for the listener the request came in on.
 fn brokers<W: World>(call: &Call<W>, image: &MetadataImage) -> Vec<MetadataResponseBroker> {
-    let listener = &call.server.shard.settings().network.listeners.open[call.peer.listener].name;
-    let endpoint = |broker: &Arc<Broker>| {
-        let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.listener == *listener)?;
-        Some(
-            MetadataResponseBroker::default()
-                .with_node_id(BrokerId(broker.node.get()))
-                .with_host(super::text(endpoint.host.clone()))
-                .with_port(i32::from(endpoint.port))
-                .with_rack(broker.rack.clone().map(super::text)),
-        )
+    let line = |shown: Shown<'_>| {
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(shown.id.get()))
+            .with_host(super::text(shown.host))
+            .with_port(i32::from(shown.port))
+            .with_rack(shown.broker.rack.clone().map(super::text))
     };
-    image.brokers().filter_map(endpoint).collect()
+    call.server.shown_brokers(image, &call.peer).into_iter().map(line).collect()
 }

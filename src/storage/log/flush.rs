@@ -94,7 +94,10 @@ impl<W: World> Log<W> {
         self.release_floor(mark.offset).await?;
         {
             let mut state = self.state_mut();
-            state.recovery_point = state.recovery_point.max(mark.offset);
+            if state.recovery_point < mark.offset {
+                state.recovery_point = mark.offset;
+                state.flushed = mark;
+            }
             state.check_order();
         }
         self.shared.bell.ring();

@@ -15,7 +15,7 @@ use super::{Life, Log, LogError, State};
 use crate::io::{Urgency, World};
 use crate::storage::index::LargestTimestamp;
 use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
-use crate::storage::segment::{Seal, Stored};
+use crate::storage::segment::{Seal, Segment, Stored};
 use crate::types::{Monotonic, Offset, TimestampMs};
 
 /// What retention deleted.
@@ -203,6 +203,13 @@ impl<W: World> Log<W> {
         given
     }
 
+    /// Moves the recovery point to the end, so that a restart after a crash reads nothing older again.
+    pub async fn advance_recovery_point(&self) -> Result<(), LogError> {
+        let _turn = self.shared.turn.take().await;
+        self.check_alive()?;
+        self.flush_with_snapshot().await
+    }
+
     /// A flush from which recovery needs nothing older.
     async fn flush_with_snapshot(&self) -> Result<(), LogError> {
         let upto = {
@@ -286,10 +293,11 @@ impl<W: World> State<W> {
         idle
     }
 
-    /// Bytes that a restart after a crash would read again.
-    fn unflushed_bytes(&self) -> u64 {
-        let unsealed = self.segments.iter().enumerate().filter(|(_, segment)| segment.seal != Seal::Sealed);
-        unsealed.map(|(at, segment)| self.completed_len(at).saturating_sub(segment.synced)).sum()
+    /// Bytes behind the last flush that moved the recovery point.
+    pub(super) fn unflushed_bytes(&self) -> u64 {
+        let behind = self.segments.iter().rev().take_while(|segment| segment.base >= self.flushed.segment);
+        let flushed_of = |segment: &Segment<W::File>| if segment.base == self.flushed.segment { self.flushed.position } else { 0 };
+        behind.map(|segment| segment.len.saturating_sub(flushed_of(segment))).sum()
     }
 
     /// Gives back the memory and the handles of segments nobody asked for since the last time.

@@ -132,6 +132,8 @@ struct State<W: World> {
     reserved_end: Offset,
     durable_end: Offset,
     recovery_point: Offset,
+    /// Up to where the last flush reached that moved the recovery point.
+    flushed: EndMark,
     /// Never empty; the last is the active one.
     segments: VecDeque<Segment<W::File>>,
     /// Bytes of all segments, with those that wait to be written.
@@ -268,6 +270,11 @@ impl<W: World> Log<W> {
 
     pub fn segment_count(&self) -> usize {
         self.state().segments.len()
+    }
+
+    /// Bytes that a restart after a crash would read again, those that wait to be written included.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.state().unflushed_bytes()
     }
 
     /// Bytes that wait to be written, or are being written.

@@ -146,6 +146,7 @@ impl<W: World> Log<W> {
             reserved_end: end,
             durable_end: durable,
             recovery_point: durable,
+            flushed: mark,
             size: segments.iter().map(|segment| segment.len).sum(),
             segments,
             epochs,

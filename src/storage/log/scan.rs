@@ -16,6 +16,9 @@ use crate::wire::batch::{ATTRIBUTES_AT, BatchError, BatchHeader, RECORDS_AT};
 
 /// Bytes read at once by a walk over a segment.
 const CHUNK: usize = 1 << 20;
+/// Bytes the disk is asked for ahead of a walk, and in how large pieces.
+const AHEAD: u64 = 16 << 20;
+const AHEAD_STEP: u64 = 4 << 20;
 /// Bytes read at once by a look for one batch: what usually lies between two index entries.
 const LOOK: usize = 8 << 10;
 
@@ -54,7 +57,14 @@ pub async fn walk<W: World>(
     mut visit: impl FnMut(&Met<'_>) -> ControlFlow<()>,
 ) -> io::Result<Walked> {
     let mut position = range.start;
+    // A short walk is one read.
+    let mut expected = if range.end - range.start.min(range.end) > CHUNK as u64 { range.start } else { range.end };
     while position < range.end {
+        while expected < range.end.min(position + AHEAD) {
+            let step = AHEAD_STEP.min(range.end - expected);
+            file.expect_read(expected, step);
+            expected += step;
+        }
         let chunk = file.read_at(position, CHUNK.min((range.end - position) as usize)).await?;
         let chunk_position = position;
         let mut rest = &chunk[..];

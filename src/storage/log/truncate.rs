@@ -141,6 +141,7 @@ impl<W: World> Log<W> {
             state.end = EndMark { offset, segment: offset, position: 0 };
             state.durable_end = offset;
             state.recovery_point = offset;
+            state.flushed = state.end;
             state.boundaries.clear();
             state.epochs.clear();
             state.epochs_stored = Stored::No;
@@ -287,6 +288,9 @@ impl<W: World> Log<W> {
         active.allocated = position;
         state.durable_end = state.durable_end.min(end);
         state.recovery_point = state.recovery_point.min(end);
+        if state.flushed.segment > base || (state.flushed.segment == base && state.flushed.position > position) {
+            state.flushed = state.end;
+        }
         state.check_order();
         Ok(())
     }
