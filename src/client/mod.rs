@@ -14,6 +14,7 @@
 
 mod admin;
 mod admin_configs;
+mod admin_groups;
 mod admin_log_dirs;
 mod admin_partitions;
 mod connection;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use admin::{Growth, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
 pub use admin_configs::{ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
+pub use admin_groups::{Committed, Group, GroupListing, GroupState, GroupType, Member};
 pub use admin_log_dirs::{LogDir, LogDirReplica};
 pub use admin_partitions::{OffsetSpec, PerPartition};
 pub use error::{ClientError, Refusal};
