@@ -124,7 +124,12 @@ pub fn config(role: Role, bootstrap: &str, properties: &Pairs, console: &mut Con
     config.set("bootstrap.servers", bootstrap);
     match role {
         // Records with a key go where the Java client would send them.
-        Role::Producer => config.set("partitioner", "murmur2_random"),
+        Role::Producer => {
+            if may_be_idempotent(properties) {
+                config.set("enable.idempotence", "true");
+            }
+            config.set("partitioner", "murmur2_random")
+        }
         // A topic that is not there comes into being, as the Java client asks for it.
         Role::Consumer => config.set("allow.auto.create.topics", "true"),
     };
@@ -156,6 +161,14 @@ pub fn config(role: Role, bootstrap: &str, properties: &Pairs, console: &mut Con
         writeln!(console.err()?, "These configurations '{}' were supplied but are not used.", unknown.join(", "))?;
     }
     Ok(config)
+}
+
+/// The Java producer is idempotent wherever its other properties allow it.
+fn may_be_idempotent(properties: &Pairs) -> bool {
+    let value = |key: &str, default: &'static str| properties.get(key).map_or(default, |value| value.trim());
+    matches!(value("acks", "all"), "-1" | "all")
+        && value("retries", "1").parse::<u32>().is_ok_and(|retries| retries > 0)
+        && value("max.in.flight.requests.per.connection", "5").parse::<u32>().is_ok_and(|count| count <= 5)
 }
 
 fn is_security(key: &str, value: &str) -> bool {
@@ -237,11 +250,25 @@ mod tests {
         assert_eq!(config.get("key.serializer"), None);
         let (config, _) = set(
             Role::Consumer,
-            &["request.timeout.ms=9", "partition.assignment.strategy=org.apache.kafka.clients.consumer.RangeAssignor,x.CooperativeStickyAssignor"],
+            &[
+                "request.timeout.ms=9",
+                "partition.assignment.strategy=org.apache.kafka.clients.consumer.RangeAssignor,x.CooperativeStickyAssignor",
+            ],
         );
         let config = config.unwrap();
         assert_eq!(config.get("socket.timeout.ms"), Some("9"));
         assert_eq!(config.get("partition.assignment.strategy"), Some("range,cooperative-sticky"));
+    }
+
+    #[test]
+    fn a_producer_is_idempotent_where_it_can_be() {
+        let idempotent = |options: &[&str]| set(Role::Producer, options).0.unwrap().get("enable.idempotence").map(str::to_owned);
+        assert_eq!(idempotent(&[]).as_deref(), Some("true"));
+        assert_eq!(idempotent(&["acks=-1", "retries=3"]).as_deref(), Some("true"));
+        for never in ["acks=1", "retries=0", "max.in.flight.requests.per.connection=6"] {
+            assert_eq!(idempotent(&[never]), None, "{never}");
+        }
+        assert_eq!(idempotent(&["enable.idempotence=false"]).as_deref(), Some("false"));
     }
 
     #[test]
@@ -258,7 +285,8 @@ mod tests {
     /// Every name in the tables is one that librdkafka knows.
     #[test]
     fn the_names_are_librdkafkas_own() {
-        for key in SAME.iter().chain(&["socket.send.buffer.bytes", "socket.receive.buffer.bytes", "fetch.wait.max.ms", "message.max.bytes"]) {
+        for key in SAME.iter().chain(&["socket.send.buffer.bytes", "socket.receive.buffer.bytes", "fetch.wait.max.ms", "message.max.bytes"])
+        {
             let native = ClientConfig::new().create_native_config().unwrap();
             assert!(native.get(key).is_ok(), "{key}");
         }

@@ -21,6 +21,9 @@ const NAMES: &[(&str, &str)] = &[
     ("kafka-delete-records", "delete-records"),
     ("kafka-log-dirs", "log-dirs"),
     ("kafka-broker-api-versions", "api-versions"),
+    ("kafka-producer-perf-test", "producer-perf-test"),
+    ("kafka-cluster", "cluster"),
+    ("kafka-leader-election", "leader-election"),
     ("kafka-dump-log", "dump-log"),
 ];
 

@@ -11,6 +11,7 @@
 
 mod api_versions;
 mod cluster;
+mod cluster_tool;
 mod completions;
 mod configs;
 mod console;
@@ -24,12 +25,15 @@ mod dump_log;
 mod failure;
 mod get_offsets;
 mod groups;
+mod leader_election;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
 mod links;
 mod log_dirs;
 #[cfg(feature = "librdkafka")]
 mod pairs;
+#[cfg(feature = "librdkafka")]
+mod producer_perf;
 mod serve;
 mod topic_filter;
 mod topics;
@@ -49,6 +53,8 @@ use failure::Failure;
 use without_librdkafka as console_consumer;
 #[cfg(not(feature = "librdkafka"))]
 use without_librdkafka as console_producer;
+#[cfg(not(feature = "librdkafka"))]
+use without_librdkafka as producer_perf;
 
 #[derive(Parser)]
 #[command(
@@ -89,6 +95,12 @@ enum Command {
     ConsumerGroups(Box<consumer_groups::Args>),
     /// List groups of every kind (kafka-groups).
     Groups(groups::Args),
+    /// Measure how fast records are taken (kafka-producer-perf-test).
+    ProducerPerfTest(Box<producer_perf::Args>),
+    /// The cluster's id and its brokers (kafka-cluster).
+    Cluster(cluster_tool::Args),
+    /// Elect leaders of partitions (kafka-leader-election).
+    LeaderElection(leader_election::Args),
     /// Print and check the files of a partition's log (kafka-dump-log).
     DumpLog(dump_log::Args),
     /// Make links by the names of Kafka's scripts, which behave as those.
@@ -128,6 +140,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::ConsoleConsumer(args)) => console_consumer::run(&args, &mut console),
         Ok(Command::ConsumerGroups(args)) => consumer_groups::run(&args, &mut console),
         Ok(Command::Groups(args)) => groups::run(&args, &mut console),
+        Ok(Command::ProducerPerfTest(args)) => producer_perf::run(&args, &mut console),
+        Ok(Command::Cluster(args)) => cluster_tool::run(&args, &mut console),
+        Ok(Command::LeaderElection(args)) => leader_election::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
         Ok(Command::Links(args)) => links::run(&args, &mut console),
         Ok(Command::Completions(args)) => completions::run(&args, Cli::command(), &mut console),

@@ -227,8 +227,7 @@ impl Client {
             OffsetDeleteRequestTopic::default().with_name(topic_name(topic)).with_partitions(deleted.collect())
         });
         let request = OffsetDeleteRequest::default().with_group_id(group_id(group)).with_topics(topics.collect());
-        let response =
-            self.call(&Target::Coordinator(group.to_owned()), &request, |response| Refusal::check(response.error_code, None))?;
+        let response = self.call(&Target::Coordinator(group.to_owned()), &request, |response| Refusal::check(response.error_code, None))?;
         let answers = response.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| {
                 let answer = Refusal::check(partition.error_code, None).map_err(ClientError::Refused);
@@ -323,8 +322,7 @@ fn classic_assignment(member: &classic::DescribedGroupMember) -> Result<BTreeSet
     let unreadable = || ClientError::LeftOut { what: format!("a readable assignment of member {}", member.member_id) };
     let version = bytes.try_get_i16().map_err(|_| unreadable())?;
     let known = ConsumerProtocolAssignment::VERSIONS;
-    let assignment =
-        ConsumerProtocolAssignment::decode(&mut bytes, version.clamp(known.min, known.max)).map_err(|_| unreadable())?;
+    let assignment = ConsumerProtocolAssignment::decode(&mut bytes, version.clamp(known.min, known.max)).map_err(|_| unreadable())?;
     let topics = assignment.assigned_partitions.iter();
     Ok(topics.flat_map(|topic| topic.partitions.iter().map(|index| (topic.topic.to_string(), *index))).collect())
 }

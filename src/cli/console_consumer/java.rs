@@ -105,9 +105,15 @@ mod tests {
         assert_eq!(text("Long", &7i64.to_be_bytes()).unwrap(), "7");
         assert_eq!(text("Integer", &(-1i32).to_be_bytes()).unwrap(), "-1");
         assert_eq!(text("Short", &[1, 0]).unwrap(), "256");
-        for (number, written) in
-            [(0.0, "0.0"), (1.0, "1.0"), (0.001, "0.001"), (1e7, "1.0E7"), (1.5e-5, "1.5E-5"), (-123456.75, "-123456.75"), (f64::INFINITY, "Infinity")]
-        {
+        for (number, written) in [
+            (0.0, "0.0"),
+            (1.0, "1.0"),
+            (0.001, "0.001"),
+            (1e7, "1.0E7"),
+            (1.5e-5, "1.5E-5"),
+            (-123456.75, "-123456.75"),
+            (f64::INFINITY, "Infinity"),
+        ] {
             assert_eq!(text("Double", &number.to_be_bytes()).unwrap(), written);
         }
         assert_eq!(text("Float", &0.1f32.to_be_bytes()).unwrap(), "0.1");

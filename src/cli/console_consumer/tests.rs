@@ -84,7 +84,14 @@ fn records_are_printed_as_kafka_prints_them() {
     assert_eq!(printed(&["print.key=true", "key.separator= | ", "null.literal=NULL"], &record), "k | NULL\n");
     assert_eq!(
         printed(
-            &["print.timestamp=true", "print.partition=true", "print.offset=true", "print.epoch=true", "print.headers=true", "print.key=true"],
+            &[
+                "print.timestamp=true",
+                "print.partition=true",
+                "print.offset=true",
+                "print.epoch=true",
+                "print.headers=true",
+                "print.key=true"
+            ],
             &record
         ),
         "CreateTime:17\tPartition:2\tOffset:40\tEpoch:NOT_PRESENT\ta:1,b:null\tk\tnull\n"

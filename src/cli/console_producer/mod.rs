@@ -122,7 +122,9 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
         tool: TOOL,
     })?;
     if args.line_reader != LINE_READER {
-        return Err(Failure::Sentence(format!("--line-reader names a Java class that this tool cannot load; it reads lines as {LINE_READER}")));
+        return Err(Failure::Sentence(format!(
+            "--line-reader names a Java class that this tool cannot load; it reads lines as {LINE_READER}"
+        )));
     }
     let reading = given(&args.reader_property, &args.property);
     let reading = pairs::of_file_and_options(args.reader_config.as_deref(), reading)?;

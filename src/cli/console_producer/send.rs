@@ -61,10 +61,7 @@ type Sender = ThreadedProducer<Deliveries>;
 
 pub fn run(topic: &str, bootstrap: &str, properties: &Pairs, layout: &Layout, sync: bool, console: &mut Console) -> Result<(), Failure> {
     drop(reach(bootstrap)?);
-    let mut config = config(Role::Producer, bootstrap, properties, console)?;
-    if is_idempotent(properties) {
-        config.set("enable.idempotence", "true");
-    }
+    let config = config(Role::Producer, bootstrap, properties, console)?;
     let sender: Arc<Sender> = Arc::new(config.create_with_context(Deliveries::default()).map_err(|error| refused(&error))?);
     finish_on_signal(&sender)?;
     let read = read_lines(topic, layout, sync, &sender, console);
@@ -75,16 +72,6 @@ pub fn run(topic: &str, bootstrap: &str, properties: &Pairs, layout: &Layout, sy
         0 => Ok(()),
         _ => Err(Failure::Said),
     }
-}
-
-/// The Java client is so wherever its other properties allow it.
-fn is_idempotent(properties: &Pairs) -> bool {
-    let value = |key: &str| properties.get(key).map_or("", |value| value.trim());
-    let in_flight = properties.get("max.in.flight.requests.per.connection").map_or(Ok(5), |value| value.trim().parse::<u32>());
-    !properties.contains_key("enable.idempotence")
-        && matches!(value("acks"), "-1" | "all")
-        && value("retries").parse::<u32>().is_ok_and(|retries| retries > 0)
-        && in_flight.is_ok_and(|count| count <= 5)
 }
 
 /// Ctrl-C while a line is being typed: what was typed before is sent.

@@ -35,7 +35,8 @@ fn contradictions_are_told_in_kafkas_sentences() {
         "headers.delimiter and headers.separator may not be equal"
     );
     assert!(refused("--bootstrap-server a:1 --topic t --compression-codec brotli").starts_with("--compression-codec brotli: "));
-    let (_, out, _) = capture(|console| check(&args("--topic t --property parse.key=true --producer-property acks=1"), console).map(str::len));
+    let (_, out, _) =
+        capture(|console| check(&args("--topic t --property parse.key=true --producer-property acks=1"), console).map(str::len));
     assert_eq!(
         out,
         "Warning: --producer-property is deprecated and will be removed in a future version. Use --command-property instead.\n\
@@ -45,7 +46,10 @@ fn contradictions_are_told_in_kafkas_sentences() {
 
 #[test]
 fn options_win_over_properties_and_those_over_defaults() {
-    let properties = producer_properties(&args("--topic t --command-property linger.ms=7 --command-property acks=0 --request-required-acks 1 --compression-codec")).unwrap();
+    let properties = producer_properties(&args(
+        "--topic t --command-property linger.ms=7 --command-property acks=0 --request-required-acks 1 --compression-codec",
+    ))
+    .unwrap();
     for (key, value) in
         [("linger.ms", "7"), ("acks", "1"), ("compression.type", "gzip"), ("retries", "3"), ("batch.size", "16384"), ("client.id", TOOL)]
     {
@@ -63,7 +67,11 @@ fn layout(options: &[&str]) -> Layout {
 
 fn record<'a>(headers: &[(&str, Option<&'a str>)], key: Option<&'a str>, value: Option<&'a str>) -> Record<'a> {
     let bytes = |text: Option<&'a str>| text.map(str::as_bytes);
-    Record { headers: headers.iter().map(|(name, value)| ((*name).to_owned(), bytes(*value))).collect(), key: bytes(key), value: bytes(value) }
+    Record {
+        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), bytes(*value))).collect(),
+        key: bytes(key),
+        value: bytes(value),
+    }
 }
 
 #[test]

@@ -121,18 +121,8 @@ fn print(group: &str, rows: &[Row], verbose: bool, console: &mut Console) -> Res
              {consumer:<consumer_width$} {host:<host_width$} {client}"
         )
     };
-    let head = [
-        "GROUP",
-        "TOPIC",
-        "PARTITION",
-        "LEADER-EPOCH",
-        "CURRENT-OFFSET",
-        "LOG-END-OFFSET",
-        "LAG",
-        "CONSUMER-ID",
-        "HOST",
-        "CLIENT-ID",
-    ];
+    let head =
+        ["GROUP", "TOPIC", "PARTITION", "LEADER-EPOCH", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG", "CONSUMER-ID", "HOST", "CLIENT-ID"];
     write!(console.out(), "{}", line(head))?;
     for row in rows {
         let committed = row.committed.as_ref();
@@ -167,8 +157,7 @@ pub fn states(names: &[String], verbose: bool, client: &mut Client, console: &mu
             let epochs = if verbose { format!("{epoch:<15} {target:<25} ") } else { String::new() };
             format!("\n{name:<group_width$} {coordinator:<coordinator_width$} {strategy:<20} {state:<20} {epochs}{members}")
         };
-        let head =
-            ["GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "GROUP-EPOCH", "TARGET-ASSIGNMENT-EPOCH", "#MEMBERS"];
+        let head = ["GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "GROUP-EPOCH", "TARGET-ASSIGNMENT-EPOCH", "#MEMBERS"];
         let cells = [
             group.name.as_str(),
             &coordinator,

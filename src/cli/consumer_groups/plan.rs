@@ -114,10 +114,7 @@ mod tests {
         let plan = Plan::parse("f", &export(&groups, false), &["g".to_owned(), "h,i".to_owned()]).unwrap();
         assert_eq!(plan.groups, groups);
         let single = BTreeMap::from([("g".to_owned(), offsets(&rows))]);
-        assert_eq!(
-            export(&single, true),
-            "\"a topic, with \"\"all\"\"\",3,0\n\"a-name-of-more-than-24-letters\",1,7\norders,0,5\n"
-        );
+        assert_eq!(export(&single, true), "\"a topic, with \"\"all\"\"\",3,0\n\"a-name-of-more-than-24-letters\",1,7\norders,0,5\n");
         assert_eq!(Plan::parse("f", &export(&single, true), &["g".to_owned()]).unwrap().groups, single);
     }
 

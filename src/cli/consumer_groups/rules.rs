@@ -60,8 +60,7 @@ pub fn check(args: &Args, console: &mut Console) -> Result<(), Failure> {
     if let Some(sentence) = foreign(args) {
         return refuse(sentence);
     }
-    let actions =
-        [args.list, args.describe, args.delete, args.reset_offsets, args.delete_offsets, args.validate_regex.is_some()];
+    let actions = [args.list, args.describe, args.delete, args.reset_offsets, args.delete_offsets, args.validate_regex.is_some()];
     match actions.into_iter().filter(|given| *given).count() {
         1 => Ok(()),
         _ => refuse(NO_ACTION.to_owned()),

@@ -60,7 +60,8 @@ pub fn duration_ms(text: &str) -> Result<i64, TimeError> {
     let fraction = found.get(7).map_or("", |digits| digits.as_str());
     let fraction: i64 = format!("{fraction:0<3}")[..3].parse().map_err(|_| TimeError::Duration)?;
     let is_back = found.get(6).is_some_and(|seconds| seconds.as_str().starts_with('-'));
-    let parts = [part(2, MS_PER_DAY)?, part(4, MS_PER_HOUR)?, part(5, MS_PER_MINUTE)?, part(6, 1000)?, if is_back { -fraction } else { fraction }];
+    let parts =
+        [part(2, MS_PER_DAY)?, part(4, MS_PER_HOUR)?, part(5, MS_PER_MINUTE)?, part(6, 1000)?, if is_back { -fraction } else { fraction }];
     let sum = parts.into_iter().try_fold(0i64, i64::checked_add).ok_or(TimeError::Duration)?;
     Ok(if &found[1] == "-" { -sum } else { sum })
 }

@@ -80,9 +80,14 @@ fn contradiction(args: &Args) -> Option<String> {
     let kind = ("group-type", args.group_type.is_some());
     let protocol = ("protocol", args.protocol.is_some());
     let (consumer, share, streams) = (("consumer", args.consumer), ("share", args.share), ("streams", args.streams));
-    let rows = [(consumer, [kind, protocol, share, streams]), (share, [consumer, kind, protocol, streams]), (streams, [consumer, kind, protocol, share])];
+    let rows = [
+        (consumer, [kind, protocol, share, streams]),
+        (share, [consumer, kind, protocol, streams]),
+        (streams, [consumer, kind, protocol, share]),
+    ];
     let given = rows.into_iter().filter(|((_, given), _)| *given);
-    let mut pairs = given.flat_map(|((option, _), others)| others.into_iter().filter(|(_, given)| *given).map(move |(other, _)| (option, other)));
+    let mut pairs =
+        given.flat_map(|((option, _), others)| others.into_iter().filter(|(_, given)| *given).map(move |(other, _)| (option, other)));
     pairs.next().map(|(option, other)| format!("Option \"[{option}]\" can't be used with option \"[{other}]\""))
 }
 
@@ -156,6 +161,12 @@ mod tests {
         let long = "a-group-of-thirty-letters-exactly";
         let (_, out, _) = capture(|console| print(&[listing(long, GroupType::Classic, "consumer")], console).unwrap());
         let width = long.len();
-        assert_eq!(out, format!("{:<width$} {:<width$} {:<width$}\n{long} {:<width$} {:<width$} \n", "GROUP", "TYPE", "PROTOCOL", "Classic", "consumer"));
+        assert_eq!(
+            out,
+            format!(
+                "{:<width$} {:<width$} {:<width$}\n{long} {:<width$} {:<width$} \n",
+                "GROUP", "TYPE", "PROTOCOL", "Classic", "consumer"
+            )
+        );
     }
 }
