@@ -45,10 +45,18 @@ pub enum Bug {
     SnapshotAheadOfLog,
     /// A start does not go on with the deletions that a crash cut short.
     DeletionHalfDone,
+    /// Compaction drops a tombstone before its time.
+    TombstoneEarly,
+    /// A batch that compaction has written anew ends with its last record.
+    LastOffsetLost,
+    /// Compaction drops what lies behind the keys that it knows of.
+    CleanedPastDirty,
+    /// A compacted segment takes the place of others before it is on disk.
+    SwapUnsynced,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 22] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
         Bug::TornTailServed,
@@ -67,6 +75,10 @@ impl Bug {
         Bug::SequenceWrap,
         Bug::SnapshotAheadOfLog,
         Bug::DeletionHalfDone,
+        Bug::TombstoneEarly,
+        Bug::LastOffsetLost,
+        Bug::CleanedPastDirty,
+        Bug::SwapUnsynced,
     ];
 }
 
