@@ -7,6 +7,7 @@
 
 mod adoption;
 mod clients;
+mod compaction;
 mod crash;
 mod disk;
 mod hostile;

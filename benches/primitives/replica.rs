@@ -85,6 +85,7 @@ impl Leading {
             shutdown: Shutdown::Unclean,
             recovery_point: None,
             log_start: None,
+            cleaned: None,
         };
         let log = simulation.block_on(0, async {
             world.create_dir_all(&open.dir).await.expect("an empty disk");

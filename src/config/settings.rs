@@ -135,6 +135,10 @@ pub struct Cleaner {
     pub backoff_ms: u64,
     /// Memory for the keys of one pass.
     pub key_bytes_max: u64,
+    /// How full that memory may get.
+    pub key_load_factor: f64,
+    /// Passes at once in all of Kafka's threads; here each shard makes one at a time, and none at all if this is 0.
+    pub threads: u32,
     /// Read and written together; none is no limit.
     pub io_bytes_per_second_max: Option<f64>,
 }

@@ -7,7 +7,7 @@
 //! ```text
 //!   counter    numbers that grow, that move, and the largest of late     latency    an HDR histogram and its buckets
 //!   requests   per API: begun, stages, errors                            topics     per topic: bytes, batches, records
-//!   registry   all of a shard's above, and its connections and mail      world      files, the ring, the shard's own time
+//!   registry   all of a shard's above, its connections, mail, compaction     world      files, the ring, the shard's own time
 //!   text       the format: families, labels, escapes                     page       which families there are
 //! ```
 //!
@@ -31,7 +31,7 @@ mod tests;
 
 pub use counter::{Counter, Level, Peak};
 pub use latency::{Latency, LatencySnapshot};
-pub use registry::{Closure, Connections, Gauges, Mail, Registry, Rejection, ShardSnapshot};
+pub use registry::{Closure, Compaction, Connections, Gauges, Mail, Registry, Rejection, ShardSnapshot};
 pub use requests::{Course, Requests, Stage};
 pub use topics::{TopicTraffic, Topics};
 pub use world::{Operation, Source, Submission, WorldInstruments, WorldSnapshot};

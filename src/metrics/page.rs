@@ -49,6 +49,7 @@ pub fn page(broker: &Broker, shards: &[ShardSnapshot]) -> String {
     put_connections(&mut text, shards);
     put_shards(&mut text, broker, shards);
     put_files(&mut text, shards);
+    put_compaction(&mut text, shards);
     text.finish()
 }
 
@@ -231,6 +232,23 @@ fn put_files(text: &mut Text, shards: &[ShardSnapshot]) {
         let sum: u64 = shards.iter().map(|shard| shard.world.file_bytes_sent[source as usize]).sum();
         text.sample(&[("source", source.label())], sum);
     }
+}
+
+fn put_compaction(text: &mut Text, shards: &[ShardSnapshot]) {
+    let help = "Passes of compaction over a log that came to their end.";
+    by_shard(text, shards, "ottla_compaction_passes_total", Kind::Counter, help, |shard| shard.compaction_passes);
+    let help = "Passes of compaction that were cut short: the log was closed, deleted, cut or unsound, or the disk is full.";
+    by_shard(text, shards, "ottla_compaction_broken_off_total", Kind::Counter, help, |shard| shard.compaction_broken_off);
+    let help = "Bytes that compaction read.";
+    by_shard(text, shards, "ottla_compaction_read_bytes_total", Kind::Counter, help, |shard| shard.compaction_read_bytes);
+    let help = "Bytes that compaction wrote.";
+    by_shard(text, shards, "ottla_compaction_written_bytes_total", Kind::Counter, help, |shard| shard.compaction_written_bytes);
+    let help = "Records that compaction dropped.";
+    by_shard(text, shards, "ottla_compaction_dropped_records_total", Kind::Counter, help, |shard| shard.compaction_dropped_records);
+    let help = "Largest dirty share of a compacted log, of what may be compacted of it; looked for every log.cleaner.backoff.ms.";
+    by_shard(text, shards, "ottla_compaction_dirty_ratio_max", Kind::Gauge, help, |shard| shard.gauges.dirty_ratio_max_ppm as f64 / 1e6);
+    let help = "Partitions left as they are because compacting them failed; the log says why.";
+    by_shard(text, shards, "ottla_compaction_uncleanable_partitions", Kind::Gauge, help, |shard| shard.gauges.uncleanable);
 }
 
 fn labels_of(operation: Operation) -> [Label<'static>; 2] {

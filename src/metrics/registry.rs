@@ -115,6 +115,18 @@ pub struct Mail {
     pub held_back: Counter,
 }
 
+/// What compaction does to the shard's logs.
+#[derive(Default)]
+pub struct Compaction {
+    /// Passes over one log that came to their end.
+    pub passes: Counter,
+    /// Passes that were cut short.
+    pub broken_off: Counter,
+    pub read_bytes: Counter,
+    pub written_bytes: Counter,
+    pub dropped_records: Counter,
+}
+
 /// One shard's.
 pub struct Registry {
     timing: Timing,
@@ -122,6 +134,7 @@ pub struct Registry {
     pub topics: Topics,
     pub connections: Connections,
     pub mail: Mail,
+    pub compaction: Compaction,
 }
 
 impl Registry {
@@ -132,6 +145,7 @@ impl Registry {
             topics: Topics::new(topics_named_max),
             connections: Connections::default(),
             mail: Mail::default(),
+            compaction: Compaction::default(),
         }
     }
 
@@ -154,6 +168,11 @@ impl Registry {
             sent_bytes: connections.sent_bytes.get(),
             mail_received: self.mail.received.get(),
             mail_held_back: self.mail.held_back.get(),
+            compaction_passes: self.compaction.passes.get(),
+            compaction_broken_off: self.compaction.broken_off.get(),
+            compaction_read_bytes: self.compaction.read_bytes.get(),
+            compaction_written_bytes: self.compaction.written_bytes.get(),
+            compaction_dropped_records: self.compaction.dropped_records.get(),
         }
     }
 }
@@ -171,6 +190,10 @@ pub struct Gauges {
     pub fetch_sessions_evicted: u64,
     pub partitions: u64,
     pub image_version: i64,
+    /// The largest dirty share of a compacted log, when it was last looked for; in millionths.
+    pub dirty_ratio_max_ppm: u64,
+    /// Partitions whose compaction failed for a reason that stays.
+    pub uncleanable: u64,
 }
 
 /// One shard's numbers at one moment. Owned: it crosses shards.
@@ -188,6 +211,11 @@ pub struct ShardSnapshot {
     pub(super) sent_bytes: u64,
     pub(super) mail_received: u64,
     pub(super) mail_held_back: u64,
+    pub(super) compaction_passes: u64,
+    pub(super) compaction_broken_off: u64,
+    pub(super) compaction_read_bytes: u64,
+    pub(super) compaction_written_bytes: u64,
+    pub(super) compaction_dropped_records: u64,
 }
 
 impl ShardSnapshot {

@@ -198,6 +198,7 @@ impl<W: World> Shard<W> {
             shutdown: if state.is_none_or(|state| state.clean) { Shutdown::Clean } else { Shutdown::Unclean },
             recovery_point: state.and_then(|state| state.recovery_points.get(&key).copied()),
             log_start: state.and_then(|state| state.log_starts.get(&key).copied()),
+            cleaned: state.and_then(|state| state.cleaned.get(&key).copied()),
         };
         let dir = open.dir.clone();
         let (log, recovered) = Log::open(&self.world, open).await.map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -285,6 +286,7 @@ impl<W: World> Shard<W> {
             recovery_point: replica.log().recovery_point(),
             log_start: replica.log().start(),
             high_watermark: replica.high_watermark(),
+            cleaned: replica.log().cleaned(),
         };
         replicas.iter().map(line).collect()
     }

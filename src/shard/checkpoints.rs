@@ -1,4 +1,5 @@
-//! The checkpoint files of the log directories: recovery points, log starts and high watermarks by partition, in Kafka's text form.
+//! The checkpoint files of the log directories: recovery points, log starts, high watermarks and what is compacted, by partition,
+//! in Kafka's text form.
 //!
 //! Called by `steward`, by the controller's host, and by DeleteRecords, which is answered when the new log starts are on disk. Lives on
 //! shard 0.
@@ -40,7 +41,8 @@ pub(super) struct Rounds {
 #[error("the checkpoint files could not be written")]
 pub struct CheckpointsNotWritten;
 
-const FILES: [&str; 3] = [layout::RECOVERY_POINT_CHECKPOINT, layout::LOG_START_CHECKPOINT, layout::HIGH_WATERMARK_CHECKPOINT];
+const FILES: [&str; 4] =
+    [layout::RECOVERY_POINT_CHECKPOINT, layout::LOG_START_CHECKPOINT, layout::HIGH_WATERMARK_CHECKPOINT, layout::CLEANER_CHECKPOINT];
 
 /// What a checkpoint file says; nothing if it is missing or damaged.
 pub(super) async fn read<W: World>(world: &W, path: &Path) -> Result<BTreeMap<(TopicName, PartitionIndex), Offset>, String> {
@@ -49,11 +51,15 @@ pub(super) async fn read<W: World>(world: &W, path: &Path) -> Result<BTreeMap<(T
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
+    if text.is_empty() {
+        // Kafka makes the file before it has a line for it.
+        return Ok(BTreeMap::new());
+    }
     match checkpoint::decode_offsets(&text) {
         Ok(entries) => Ok(entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect()),
         Err(error) => {
             // Worth a longer recovery, not a refusal: every log can be re-read from its first segment.
-            tracing::warn!("{}: {error}; its logs are recovered from their start", path.display());
+            tracing::warn!("{}: {error}; its logs are taken as if they had no line in it", path.display());
             Ok(BTreeMap::new())
         }
     }
@@ -123,15 +129,23 @@ impl<W: World> Shard<W> {
         let _turn = self.checkpoint_turn.take().await;
         let mut outcome = Ok(());
         for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
-            let of = |offset: fn(&PartitionCheckpoint) -> Offset| -> Vec<u8> {
+            let of = |offset: fn(&PartitionCheckpoint) -> Option<Offset>| -> Vec<u8> {
                 // A topic may have been deleted since its shard said this.
                 let here = lines.iter().filter(|line| line.directory == index && !self.image.borrow().is_deleted(line.id.topic));
                 let entries: Vec<PartitionOffset> = here
-                    .map(|line| PartitionOffset { topic: line.topic.clone(), partition: line.id.partition, offset: offset(line) })
+                    .filter_map(|line| {
+                        let offset = offset(line)?;
+                        Some(PartitionOffset { topic: line.topic.clone(), partition: line.id.partition, offset })
+                    })
                     .collect();
                 checkpoint::encode_offsets(&entries)
             };
-            let contents = [of(|line| line.recovery_point), of(|line| line.log_start), of(|line| line.high_watermark)];
+            let contents = [
+                of(|line| Some(line.recovery_point)),
+                of(|line| Some(line.log_start)),
+                of(|line| Some(line.high_watermark)),
+                of(|line| line.cleaned),
+            ];
             for (file, content) in contents.into_iter().enumerate() {
                 if directory.checkpointed.borrow()[file] == content {
                     continue;

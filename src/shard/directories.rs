@@ -52,7 +52,7 @@ pub(super) struct LogDirectory<W: World> {
     /// What this shard appended to it and did not flush.
     pub backlog: Backlog,
     /// What its checkpoint files hold, where this shard is the one that writes them: what has not moved is not written again.
-    pub checkpointed: RefCell<[Vec<u8>; 3]>,
+    pub checkpointed: RefCell<[Vec<u8>; 4]>,
     mailbox: Rc<Mailbox<Message<W>>>,
 }
 

@@ -30,6 +30,7 @@ impl<W: World> Shard<W> {
                 shard.tidy_all().await;
             }
         });
+        self.start_compaction();
     }
 
     async fn retain_all(self: &Rc<Self>) {
@@ -72,7 +73,7 @@ impl<W: World> Shard<W> {
     }
 
     /// Those whose logs are in service.
-    fn replicas_now(&self) -> Vec<Rc<Replica<W>>> {
+    pub(super) fn replicas_now(&self) -> Vec<Rc<Replica<W>>> {
         self.replicas.borrow().values().filter(|replica| !replica.log().is_failed()).cloned().collect()
     }
 

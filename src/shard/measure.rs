@@ -48,6 +48,7 @@ impl<W: World> Shard<W> {
             image_version: self.image.borrow().version(),
             ..Gauges::default()
         };
+        self.compacting.measure(&mut gauges);
         if let Some(above) = self.measuring.above.get().and_then(Weak::upgrade) {
             above.measure(&mut gauges);
         }

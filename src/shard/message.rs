@@ -116,6 +116,7 @@ pub struct DirectoryState {
     pub clean: bool,
     pub recovery_points: BTreeMap<(TopicName, PartitionIndex), Offset>,
     pub log_starts: BTreeMap<(TopicName, PartitionIndex), Offset>,
+    pub cleaned: BTreeMap<(TopicName, PartitionIndex), Offset>,
     /// Partition directories found, by name.
     pub partitions: BTreeSet<String>,
 }
@@ -136,6 +137,8 @@ pub struct PartitionCheckpoint {
     pub recovery_point: Offset,
     pub log_start: Offset,
     pub high_watermark: Offset,
+    /// Up to where it is compacted, if it ever was.
+    pub cleaned: Option<Offset>,
 }
 
 pub enum Request {

@@ -34,6 +34,7 @@ mod append;
 mod apply;
 pub mod census;
 mod checkpoints;
+mod compaction;
 pub mod controller;
 mod delete_records;
 pub mod directories;
@@ -105,6 +106,7 @@ pub struct Shard<W: World> {
     checkpoint_turn: Turn,
     checkpoint_rounds: checkpoints::Rounds,
     closing: Cell<bool>,
+    compacting: compaction::Compacting,
     metrics: Registry,
     measuring: measure::Measuring,
 }
@@ -154,6 +156,7 @@ impl<W: World> Shard<W> {
             checkpoint_turn: Turn::default(),
             checkpoint_rounds: checkpoints::Rounds::default(),
             closing: Cell::new(false),
+            compacting: compaction::Compacting::default(),
             metrics,
             measuring: measure::Measuring::default(),
         })

@@ -93,6 +93,7 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
         clean,
         recovery_points: checkpoints::read(world, &dir.join(layout::RECOVERY_POINT_CHECKPOINT)).await?,
         log_starts: checkpoints::read(world, &dir.join(layout::LOG_START_CHECKPOINT)).await?,
+        cleaned: checkpoints::read(world, &dir.join(layout::CLEANER_CHECKPOINT)).await?,
         partitions,
     })
 }

@@ -4,7 +4,7 @@
 //! batches and `io` for files. A log lives on the shard that owns its partition. Bookkeeping is pure; procedures run over `io::World`.
 //!
 //! ```text
-//!   log/         procedures: open, recover, append, write, read, flush, retain, truncate, close
+//!   log/         procedures: open, recover, append, write, read, flush, retain, truncate, compact, close
 //!   segment      one file of batches and its indexes, as far as they are known
 //!   index/       offsets, timestamps, aborted transactions: entries and look-ups
 //!   producer/    sequences and transactions of producers, and their snapshot files
@@ -34,6 +34,7 @@ pub mod producer;
 mod segment;
 mod settings;
 
+pub use log::clean::{CleanError, CleanRules, Cleanable};
 pub use log::{
     ActiveProducer, AppendError, Appended, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange, Recovered,
     Retained, Shutdown, Turn,

@@ -47,10 +47,18 @@ pub enum Bug {
     DeletionHalfDone,
     /// A fetch session that gives way to another while its fetch is parked leaves that fetch in the other's place.
     SessionEvictedWhileParked,
+    /// Compaction drops a tombstone before its time.
+    TombstoneEarly,
+    /// A batch that compaction has written anew ends with its last record.
+    LastOffsetLost,
+    /// Compaction drops what lies behind the keys that it knows of.
+    CleanedPastDirty,
+    /// A compacted segment takes the place of others before it is on disk.
+    SwapUnsynced,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 19] = [
+    pub const ALL: [Bug; 23] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
         Bug::TornTailServed,
@@ -70,6 +78,10 @@ impl Bug {
         Bug::SnapshotAheadOfLog,
         Bug::DeletionHalfDone,
         Bug::SessionEvictedWhileParked,
+        Bug::TombstoneEarly,
+        Bug::LastOffsetLost,
+        Bug::CleanedPastDirty,
+        Bug::SwapUnsynced,
     ];
 }
 

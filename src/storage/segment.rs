@@ -16,6 +16,8 @@ pub const RELATIVE_MAX: i64 = i32::MAX as i64;
 
 pub struct Segment<F> {
     pub base: Offset,
+    /// Another one after compaction or a truncation: what was learned of the one before does not hold for it.
+    pub edition: u64,
     /// `None` until someone needs it.
     pub file: Option<F>,
     /// Bytes, with those that wait to be written.
@@ -71,6 +73,7 @@ impl<F> Segment<F> {
     pub fn empty(base: Offset, created: TimestampMs) -> Self {
         Self {
             base,
+            edition: 0,
             file: None,
             len: 0,
             first_timestamp: FirstTimestamp::None,

@@ -4,7 +4,7 @@
 //! is in use (`Log::configure`).
 
 /// Settings of one partition's log. Each field names the Kafka property it comes from, or `ottla.` where there is none.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct LogSettings {
     /// `segment.bytes`.
     pub segment_bytes: u32,
@@ -24,6 +24,14 @@ pub struct LogSettings {
     pub delete_enabled: bool,
     /// `cleanup.policy` contains `compact`: offsets may have gaps.
     pub compact: bool,
+    /// `min.cleanable.dirty.ratio`.
+    pub cleanable_ratio_min: f64,
+    /// `min.compaction.lag.ms`.
+    pub compaction_lag_ms_min: u64,
+    /// `max.compaction.lag.ms`; `None` is "any".
+    pub compaction_lag_ms_max: Option<u64>,
+    /// `delete.retention.ms`: how long a tombstone, or a transaction's marker, stays once it was compacted.
+    pub delete_retention_ms: u64,
     /// `flush.messages`; `u64::MAX` is "never".
     pub flush_messages: u64,
     /// `flush.ms`; `None` is "never".
@@ -56,6 +64,10 @@ impl Default for LogSettings {
             retention_bytes: None,
             delete_enabled: true,
             compact: false,
+            cleanable_ratio_min: 0.5,
+            compaction_lag_ms_min: 0,
+            compaction_lag_ms_max: None,
+            delete_retention_ms: DAY_MS,
             flush_messages: u64::MAX,
             flush_ms: None,
             file_delete_delay_ms: 60_000,
@@ -69,6 +81,14 @@ impl Default for LogSettings {
 }
 
 impl LogSettings {
+    /// The age at which a segment is rolled: no later than its records must be compacted.
+    pub fn segment_age_max_ms(&self) -> u64 {
+        match self.compaction_lag_ms_max {
+            Some(lag) if self.compact => self.segment_ms.min(lag),
+            _ => self.segment_ms,
+        }
+    }
+
     /// Whether an append must be flushed by count or by age.
     pub fn flushes_appends(&self) -> bool {
         self.flush_messages != u64::MAX || self.flush_ms.is_some()

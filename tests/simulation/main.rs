@@ -15,6 +15,8 @@
 //! - clients: batches sent again, unsound batches, requests pipelined and partitions mixed, offsets out of range, limits of a byte, readers that do not read,
 //!   topics deleted and created again under use.
 //!
+//! Compacted topics have a scenario of their own: `compacted`.
+//!
 //! What must hold is in the header of `model`; `checks` looks at whole logs after each start and at files after each end.
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 mod broker;
 mod checks;
 mod client;
+mod compacted;
 mod idempotent;
 mod leftovers;
 mod model;
@@ -53,9 +56,12 @@ fn say_what_the_broker_says() {
     let _already = tracing_subscriber::fmt().with_env_filter(filter).without_time().try_init();
 }
 
+/// Seeds of every build with compacted topics.
+const COMPACTED_SEEDS: u64 = 150;
+
 /// Runs a seed; an assertion of the broker is a failure like any other.
-fn run(seed: u64) -> Outcome {
-    let outcome = catch_unwind(AssertUnwindSafe(|| scenario::run(seed)));
+fn run_in(scenario: fn(u64) -> Outcome, seed: u64) -> Outcome {
+    let outcome = catch_unwind(AssertUnwindSafe(|| scenario(seed)));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Outcome {
@@ -79,9 +85,21 @@ struct Total {
 
 #[test]
 fn seeds_hold() {
+    hold(scenario::run, "seeds_hold", SEEDS);
+}
+
+#[test]
+fn compacted_topics_hold() {
+    let counts = hold(compacted::run, "compacted_topics_hold", COMPACTED_SEEDS);
+    let read = counts.get("compacted batch read").copied().unwrap_or_default();
+    assert!(read > 0 || setting("OTTLA_SIM_SEED").is_some(), "nothing was compacted");
+}
+
+/// Runs seeds and answers with what was counted in all of them.
+fn hold(scenario: fn(u64) -> Outcome, test: &str, seeds: u64) -> BTreeMap<String, u64> {
     let (from, count) = match setting("OTTLA_SIM_SEED") {
         Some(seed) => (seed, 1),
-        None => (setting("OTTLA_SIM_FROM").unwrap_or(0), setting("OTTLA_SIM_SEEDS").unwrap_or(SEEDS)),
+        None => (setting("OTTLA_SIM_FROM").unwrap_or(0), setting("OTTLA_SIM_SEEDS").unwrap_or(seeds)),
     };
     if count == 1 {
         say_what_the_broker_says();
@@ -98,7 +116,7 @@ fn seeds_hold() {
                     if seed >= from + count {
                         break;
                     }
-                    let outcome = run(seed);
+                    let outcome = run_in(scenario, seed);
                     if count == 1 {
                         outcome.recent.iter().for_each(|event| println!("  {event}"));
                     }
@@ -125,16 +143,19 @@ fn seeds_hold() {
         println!("{times:>12}  {what}");
     }
     for (seed, why) in &total.failures {
-        println!("FAILED: {why}\n    OTTLA_SIM_SEED={seed} cargo test --test simulation");
+        println!("FAILED: {why}\n    OTTLA_SIM_SEED={seed} cargo test --test simulation {test}");
     }
     assert!(total.failures.is_empty(), "{} of {count} seeds failed", total.failures.len());
+    total.counts
 }
 
 #[test]
 fn a_seed_runs_the_same_twice() {
     for seed in [3, 11, 42] {
-        let (first, second) = (run(seed), run(seed));
-        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed} runs differently");
-        assert_eq!(first.counts, second.counts);
+        for scenario in [scenario::run, compacted::run] {
+            let (first, second) = (run_in(scenario, seed), run_in(scenario, seed));
+            assert_eq!(first.trace_hash, second.trace_hash, "seed {seed} runs differently");
+            assert_eq!(first.counts, second.counts);
+        }
     }
 }

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla::storage::planted::{self, Bug};
 
-use crate::{run, say_what_the_broker_says, setting};
+use crate::{compacted, run_in, say_what_the_broker_says, scenario, setting};
 
 /// Seeds within which a planted defect must be found.
 const SEEDS_MAX: u64 = 500;
 
 /// Nothing of a broker that stands alone truncates a log: that comes with followers.
 const OUT_OF_REACH: [Bug; 1] = [Bug::TruncatePastHighWatermark];
+
+/// Defects of compaction: its own scenario finds them.
+const OF_COMPACTION: [Bug; 4] = [Bug::TombstoneEarly, Bug::LastOffsetLost, Bug::CleanedPastDirty, Bug::SwapUnsynced];
 
 /// A defect, and the first seed that showed it and how.
 type Finding = (Bug, Option<(u64, String)>);
@@ -36,7 +39,8 @@ fn every_planted_bug_is_found() {
             scope.spawn(|| {
                 while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     planted::plant(Some(*bug));
-                    let failure = seeds.clone().find_map(|seed| Some((seed, run(seed).failure?)));
+                    let scenario = if OF_COMPACTION.contains(bug) { compacted::run } else { scenario::run };
+                    let failure = seeds.clone().find_map(|seed| Some((seed, run_in(scenario, seed).failure?)));
                     planted::plant(None);
                     found.lock().expect("no thread panics while it holds the lock").push((*bug, failure));
                 }

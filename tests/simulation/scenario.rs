@@ -89,6 +89,16 @@ impl Shared {
         self.phase.set(Phase::Serving);
     }
 
+    /// Clients find nobody from now on.
+    pub fn end_serving(&self) {
+        self.phase.set(Phase::Down);
+    }
+
+    /// The node has crashed since the broker was started.
+    pub fn has_crashed(&self) -> bool {
+        self.control.crashes(BROKER) != self.crashes_at_start.get()
+    }
+
     pub fn is_serving(&self) -> bool {
         self.phase.get() == Phase::Serving && self.is_up() && self.model.borrow().violation.is_none()
     }

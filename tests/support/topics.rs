@@ -8,6 +8,7 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -48,6 +49,21 @@ pub fn create(connection: &mut Connection, topic: &str, partitions: i32, configs
     assert_eq!(result.error_code, 0, "create {topic}: {:?}", result.error_message);
     wait_for_leaders(connection, topic, partitions);
     result.topic_id
+}
+
+/// Sets one setting of the topic.
+pub fn alter_config(connection: &mut Connection, topic: &str, key: &str, value: &str) {
+    const TOPIC: i8 = 2;
+    let config = AlterableConfig::default()
+        .with_name(StrBytes::from_string(key.to_string()))
+        .with_config_operation(0)
+        .with_value(Some(StrBytes::from_string(value.to_string())));
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(StrBytes::from_string(topic.to_string()))
+        .with_configs(vec![config]);
+    let answer = connection.call(1, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource]));
+    assert_eq!(answer.responses[0].error_code, 0, "{key}={value} of {topic}: {:?}", answer.responses[0].error_message);
 }
 
 /// Deletes the topic.

@@ -252,6 +252,8 @@ fn storage(given: &Given, values: &Values) -> Result<Storage, Refusal> {
             enabled: values.boolean("log.cleaner.enable"),
             backoff_ms: values.u64("log.cleaner.backoff.ms"),
             key_bytes_max: values.u64("log.cleaner.dedupe.buffer.size"),
+            key_load_factor: values.double("log.cleaner.io.buffer.load.factor"),
+            threads: values.u32("log.cleaner.threads"),
             io_bytes_per_second_max: Some(io_rate).filter(|&rate| rate < f64::MAX),
         },
     })

@@ -28,8 +28,8 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
         "Milliseconds a tombstone outlives its compaction, for topics without delete.retention.ms.";
     "log.cleaner.enable", Boolean = "true", Any, Medium, ReadOnly, Served,
         "Whether compaction runs at all.";
-    "log.cleaner.io.buffer.load.factor", Double = "0.9", Any, Medium, ClusterWide, SizesOnly,
-        "How full Kafka's key table may get in one compaction pass.";
+    "log.cleaner.io.buffer.load.factor", Double = "0.9", Any, Medium, ClusterWide, Served,
+        "How full the memory for keys may get in one compaction pass, as a share of it.";
     "log.cleaner.io.buffer.size", Int = "524288", AtLeast(0), Medium, ClusterWide, SizesOnly,
         "Bytes of Kafka's read and write buffers for compaction.";
     "log.cleaner.io.max.bytes.per.second", Double = "1.7976931348623157E308", Any, Medium, ClusterWide, Served,
@@ -40,8 +40,8 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
         "Share of a log that must be uncompacted before it is compacted, for topics without min.cleanable.dirty.ratio.";
     "log.cleaner.min.compaction.lag.ms", Long = "0", AtLeast(0), Medium, ClusterWide, Served,
         "Milliseconds a record stays uncompacted, for topics without min.compaction.lag.ms.";
-    "log.cleaner.threads", Int = "1", AtLeast(0), Medium, ClusterWide, SizesOnly,
-        "Threads of Kafka's cleaner; here each shard compacts its own partitions.";
+    "log.cleaner.threads", Int = "1", AtLeast(0), Medium, ClusterWide, Served,
+        "Threads of Kafka's cleaner; here each shard compacts its own partitions one after another, and none does if this is 0.";
     "log.cleanup.policy", List = "delete", EachOrNone(&["compact", "delete"]), Medium, ClusterWide, Served,
         "What happens to old segments of topics without cleanup.policy: delete, compact, both, or nothing if empty.";
     "log.dir", List = "ottla-data", Each(&[]), High, ReadOnly, Served,

@@ -202,7 +202,7 @@ impl<W: World> State<W> {
             FirstTimestamp::Of(first) if first.get() >= 0 => header.max_timestamp.get().saturating_sub(first.get()),
             _ => now.get().saturating_sub(active.created.get()),
         };
-        let age_max = i64::try_from(settings.segment_ms.saturating_sub(self.jitter_ms)).unwrap_or(i64::MAX);
+        let age_max = i64::try_from(settings.segment_age_max_ms().saturating_sub(self.jitter_ms)).unwrap_or(i64::MAX);
         active.len + header.total_len() as u64 > u64::from(settings.segment_bytes)
             || waited > age_max
             || active.index.entries.len() >= settings.segment_index_bytes as usize / 8
@@ -216,7 +216,8 @@ impl<W: World> State<W> {
         active.seal = Seal::Rolled;
         let snapshot = self.producers.encode();
         self.snapshots.waiting.push((base, snapshot));
-        self.segments.push_back(Segment::empty(base, now));
+        let edition = self.next_edition();
+        self.segments.push_back(Segment { edition, ..Segment::empty(base, now) });
         self.jitter_ms = random % (self.settings.segment_jitter_ms + 1);
     }
 

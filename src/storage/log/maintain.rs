@@ -110,8 +110,12 @@ impl<W: World> Log<W> {
 
     /// Renames a segment's files, durably; they are unlinked after `file.delete.delay.ms`.
     pub(super) async fn set_aside(&self, base: Offset) -> Result<(), LogError> {
+        self.set_aside_parts(base, &SegmentPart::ALL).await
+    }
+
+    pub(super) async fn set_aside_parts(&self, base: Offset, parts: &[SegmentPart]) -> Result<(), LogError> {
         let dir = self.dir();
-        for part in SegmentPart::ALL {
+        for part in parts.iter().copied() {
             let from = SegmentFile::live(base, part).path(&dir);
             let to = SegmentFile { base, part, phase: SegmentPhase::Deleted }.path(&dir);
             match self.shared.world.rename(&from, &to).await {

@@ -12,6 +12,7 @@
 //!   flush      sync segments -> write index entries of what is durable -> move the recovery point  (flush.rs)
 //!   roll       the old segment is sealed in the background: trimmed, synced, its index files completed  (flush.rs)
 //!   read       position from memory where possible, from batch headers where not  (read.rs, search.rs)
+//!   clean      of each key the last record stays: segments are copied, and the copies take their place  (clean/)
 //!   open       clean: look at the tail; unclean: read again what may be torn, cut it  (open.rs, recover.rs)
 //! ```
 //!
@@ -24,7 +25,7 @@
 //!
 //! What a crash leaves: whole batches up to some point, and behind it anything. `recover.rs` says how much is read again.
 //!
-//! KIP-98 (producers), KIP-101, KIP-279 (epochs), KIP-966 (clean shutdown).
+//! KIP-98 (producers), KIP-101, KIP-279 (epochs), KIP-534 (compaction), KIP-966 (clean shutdown).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -43,9 +44,11 @@ use crate::wire::batch::BatchHeader;
 mod append;
 mod believe;
 mod bell;
+pub mod clean;
 mod close;
 mod error;
 mod flush;
+mod leftovers;
 mod maintain;
 mod open;
 mod read;
@@ -134,6 +137,10 @@ struct State<W: World> {
     recovery_point: Offset,
     /// Up to where the last flush reached that moved the recovery point.
     flushed: EndMark,
+    /// Up to where the log is compacted; see `clean`.
+    cleaned: Option<Offset>,
+    /// Editions of segments that were given out.
+    editions: u64,
     /// Never empty; the last is the active one.
     segments: VecDeque<Segment<W::File>>,
     /// Bytes of all segments, with those that wait to be written.
@@ -201,6 +208,11 @@ impl<W: World> State<W> {
             std::cmp::Ordering::Equal => self.end.position,
             std::cmp::Ordering::Greater => 0,
         }
+    }
+
+    fn next_edition(&mut self) -> u64 {
+        self.editions += 1;
+        self.editions
     }
 
     fn check_order(&self) {

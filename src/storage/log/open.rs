@@ -16,10 +16,10 @@ use std::rc::Rc;
 use super::believe::Believed;
 use super::bell::{Bell, Turn};
 use super::recover::Recovery;
-use super::{EndMark, Life, Log, LogError, Shared, State, sync_dir, truncate};
+use super::{EndMark, Life, Log, LogError, Shared, State, leftovers, sync_dir, truncate};
 use crate::io::{EntryKind, OpenMode, World, replace_file};
 use crate::storage::identity;
-use crate::storage::layout::{NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart, SegmentPhase};
+use crate::storage::layout::{NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart};
 use crate::storage::segment::{Segment, Stored};
 use crate::storage::settings::LogSettings;
 use crate::types::{Offset, PartitionIndex, TopicId, TopicName};
@@ -35,6 +35,7 @@ pub struct OpenLog {
     /// From the log directory's checkpoint; `None` if it has no line for the partition.
     pub recovery_point: Option<Offset>,
     pub log_start: Option<Offset>,
+    pub cleaned: Option<Offset>,
 }
 
 /// How the last run ended.
@@ -79,8 +80,6 @@ struct Directory {
     segments: Vec<Listed>,
     /// Ascending.
     snapshots: Vec<Offset>,
-    /// Segments that took the place of others just now.
-    swapped: Vec<Offset>,
     created: bool,
 }
 
@@ -96,12 +95,12 @@ impl<W: World> Log<W> {
             Shutdown::Clean => Believed::All,
             Shutdown::Unclean => flushed,
         };
-        let mut recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, directory.swapped, believed);
+        let mut recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, believed);
         if !recovery.run().await? {
             // The marker of a clean shutdown has lied.
             tracing::warn!(dir = %open.dir.display(), "log was not closed cleanly after all: recovering it");
             let directory = Directory::open(world, &open).await?;
-            recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, directory.swapped, flushed);
+            recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, flushed);
             assert!(recovery.run().await?, "only a log that was closed can be disbelieved");
         }
         let unclean = recovery.believed != Believed::All || recovery.has_changes();
@@ -119,7 +118,7 @@ impl<W: World> Log<W> {
         recovery: Recovery<'_, W>,
         floor: Option<truncate::Floor>,
     ) -> Result<(Self, Recovered), LogError> {
-        let OpenLog { dir, topic, partition, topic_id, settings, log_start, .. } = open;
+        let OpenLog { dir, topic, partition, topic_id, settings, log_start, cleaned, .. } = open;
         let Recovery { segments, mut epochs, epochs_stored, producers, snapshots, end, durable, recovered, believed, .. } = recovery;
         let mut segments: VecDeque<Segment<W::File>> = segments.into();
         let mut end = end;
@@ -147,6 +146,9 @@ impl<W: World> Log<W> {
             durable_end: durable,
             recovery_point: durable,
             flushed: mark,
+            // Of what is not there any more, or may have been cut and written anew, nothing is known.
+            cleaned: cleaned.filter(|cleaned| *cleaned <= end).map(|cleaned| floor.map_or(cleaned, |floor| cleaned.min(floor.low))),
+            editions: 0,
             size: segments.iter().map(|segment| segment.len).sum(),
             segments,
             epochs,
@@ -210,7 +212,7 @@ impl Directory {
             Err(source) => return Err(LogError::Io { during: "list", path: dir.to_owned(), source }),
         };
         let identified = check_identity(world, dir, open.topic_id).await?;
-        let mut directory = Self { segments: Vec::new(), snapshots: Vec::new(), swapped: Vec::new(), created };
+        let mut directory = Self { segments: Vec::new(), snapshots: Vec::new(), created };
         let mut files: Vec<(SegmentFile, u64)> = Vec::new();
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
             match SegmentFile::parse(&entry.name) {
@@ -220,7 +222,7 @@ impl Directory {
                 None => {}
             }
         }
-        directory.complete_swaps(world, dir, &mut files).await?;
+        leftovers::settle(world, dir, &mut files).await?;
         directory.sort(world, dir, &files).await?;
         if created || !identified || open.shutdown == Shutdown::Unclean {
             // The last run may have ended before it made the names durable.
@@ -230,36 +232,6 @@ impl Directory {
             }
         }
         Ok(directory)
-    }
-
-    /// Lets whole copies take the place of what they were made from, and drops the rest of what was under way.
-    async fn complete_swaps<W: World>(&mut self, world: &W, dir: &Path, files: &mut Vec<(SegmentFile, u64)>) -> Result<(), LogError> {
-        let is_swap = |file: &SegmentFile, part| file.phase == SegmentPhase::Swap && file.part == part;
-        self.swapped = files.iter().filter(|(file, _)| is_swap(file, SegmentPart::Log)).map(|(file, _)| file.base).collect();
-        for base in &self.swapped {
-            // The indexes there may be are those of the segment that is replaced; they are made anew.
-            let stale: Vec<_> = files
-                .extract_if(.., |(file, _)| {
-                    file.base == *base && file.phase == SegmentPhase::Live && file.part != SegmentPart::ProducerSnapshot
-                })
-                .collect();
-            for (file, _) in stale.iter().filter(|(file, _)| file.part != SegmentPart::Log) {
-                remove(world, &file.path(dir)).await?;
-            }
-            // The log last: until then the next start does the same again.
-            for part in [SegmentPart::TransactionIndex, SegmentPart::Log] {
-                for (file, _) in files.iter_mut().filter(|(file, _)| file.base == *base && is_swap(file, part)) {
-                    let path = file.path(dir);
-                    file.phase = SegmentPhase::Live;
-                    world.rename(&path, &file.path(dir)).await.map_err(LogError::io("rename", &path))?;
-                }
-            }
-        }
-        for (file, _) in files.iter().filter(|(file, _)| file.phase != SegmentPhase::Live) {
-            remove(world, &file.path(dir)).await?;
-        }
-        files.retain(|(file, _)| file.phase == SegmentPhase::Live);
-        Ok(())
     }
 
     /// Groups live files by segment; index files without a log belong to nothing.

@@ -86,14 +86,15 @@ impl Boundaries {
 #[derive(Clone, Copy, Default)]
 struct Facts {
     start: Option<Start>,
-    /// Where `below` lies in that segment.
-    limit: Option<u64>,
+    /// Where `below` lies in that segment, by its edition.
+    limit: Option<(u64, u64)>,
 }
 
 /// The batch that holds `from`.
 #[derive(Clone, Copy)]
 struct Start {
     segment: Offset,
+    edition: u64,
     position: u64,
     len: Option<u64>,
 }
@@ -125,11 +126,21 @@ enum Step<W: World> {
 
 struct Look<W: World> {
     segment: Offset,
+    edition: u64,
     file: W::File,
     path: PathBuf,
     from: u64,
     upto: u64,
     offset: Offset,
+}
+
+/// What a look for the batch that holds `from` has told.
+enum Found {
+    Start(Start),
+    /// The log has no batch there.
+    Nothing,
+    /// The segment was cut or replaced meanwhile.
+    Outdated,
 }
 
 impl<W: World> Log<W> {
@@ -155,14 +166,18 @@ impl<W: World> Log<W> {
                 Step::Open { segment } => self.open_for_reading(segment).await?,
                 Step::Load { segment } => self.load_indexes(segment).await?,
                 Step::FindStart { look, guess } => match self.find_start(look, guess).await? {
-                    Some(start) => facts.start = Some(start),
-                    None => return Ok(None),
+                    Found::Start(start) => facts.start = Some(start),
+                    Found::Nothing => return Ok(None),
+                    Found::Outdated => facts = Facts::default(),
                 },
                 Step::FindLimit { look } => {
                     let found = scan::find(&look.file, &look.path, look.from, look.upto, look.offset).await?;
-                    facts.limit = Some(found.map_or(look.upto, |batch| batch.position));
-                    if let Some(batch) = found {
-                        self.state_mut().boundaries.note(look.offset, look.segment, batch.position);
+                    let mut state = self.state_mut();
+                    if state.has(look.segment, look.edition) {
+                        facts.limit = Some((look.edition, found.map_or(look.upto, |batch| batch.position)));
+                        if let Some(batch) = found {
+                            state.boundaries.note(look.offset, look.segment, batch.position);
+                        }
                     }
                 }
             }
@@ -170,9 +185,9 @@ impl<W: World> Log<W> {
         Err(ReadError::Restless)
     }
 
-    /// The batch that holds the offset looked for, or the first after it. `None`: the log has no batch there.
-    async fn find_start(&self, look: Look<W>, guess: Option<u64>) -> Result<Option<Start>, ReadError> {
-        let Look { segment, file, path, from, upto, offset } = look;
+    /// The batch that holds the offset looked for, or the first after it.
+    async fn find_start(&self, look: Look<W>, guess: Option<u64>) -> Result<Found, ReadError> {
+        let Look { segment, edition, file, path, from, upto, offset } = look;
         let mut found = None;
         if let Some(guess) = guess {
             let batch = scan::header_at(&file, &path, guess, upto).await?;
@@ -183,20 +198,21 @@ impl<W: World> Log<W> {
             found = scan::find(&file, &path, from, upto, offset).await?;
         }
         let mut state = self.state_mut();
+        let Some(at) = state.position_of(segment).filter(|at| state.segments[*at].edition == edition) else { return Ok(Found::Outdated) };
         Ok(match found {
             Some(batch) => {
-                if let Some(segment) = state.segment_mut(segment) {
-                    let base = segment.relative_or_max(batch.header.base_offset);
-                    let last = segment.relative_or_max(batch.header.last_offset());
-                    segment.index.learn(batch.position as u32, base, last);
-                }
-                Some(Start { segment, position: batch.position, len: Some(batch.header.total_len() as u64) })
+                let segment = &mut state.segments[at];
+                let base = segment.relative_or_max(batch.header.base_offset);
+                let last = segment.relative_or_max(batch.header.last_offset());
+                segment.index.learn(batch.position as u32, base, last);
+                let len = Some(batch.header.total_len() as u64);
+                Found::Start(Start { segment: segment.base, edition, position: batch.position, len })
             }
             // Offsets may have a gap between segments.
-            None => {
-                let at = state.position_of(segment);
-                at.and_then(|at| state.segments.get(at + 1)).map(|next| Start { segment: next.base, position: 0, len: None })
-            }
+            None => match state.segments.get(at + 1) {
+                Some(next) => Found::Start(Start { segment: next.base, edition: next.edition, position: 0, len: None }),
+                None => Found::Nothing,
+            },
         })
     }
 
@@ -217,9 +233,10 @@ impl<W: World> Log<W> {
 
     /// Reads a segment's index files into memory. Files that do not fit the log are made anew from it.
     pub(super) async fn load_indexes(&self, base: Offset) -> Result<(), ReadError> {
-        let (index_path, time_path) = {
+        let (index_path, time_path, edition) = {
             let state = self.state();
-            (state.path(base, SegmentPart::Index), state.path(base, SegmentPart::TimeIndex))
+            let Some(at) = state.position_of(base) else { return Ok(()) };
+            (state.path(base, SegmentPart::Index), state.path(base, SegmentPart::TimeIndex), state.segments[at].edition)
         };
         let world = &self.shared.world;
         let index_file = world.read_file(&index_path).await;
@@ -227,7 +244,8 @@ impl<W: World> Log<W> {
         let rebuild = {
             let mut state = self.state_mut();
             state.shed_other_indexes(base);
-            let Some(segment) = state.segment_mut(base) else { return Ok(()) };
+            // Those of another edition say nothing of this one.
+            let Some(segment) = state.segment_mut(base).filter(|segment| segment.edition == edition) else { return Ok(()) };
             segment.touched = true;
             let len = segment.len;
             let filled = index_file.ok().zip(time_file.ok()).and_then(|(index, times)| {
@@ -246,11 +264,12 @@ impl<W: World> Log<W> {
     /// Makes the indexes of a segment anew from its batches; its files are written again when it is next sealed.
     async fn rebuild_indexes(&self, base: Offset) -> Result<(), ReadError> {
         self.open_for_reading(base).await?;
-        let (file, path, len, interval) = {
+        let (file, path, len, interval, edition) = {
             let state = self.state();
             let Some(at) = state.position_of(base) else { return Ok(()) };
             let Some(file) = state.segments[at].file.clone() else { return Ok(()) };
-            (file, state.path(base, SegmentPart::Log), state.completed_len(at), state.settings.index_interval_bytes)
+            let (path, interval) = (state.path(base, SegmentPart::Log), state.settings.index_interval_bytes);
+            (file, path, state.completed_len(at), interval, state.segments[at].edition)
         };
         tracing::warn!(path = %path.display(), "index files do not fit the segment: made anew");
         let mut index = OffsetIndex::default();
@@ -269,6 +288,7 @@ impl<W: World> Log<W> {
         let mut state = self.state_mut();
         if let Some(segment) = state.segment_mut(base)
             && segment.len == len
+            && segment.edition == edition
         {
             if segment.seal != Seal::Active {
                 times.add_largest();
@@ -282,6 +302,10 @@ impl<W: World> Log<W> {
 }
 
 impl<W: World> State<W> {
+    fn has(&self, base: Offset, edition: u64) -> bool {
+        self.position_of(base).is_some_and(|at| self.segments[at].edition == edition)
+    }
+
     /// Keeps indexes that came from files in memory for one segment beside the active one.
     fn shed_other_indexes(&mut self, base: Offset) {
         for segment in self.segments.iter_mut().filter(|s| s.base != base && s.seal == Seal::Sealed && !s.touched) {
@@ -306,7 +330,11 @@ impl<W: World> State<W> {
         if asked >= below {
             return Step::Empty;
         }
-        let Some(at) = self.segment_for(asked) else { return Step::OutOfRange { start: self.log_start, end } };
+        let Some(mut at) = self.segment_for(asked) else { return Step::OutOfRange { start: self.log_start, end } };
+        // Compaction may have left nothing of a segment.
+        while self.completed_len(at) == 0 && self.segments.get(at + 1).is_some_and(|next| next.base < below) {
+            at += 1;
+        }
         let base = self.segments[at].base;
         let upto = self.completed_len(at);
         if self.segments[at].file.is_none() {
@@ -333,14 +361,14 @@ impl<W: World> State<W> {
     fn look(&self, at: usize, from: u64, upto: u64, offset: Offset) -> Look<W> {
         let segment = &self.segments[at];
         let file = segment.file.clone().expect("plan opens the file first");
-        Look { segment: segment.base, file, path: self.path(segment.base, SegmentPart::Log), from, upto, offset }
+        Look { segment: segment.base, edition: segment.edition, file, path: self.path(segment.base, SegmentPart::Log), from, upto, offset }
     }
 
     /// The position of the batch that holds `from`, and its length if known.
     fn start_in(&self, at: usize, from: Offset, upto: u64, facts: Facts) -> Result<(u64, Option<u64>), Step<W>> {
         let segment = &self.segments[at];
         let batch_len = |position: u64| segment.index.batch_len(position as u32).map(u64::from);
-        if let Some(start) = facts.start.filter(|start| start.segment == segment.base) {
+        if let Some(start) = facts.start.filter(|start| (start.segment, start.edition) == (segment.base, segment.edition)) {
             return Ok((start.position, start.len.or_else(|| batch_len(start.position))));
         }
         let position = match self.boundaries.find(from, segment.base).filter(|position| *position < upto) {
@@ -361,10 +389,10 @@ impl<W: World> State<W> {
 
     /// Where a read from `start` must end: a position no later than that of `below`, and beyond `start` if there is one.
     fn limit_in(&mut self, at: usize, below: Offset, start: u64, upto: u64, facts: Facts) -> Result<u64, Step<W>> {
-        if let Some(limit) = facts.limit {
+        let segment = &self.segments[at];
+        if let Some((_, limit)) = facts.limit.filter(|(edition, _)| *edition == segment.edition) {
             return Ok(limit);
         }
-        let segment = &self.segments[at];
         let beyond = self.segments.get(at + 1).is_some_and(|next| next.base <= below);
         if beyond || below == self.end.offset {
             // Where this read ends, the next one begins, or the high watermark comes to lie.

@@ -46,7 +46,6 @@ pub struct Recovery<'a, W: World> {
     pub(super) dir: PathBuf,
     settings: LogSettings,
     listed: Vec<Listed>,
-    swapped: Vec<Offset>,
     pub believed: Believed,
     pub segments: Vec<Segment<W::File>>,
     pub epochs: Epochs,
@@ -64,21 +63,13 @@ pub struct Recovery<'a, W: World> {
 }
 
 impl<'a, W: World> Recovery<'a, W> {
-    pub fn new(
-        world: &'a W,
-        open: &OpenLog,
-        listed: Vec<Listed>,
-        snapshots: Vec<Offset>,
-        swapped: Vec<Offset>,
-        believed: Believed,
-    ) -> Self {
+    pub fn new(world: &'a W, open: &OpenLog, listed: Vec<Listed>, snapshots: Vec<Offset>, believed: Believed) -> Self {
         Self {
             world,
             dir: open.dir.clone(),
             settings: open.settings.clone(),
             end: listed.first().map_or(Offset::ZERO, |segment| segment.base),
             listed,
-            swapped,
             believed,
             segments: Vec::new(),
             epochs: Epochs::default(),
@@ -117,14 +108,6 @@ impl<'a, W: World> Recovery<'a, W> {
                         self.cut_last(self.listed[at].len, position).await?;
                     }
                     break;
-                }
-                Taken::Covers { end } => {
-                    // What a copy was merged from lies within it.
-                    let covered = self.listed[at + 1..].iter().take_while(|listed| listed.base < end).count();
-                    for listed in self.listed.drain(at + 1..at + 1 + covered) {
-                        remove_segment(self.world, &self.dir, listed.base).await?;
-                    }
-                    at += 1;
                 }
             }
         }
@@ -218,14 +201,9 @@ impl<'a, W: World> Recovery<'a, W> {
         next: Option<Offset>,
         segment: &mut Segment<W::File>,
     ) -> Result<Option<u64>, LogError> {
-        let swapped = self.swapped.contains(&listed.base);
         // At the limit itself the segment may have been the active one when that was flushed, and lack its last time entry.
         let whole_below = next.is_some_and(|next| next < self.believed.limit());
-        let mut believed = match (swapped, whole_below) {
-            (true, _) => None,
-            (false, true) => believe_whole(listed, segment),
-            (false, false) => self.believe_part(listed, segment).await?,
-        };
+        let mut believed = if whole_below { believe_whole(listed, segment) } else { self.believe_part(listed, segment).await? };
         segment.aborted = self.believe_aborted(listed).await?;
         if believed.is_none() {
             *segment = self.without_indexes(listed).await?;
@@ -291,11 +269,9 @@ impl<'a, W: World> Recovery<'a, W> {
             segment.times.add_largest();
             segment.seal = if all_believed { Seal::Sealed } else { Seal::Rolled };
         }
-        let swapped = self.swapped.contains(&segment.base);
         self.segments.push(segment);
         match next {
             _ if torn => Taken::EndsHere { cut: Some(end) },
-            Some(next) if reached > next && swapped => Taken::Covers { end: reached },
             Some(next) if reached > next => Taken::EndsHere { cut: None },
             Some(next) if reached < next && next > self.believed.limit() && !self.sealed_at.contains(&next) => {
                 Taken::EndsHere { cut: None }
@@ -442,10 +418,6 @@ enum Taken {
     /// Its last whole batch is the log's last; its file is cut there if more follows.
     EndsHere {
         cut: Option<u64>,
-    },
-    /// It holds what later segments hold too, up to `end`.
-    Covers {
-        end: Offset,
     },
     /// It was to be believed, but is not what a closed log leaves.
     Disbelieved,

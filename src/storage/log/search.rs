@@ -9,8 +9,9 @@ use bytes::Bytes;
 use super::scan::{self, FoundBatch};
 use super::{Log, ReadError, ReadRange};
 use crate::io::{File, World};
-use crate::storage::index::{Entry, LargestTimestamp, Located, TimeEntry, decode_all};
+use crate::storage::index::{AbortedTransaction, Entry, LargestTimestamp, Located, TimeEntry, decode_all};
 use crate::storage::layout::SegmentPart;
+use crate::storage::segment::Segment;
 use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 use crate::wire::batch::{BatchHeader, Codec, RECORDS_AT, TimestampType};
 use crate::wire::compression::{self, CompressionError};
@@ -70,14 +71,15 @@ impl<W: World> Log<W> {
 
     /// The segment's largest timestamp, read from its time index's last entry if nobody has asked before.
     pub(super) async fn largest_timestamp(&self, base: Offset) -> Result<Option<TimeEntry>, ReadError> {
-        let (path, position) = {
+        let (path, position, edition) = {
             let mut state = self.state_mut();
             let path = state.path(base, SegmentPart::TimeIndex);
             let Some(segment) = state.segment_mut(base) else { return Ok(None) };
+            let position = segment.times.entries.skipped_bytes().saturating_sub(TimeEntry::SIZE);
             match segment.times.largest() {
                 LargestTimestamp::None => return Ok(None),
                 LargestTimestamp::Of(entry) => return Ok(Some(entry)),
-                LargestTimestamp::NotLoaded => (path, segment.times.entries.skipped_bytes().saturating_sub(TimeEntry::SIZE)),
+                LargestTimestamp::NotLoaded => (path, position, segment.edition),
             }
         };
         let entry = match self.shared.world.open(&path, crate::io::OpenMode::Existing).await {
@@ -87,6 +89,11 @@ impl<W: World> Log<W> {
             }
             Err(_) => None,
         };
+        let is_other = self.state_mut().segment_mut(base).is_none_or(|segment| segment.edition != edition);
+        if is_other {
+            // Compacted meanwhile: the new one is in memory.
+            return Ok(self.known_largest(base));
+        }
         match entry {
             Some(entry) => {
                 if let Some(segment) = self.state_mut().segment_mut(base) {
@@ -97,13 +104,16 @@ impl<W: World> Log<W> {
             // Not what it should be: loading makes it anew.
             None => {
                 self.load_indexes(base).await?;
-                let mut state = self.state_mut();
-                Ok(state.segment_mut(base).and_then(|segment| match segment.times.largest() {
-                    LargestTimestamp::Of(entry) => Some(entry),
-                    LargestTimestamp::None | LargestTimestamp::NotLoaded => None,
-                }))
+                Ok(self.known_largest(base))
             }
         }
+    }
+
+    fn known_largest(&self, base: Offset) -> Option<TimeEntry> {
+        self.state_mut().segment_mut(base).and_then(|segment| match segment.times.largest() {
+            LargestTimestamp::Of(entry) => Some(entry),
+            LargestTimestamp::None | LargestTimestamp::NotLoaded => None,
+        })
     }
 
     /// The first record of a segment that is `wanted`; only batches that reach `from`, and whose largest timestamp reaches `target`, are
@@ -173,6 +183,11 @@ impl<W: World> Log<W> {
 
     /// Aborted transactions that a reader of committed records from `from` up to `to` must leave out: producer and first offset.
     pub async fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<(ProducerId, Offset)>, ReadError> {
+        Ok(self.collect_aborted(from, to).await?.iter().map(|entry| (entry.producer_id, entry.first)).collect())
+    }
+
+    /// The entries of aborted transactions that reach into what lies from `from` up to `to`.
+    pub(super) async fn collect_aborted(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, ReadError> {
         let mut aborted = Vec::new();
         let bases = {
             let state = self.state();
@@ -185,7 +200,7 @@ impl<W: World> Log<W> {
             let Some(segment) = state.segment_mut(base) else { continue };
             for entry in segment.aborted.held() {
                 if entry.last >= from && entry.first < to {
-                    aborted.push((entry.producer_id, entry.first));
+                    aborted.push(*entry);
                 }
                 if entry.last_stable >= to {
                     return Ok(aborted);
@@ -196,21 +211,23 @@ impl<W: World> Log<W> {
     }
 
     pub(super) async fn load_aborted(&self, base: Offset) -> Result<(), ReadError> {
-        let path = {
+        let (path, edition) = {
             let mut state = self.state_mut();
             let path = state.path(base, SegmentPart::TransactionIndex);
             match state.segment_mut(base) {
-                Some(segment) if !segment.aborted.is_whole() => path,
+                Some(segment) if !segment.aborted.is_whole() => (path, segment.edition),
                 _ => return Ok(()),
             }
         };
-        let file = self.shared.world.read_file(&path).await.map_err(ReadError::io("read", &path))?;
+        let read = self.shared.world.read_file(&path).await;
         let mut state = self.state_mut();
-        let Some(segment) = state.segment_mut(base).filter(|segment| !segment.aborted.is_whole()) else { return Ok(()) };
+        let wanted = |segment: &&mut Segment<W::File>| segment.edition == edition && !segment.aborted.is_whole();
+        let Some(segment) = state.segment_mut(base).filter(wanted) else { return Ok(()) };
+        let file = read.map_err(ReadError::io("read", &path))?;
         let bad = |why: String| ReadError::BadRecords { path: path.clone(), position: 0, why };
         let kept = file.get(..segment.aborted.skipped_bytes()).unwrap_or(&file);
         let entries = decode_all(kept).map_err(|why| bad(why.to_string()))?;
-        crate::storage::index::AbortedTransaction::check(&entries, base).map_err(|why| bad(why.to_string()))?;
+        AbortedTransaction::check(&entries, base).map_err(|why| bad(why.to_string()))?;
         segment.aborted.fill(kept).map_err(|why| bad(why.to_string()))
     }
 }

@@ -14,6 +14,8 @@ use crate::types::{ProducerEpoch, ProducerId};
 use crate::wire::batch::{self, BatchBuilder, BatchHeader, ControlType};
 
 mod appending;
+mod compaction;
+mod compaction_model;
 mod crash;
 mod housekeeping;
 mod model;
@@ -38,6 +40,7 @@ fn open_log(settings: LogSettings, shutdown: Shutdown) -> OpenLog {
         shutdown,
         recovery_point: None,
         log_start: None,
+        cleaned: None,
     }
 }
 

@@ -31,12 +31,12 @@ use super::append::producer_action;
 use super::open::{create_segment, read_newest_snapshot};
 use super::scan::{self, Verify};
 use super::{EndMark, Life, Log, LogError, State};
-use crate::io::{File, OpenMode, World, replace_file};
+use crate::io::{File, OpenMode, World, replace_file, temporary_sibling};
 use crate::storage::index::{AbortedTransaction, Entry, Located, OffsetEntry, TimeEntry};
-use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
+use crate::storage::layout::{SegmentFile, SegmentPart};
 use crate::storage::planted::{self, Bug};
 use crate::storage::producer::Producers;
-use crate::storage::segment::{Seal, Stored};
+use crate::storage::segment::{Seal, Segment, Stored};
 use crate::types::{Offset, TimestampMs};
 
 const FLOOR_CHECKPOINT: &str = "recovery-floor-checkpoint";
@@ -133,8 +133,9 @@ impl<W: World> Log<W> {
         let segment = create_segment(&self.shared.world, &dir, offset).await.map_err(|why| self.fail(why))?;
         {
             let mut state = self.state_mut();
+            let edition = state.next_edition();
             state.segments.clear();
-            state.segments.push_back(segment);
+            state.segments.push_back(Segment { edition, ..segment });
             state.size = 0;
             state.log_start = offset;
             state.reserved_end = offset;
@@ -142,6 +143,7 @@ impl<W: World> Log<W> {
             state.durable_end = offset;
             state.recovery_point = offset;
             state.flushed = state.end;
+            state.cleaned = None;
             state.boundaries.clear();
             state.epochs.clear();
             state.epochs_stored = Stored::No;
@@ -261,7 +263,10 @@ impl<W: World> Log<W> {
         {
             let mut state = self.state_mut();
             let relative = state.active().relative_or_max(end);
+            state.cleaned = state.cleaned.map(|cleaned| cleaned.min(end));
+            let edition = state.next_edition();
             let active = state.active_mut();
+            active.edition = edition;
             active.index.cut(position as u32);
             active.times.cut(relative);
             active.aborted.cut(|entry| entry.last < end);
@@ -363,8 +368,8 @@ impl<W: World> Log<W> {
 
     /// A new file with the first `len` bytes of the active one, in its place. Readers keep the old one.
     async fn copy_front(&self, file: &W::File, path: &Path, len: u64) -> Result<W::File, LogError> {
-        let base = self.state().active().base;
-        let copy_path: PathBuf = SegmentFile { base, part: SegmentPart::Log, phase: SegmentPhase::Cleaned }.path(&self.dir());
+        // Not `.cleaned`: compaction may be about to write one, until it sees that the log was cut.
+        let copy_path: PathBuf = temporary_sibling(path);
         let world = &self.shared.world;
         let copied = async {
             let copy = world.open(&copy_path, OpenMode::CreateOrEmpty).await?;

@@ -155,6 +155,11 @@ impl Producer {
         self.stored().last().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
     }
 
+    /// Offset of its last record. `None`: only a marker of its epoch is known.
+    pub fn last_record_offset(&self) -> Option<Offset> {
+        self.stored().last().map(|batch| batch.last_offset)
+    }
+
     fn stored(&self) -> &[StoredBatch] {
         &self.batches[..usize::from(self.batch_count)]
     }

@@ -1,8 +1,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, Codec, DELETE_HORIZON_BIT, LENGTH_EXCLUDES, LOG_APPEND_TIME_BIT, MAGIC, RECORDS_AT,
-    TRANSACTIONAL_BIT, TimestampType,
+    ATTRIBUTES_AT, BatchHeader, CODEC_BITS, CONTROL_BIT, CRC_AT, Codec, DELETE_HORIZON_BIT, LENGTH_EXCLUDES, LOG_APPEND_TIME_BIT, MAGIC,
+    RECORDS_AT, TRANSACTIONAL_BIT, TimestampType,
 };
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::wire::compression::{self, CompressionError, Level};
@@ -22,7 +22,7 @@ impl ControlType {
     }
 }
 
-/// Builds one batch: for internal topics, tools and tests. What clients send is never rebuilt.
+/// Builds one batch: for internal topics, compaction, tools and tests. What clients send is stored as it comes.
 #[derive(Clone, Debug)]
 pub struct BatchBuilder {
     base_offset: Offset,
@@ -77,6 +77,19 @@ impl BatchBuilder {
         builder
     }
 
+    /// A batch of the same place, kind and producer, without records as yet.
+    pub fn like(header: &BatchHeader) -> Self {
+        Self {
+            base_offset: header.base_offset,
+            leader_epoch: header.leader_epoch,
+            attributes: header.attributes & !(CODEC_BITS | DELETE_HORIZON_BIT),
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            ..Self::new()
+        }
+    }
+
     pub fn base_offset(mut self, offset: Offset) -> Self {
         self.base_offset = offset;
         self
@@ -104,6 +117,12 @@ impl BatchBuilder {
             TimestampType::CreateTime => self.attributes &= !LOG_APPEND_TIME_BIT,
             TimestampType::LogAppendTime => self.attributes |= LOG_APPEND_TIME_BIT,
         }
+        self
+    }
+
+    /// The largest timestamp, where there is no record to have it.
+    pub fn max_timestamp(mut self, timestamp: TimestampMs) -> Self {
+        self.max_timestamp = timestamp;
         self
     }
 

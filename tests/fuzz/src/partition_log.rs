@@ -106,6 +106,7 @@ impl Case {
             shutdown,
             recovery_point,
             log_start: self.has(3).then_some(Offset(self.log_start.into())),
+            cleaned: None,
         }
     }
 }
