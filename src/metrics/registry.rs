@@ -1,8 +1,11 @@
 //! Everything one shard counts above its world, and what it hands out of it.
 
+use std::rc::Rc;
+
+use super::groups::CoordinationSnapshot;
 use super::requests::ApiSnapshot;
 use super::topics::TopicsSnapshot;
-use super::{Counter, Requests, Timing, Topics, WorldSnapshot};
+use super::{Committed, Coordination, Counter, GroupGauges, Requests, Timing, Topics, WorldSnapshot};
 use crate::types::ShardId;
 
 /// Why a connection was not taken.
@@ -135,6 +138,7 @@ pub struct Registry {
     pub connections: Connections,
     pub mail: Mail,
     pub compaction: Compaction,
+    pub groups: Rc<Coordination>,
 }
 
 impl Registry {
@@ -146,6 +150,7 @@ impl Registry {
             connections: Connections::default(),
             mail: Mail::default(),
             compaction: Compaction::default(),
+            groups: Rc::default(),
         }
     }
 
@@ -173,6 +178,9 @@ impl Registry {
             compaction_read_bytes: self.compaction.read_bytes.get(),
             compaction_written_bytes: self.compaction.written_bytes.get(),
             compaction_dropped_records: self.compaction.dropped_records.get(),
+            coordination: self.groups.snapshot(),
+            committed: Vec::new(),
+            committed_unnamed: 0,
         }
     }
 }
@@ -194,6 +202,7 @@ pub struct Gauges {
     pub dirty_ratio_max_ppm: u64,
     /// Partitions whose compaction failed for a reason that stays.
     pub uncleanable: u64,
+    pub groups: GroupGauges,
 }
 
 /// One shard's numbers at one moment. Owned: it crosses shards.
@@ -216,10 +225,24 @@ pub struct ShardSnapshot {
     pub(super) compaction_read_bytes: u64,
     pub(super) compaction_written_bytes: u64,
     pub(super) compaction_dropped_records: u64,
+    pub(super) coordination: CoordinationSnapshot,
+    committed: Vec<Committed>,
+    committed_unnamed: u64,
 }
 
 impl ShardSnapshot {
     pub fn shard(&self) -> ShardId {
         self.shard
+    }
+
+    /// Adds the committed offsets of the shard's groups, and how many more there are.
+    pub fn with_committed(mut self, committed: Vec<Committed>, unnamed: u64) -> Self {
+        (self.committed, self.committed_unnamed) = (committed, unnamed);
+        self
+    }
+
+    /// As [`ShardSnapshot::with_committed`] was told.
+    pub fn committed(&self) -> (&[Committed], u64) {
+        (&self.committed, self.committed_unnamed)
     }
 }

@@ -36,7 +36,7 @@ mod settings;
 
 pub use log::clean::{CleanError, CleanRules, Cleanable};
 pub use log::{
-    ActiveProducer, AppendError, Appended, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange, Recovered,
+    ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange, Recovered,
     Retained, Shutdown, Turn,
 };
 pub use producer::{ProducerCheck, ProducerRefusal};

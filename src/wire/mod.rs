@@ -28,6 +28,7 @@ mod guard;
 pub mod header;
 pub mod log_dirs;
 pub mod message;
+pub mod offsets;
 pub mod produce;
 mod put;
 pub mod record;

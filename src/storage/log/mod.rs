@@ -53,6 +53,7 @@ mod maintain;
 mod open;
 mod read;
 mod recover;
+mod replay;
 mod scan;
 mod search;
 #[cfg(test)]
@@ -61,8 +62,8 @@ mod truncate;
 mod writer;
 
 pub use append::{Appended, LeaderBatch};
-use bell::Bell;
-pub use bell::Turn;
+
+pub use bell::{Bell, Turn};
 pub use close::remove_directory;
 pub use error::{AppendError, LogError, ReadError};
 pub use maintain::Retained;
