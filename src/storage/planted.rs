@@ -55,9 +55,24 @@ pub enum Bug {
     CleanedPastDirty,
     /// A compacted segment takes the place of others before it is on disk.
     SwapUnsynced,
+    /// A leader's assignment of one generation is taken for another.
+    GenerationsMixed,
+    /// The next generation has the number of the one before.
+    GenerationRepeated,
+    /// A member that is not heard of stays one.
+    LostMemberKept,
+    /// Members wait for an assignment that never comes because the group has changed.
+    SyncsForgotten,
+    /// Members are told an assignment that the log does not tell.
+    AssignmentNotKept,
+    /// A commit of offsets is answered without being kept.
+    CommitNotKept,
+    /// The tombstone of an offset names another group.
+    OffsetOfAnotherGroupForgotten,
 }
 
 impl Bug {
+    /// Those that the simulation of whole brokers must find.
     pub const ALL: [Bug; 23] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
@@ -82,6 +97,17 @@ impl Bug {
         Bug::LastOffsetLost,
         Bug::CleanedPastDirty,
         Bug::SwapUnsynced,
+    ];
+
+    /// Those of groups, which the random members of the group machine's own tests must find.
+    pub const GROUPS: [Bug; 7] = [
+        Bug::GenerationsMixed,
+        Bug::GenerationRepeated,
+        Bug::LostMemberKept,
+        Bug::SyncsForgotten,
+        Bug::AssignmentNotKept,
+        Bug::CommitNotKept,
+        Bug::OffsetOfAnotherGroupForgotten,
     ];
 }
 
