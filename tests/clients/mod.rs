@@ -4,6 +4,7 @@
 
 mod admin;
 mod franz_go;
+mod group_path;
 mod kafkajs;
 mod kcat;
 mod librdkafka;

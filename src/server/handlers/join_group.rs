@@ -13,18 +13,14 @@ use crate::wire::error::ErrorCode;
 const NULL_NAME_FROM: i16 = 7;
 
 pub async fn answer<W: World>(call: Call<W>, request: JoinGroupRequest) -> Option<JoinGroupResponse> {
-    let mut response = if request.group_id.is_empty() {
-        JoinGroupResponse::default().with_member_id(request.member_id).with_error_code(ErrorCode::InvalidGroupId.code())
-    } else {
-        let group = request.group_id.0.clone();
-        match super::groups::ask(&call, &group, Request::Join(request)).await? {
-            Answer::Join(response) => response,
-            _ => unreachable!("a group is answered in kind"),
-        }
-    };
-    let named = response.protocol_name.as_ref().is_some_and(|name| !name.is_empty());
-    if !named {
-        response.protocol_name = (call.header.version < NULL_NAME_FROM).then(|| super::text(""));
+    if request.group_id.is_empty() {
+        let no_name = (call.header.version < NULL_NAME_FROM).then(|| super::text(""));
+        let refused = JoinGroupResponse::default().with_member_id(request.member_id).with_protocol_name(no_name);
+        return Some(refused.with_error_code(ErrorCode::InvalidGroupId.code()));
     }
-    Some(response)
+    let group = request.group_id.0.clone();
+    match super::groups::ask(&call, &group, Request::Join(request)).await? {
+        Answer::Join(response) => Some(response),
+        _ => unreachable!("a group is answered in kind"),
+    }
 }

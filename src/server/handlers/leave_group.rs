@@ -17,20 +17,12 @@ pub async fn answer<W: World>(call: Call<W>, mut request: LeaveGroupRequest) -> 
     if request.group_id.is_empty() {
         return Some(LeaveGroupResponse::default().with_error_code(ErrorCode::InvalidGroupId.code()));
     }
-    let single = call.header.version < MEMBERS_FROM;
-    if single {
+    if call.header.version < MEMBERS_FROM {
         request.members = vec![MemberIdentity::default().with_member_id(request.member_id.clone())];
     }
     let group = request.group_id.0.clone();
-    let Answer::Leave(mut response) = super::groups::ask(&call, &group, Request::Leave(request)).await? else {
-        unreachable!("a group is answered in kind")
-    };
-    if single {
-        let of_member = response.members.first().map_or(ErrorCode::None.code(), |member| member.error_code);
-        if response.error_code == ErrorCode::None.code() {
-            response.error_code = of_member;
-        }
-        response.members.clear();
+    match super::groups::ask(&call, &group, Request::Leave(request)).await? {
+        Answer::Leave(response) => Some(response),
+        _ => unreachable!("a group is answered in kind"),
     }
-    Some(response)
 }

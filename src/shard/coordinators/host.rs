@@ -316,13 +316,17 @@ impl<W: World, M: Hosted> Host<W, M> {
     }
 }
 
-/// What clients of a coordinator hear of an append that failed: what Kafka's coordinators make of it.
+/// The error of an append that failed, from which the answer to each call is made.
 fn code_of(refusal: &Refusal) -> ErrorCode {
     match refusal {
-        Refusal::NoRoom | Refusal::TimedOut | Refusal::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
-        Refusal::NotLeader | Refusal::Unknown | Refusal::Offline => ErrorCode::NotCoordinator,
-        Refusal::TooLarge
-        | Refusal::FencedLeaderEpoch { .. }
+        Refusal::NoRoom => ErrorCode::CoordinatorNotAvailable,
+        Refusal::TimedOut => ErrorCode::RequestTimedOut,
+        Refusal::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
+        Refusal::NotLeader => ErrorCode::NotLeaderOrFollower,
+        Refusal::Unknown => ErrorCode::NotCoordinator,
+        Refusal::Offline => ErrorCode::KafkaStorageError,
+        Refusal::TooLarge => ErrorCode::RecordListTooLarge,
+        Refusal::FencedLeaderEpoch { .. }
         | Refusal::UnknownLeaderEpoch { .. }
         | Refusal::OffsetOutOfRange { .. }
         | Refusal::Corrupt

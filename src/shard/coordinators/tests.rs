@@ -381,7 +381,7 @@ fn a_failed_write_ends_the_machine() {
         let calls: Vec<_> = (0..3).map(|_| ask(&host, Ask::Write("lost".into()))).collect();
         let parked = ask(&host, Ask::Park);
         for call in calls.into_iter().chain([parked]) {
-            assert_eq!(call.receive().await.unwrap(), Err(ErrorCode::NotCoordinator));
+            assert_eq!(call.receive().await.unwrap(), Err(ErrorCode::KafkaStorageError));
         }
         assert_eq!(told(&host, Ask::Read).await, Err(ErrorCode::NotCoordinator));
         host.stop(ErrorCode::CoordinatorNotAvailable);
