@@ -22,6 +22,8 @@ const NAMES: &[(&str, &str)] = &[
     ("kafka-log-dirs", "log-dirs"),
     ("kafka-broker-api-versions", "api-versions"),
     ("kafka-producer-perf-test", "producer-perf-test"),
+    ("kafka-consumer-perf-test", "consumer-perf-test"),
+    ("kafka-e2e-latency", "e2e-latency"),
     ("kafka-cluster", "cluster"),
     ("kafka-leader-election", "leader-election"),
     ("kafka-dump-log", "dump-log"),

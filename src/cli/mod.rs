@@ -20,8 +20,12 @@ mod console_consumer;
 #[cfg(feature = "librdkafka")]
 mod console_producer;
 mod consumer_groups;
+#[cfg(feature = "librdkafka")]
+mod consumer_perf;
 mod delete_records;
 mod dump_log;
+#[cfg(feature = "librdkafka")]
+mod e2e_latency;
 mod failure;
 mod get_offsets;
 mod groups;
@@ -54,6 +58,10 @@ use failure::Failure;
 use without_librdkafka as console_consumer;
 #[cfg(not(feature = "librdkafka"))]
 use without_librdkafka as console_producer;
+#[cfg(not(feature = "librdkafka"))]
+use without_librdkafka as consumer_perf;
+#[cfg(not(feature = "librdkafka"))]
+use without_librdkafka as e2e_latency;
 #[cfg(not(feature = "librdkafka"))]
 use without_librdkafka as producer_perf;
 
@@ -98,6 +106,10 @@ enum Command {
     Groups(groups::Args),
     /// Measure how fast records are taken (kafka-producer-perf-test).
     ProducerPerfTest(Box<producer_perf::Args>),
+    /// Measure how fast records are read (kafka-consumer-perf-test).
+    ConsumerPerfTest(consumer_perf::Args),
+    /// Measure how long a record takes from producer to consumer (kafka-e2e-latency).
+    E2eLatency(e2e_latency::Args),
     /// The cluster's id and its brokers (kafka-cluster).
     Cluster(cluster_tool::Args),
     /// Elect leaders of partitions (kafka-leader-election).
@@ -144,6 +156,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::ConsumerGroups(args)) => consumer_groups::run(&args, &mut console),
         Ok(Command::Groups(args)) => groups::run(&args, &mut console),
         Ok(Command::ProducerPerfTest(args)) => producer_perf::run(&args, &mut console),
+        Ok(Command::ConsumerPerfTest(args)) => consumer_perf::run(&args, &mut console),
+        Ok(Command::E2eLatency(args)) => e2e_latency::run(&args, &mut console),
         Ok(Command::Cluster(args)) => cluster_tool::run(&args, &mut console),
         Ok(Command::LeaderElection(args)) => leader_election::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
