@@ -8,6 +8,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::medium::Medium;
 use crate::support::broker::{Broker, Settings, only_ottla, temp_dir};
+use crate::support::peers::kafka_tool;
 use crate::support::raw::Connection;
 use crate::support::records::Batch;
 use crate::support::{eventually, noisy, topics};
@@ -16,6 +17,8 @@ const THEN: i64 = 1_700_000_000_000;
 const MIB: u64 = 1 << 20;
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const SOON: Duration = Duration::from_secs(20);
+/// Until then a Java producer that was started has been refused.
+const JAVA_SENDS_WITHIN: Duration = Duration::from_secs(8);
 
 fn batch(bytes: usize) -> bytes::Bytes {
     Batch::at(THEN).value(vec![b'v'; bytes]).encode()
@@ -70,14 +73,26 @@ fn below_the_reserve_producers_wait_and_nothing_fails() {
         .create()
         .expect("a producer");
     producer.send(BaseRecord::<(), str>::to("waiting").partition(0).payload("patient")).unwrap_or_else(|(error, _)| panic!("{error}"));
+    // So is Kafka's own.
+    let bootstrap = broker.bootstrap();
+    let java = std::thread::spawn(move || {
+        // The verifiable producer would give up: it is the one that does not try again.
+        let servers = format!("bootstrap.servers={bootstrap}");
+        let asked =
+            ["--topic", "waiting", "--num-records", "3", "--record-size", "10", "--throughput", "-1", "--command-property", &servers];
+        kafka_tool("org.apache.kafka.tools.ProducerPerformance", &asked).expect_success()
+    });
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(2) {
+    while began.elapsed() < JAVA_SENDS_WITHIN {
         producer.poll(Duration::from_millis(100));
     }
     assert_eq!(producer.in_flight_count(), 1, "the record neither failed nor went through");
+    assert!(!java.is_finished(), "{:?}", java.join());
     topics::delete(&mut connection, "filling");
     producer.flush(SOON).expect("delivered once there is room");
-    assert_eq!(topics::read_from(&mut connection, "waiting", 0, 0).len(), 1);
+    let said = java.join().expect("the tool goes on once there is room");
+    assert!(said.contains("3 records sent") && !said.contains("Exception"), "{said}");
+    assert_eq!(topics::read_from(&mut connection, "waiting", 0, 0).len(), 4);
     let said = broker.output();
     assert!(said.contains("ottla.disk.reserve.bytes=67108864") && !said.contains("is offline"), "{said}");
     drop(connection);

@@ -264,7 +264,7 @@ fn probe_residency(file: &fs::File) -> Residency {
 
 /// How long the kernel may take to let go of the listeners of a broker that was killed: its rings are torn down after the process is gone.
 const RINGS_GONE_WITHIN: Duration = Duration::from_secs(3);
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 /// Whether another process listens on the address, and goes on to. Shards share theirs, so their own `listen` would not notice a second
 /// broker.

@@ -16,8 +16,13 @@ const FRAMES: &[&str] = &[
     include_str!("../../wire/golden/frames/configs.txt"),
     include_str!("../../wire/golden/frames/create_partitions.txt"),
     include_str!("../../wire/golden/frames/delete_records.txt"),
+    include_str!("../../wire/golden/frames/describe_producers.txt"),
     include_str!("../../wire/golden/frames/elections.txt"),
+    include_str!("../../wire/golden/frames/fetch_sessions.txt"),
+    include_str!("../../wire/golden/frames/leader_epochs.txt"),
     include_str!("../../wire/golden/frames/log_dirs.txt"),
+    include_str!("../../wire/golden/frames/producers.txt"),
+    include_str!("../../wire/golden/frames/validation.txt"),
 ];
 
 pub fn exchanges() -> Vec<Exchange> {

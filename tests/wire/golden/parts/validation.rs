@@ -34,11 +34,13 @@ const NARROW: &str = "valid-narrow";
 const STAMPED: &str = "valid-stamped";
 const SMALL: &str = "valid-small";
 const UNPACKED: &str = "valid-unpacked";
+/// Takes larger batches than its segments hold.
+const CRAMPED: &str = "valid-cramped";
 
 type Overrides = &'static [(&'static str, &'static str)];
 
 /// Each with its partitions and settings. Old timestamps must not be deleted by age.
-const TOPICS: [(&str, i32, Overrides); 8] = [
+const TOPICS: [(&str, i32, Overrides); 9] = [
     (PLAIN, 2, &[("retention.ms", "-1")]),
     (BODIES, 5, &[("retention.ms", "-1")]),
     (FLAWED, 5, &[("retention.ms", "-1")]),
@@ -47,6 +49,7 @@ const TOPICS: [(&str, i32, Overrides); 8] = [
     (STAMPED, 1, &[("message.timestamp.type", "LogAppendTime")]),
     (SMALL, 1, &[("max.message.bytes", "500"), ("retention.ms", "-1")]),
     (UNPACKED, 1, &[("compression.type", "uncompressed"), ("max.message.bytes", "500"), ("retention.ms", "-1")]),
+    (CRAMPED, 1, &[("compression.type", "uncompressed"), ("max.message.bytes", "3000000"), ("segment.bytes", "1048576")]),
 ];
 
 pub fn run(recorder: &mut Recorder) {
@@ -358,6 +361,8 @@ fn sizes(recorder: &mut Recorder) {
             let large = of(fits + 1).compressed(codec).encode();
             recorder.record(version, &named_by(codec, "size-unpacks-to-more"), &request(UNPACKED, 0, large));
         }
+        // Stored plain, it is larger than a segment: RECORD_LIST_TOO_LARGE.
+        recorder.record(version, "size-of-a-segment", &request(CRAMPED, 0, of(1_500_000).compressed(Codec::Gzip).encode()));
         recorder.record(version, "size-and-crc", &request(SMALL, 0, of(5000).with(|batch| batch.crc = Some(1)).encode()));
     }
 }
