@@ -77,6 +77,12 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     }
     look_up_overrides(&mut settings.network.connections_per_ip_overrides)?;
     let addresses = bind_addresses(&settings.network.listeners.open)?;
+    for (address, first) in addresses.iter().zip(&settings.shards.ports) {
+        let Some(first) = first else { continue };
+        for port in (0..settings.shards.count).map(|shard| first + shard) {
+            address_is_free("ottla.shard.listeners", SocketAddr::new(address.ip(), port))?;
+        }
+    }
     if let Some(address) = settings.metrics.listener {
         address_is_free("ottla.metrics.listener", address)?;
     }

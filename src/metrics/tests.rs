@@ -299,6 +299,8 @@ fn connections_are_counted_by_reason() {
         fetch_sessions_evicted: 8,
         partitions: 3,
         image_version: 44,
+        dirty_ratio_max_ppm: 0,
+        uncleanable: 0,
         groups: super::GroupGauges { coordinators_serving: 2, stable: 1, members: 3, ..super::GroupGauges::default() },
     };
     let shot = registry.snapshot(ShardId(1), gauges, WorldSnapshot::default());

@@ -1,5 +1,6 @@
 //! What a shard does in the background for its partitions: retention, flushing in time, tidying.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,10 +8,13 @@ use std::time::Duration;
 use crate::io::{Urgency, World};
 use crate::partition::Replica;
 
-use super::Shard;
+use super::{Shard, oneshot};
 
 /// How often logs are tidied: idle space given back, recovery points moved.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+
+/// Logs a shard closes at a time: the filesystem's journal commits their files together.
+const CLOSING_AT_ONCE: usize = 16;
 
 impl<W: World> Shard<W> {
     pub(super) fn start_housekeeping(self: &Rc<Self>) {
@@ -77,22 +81,47 @@ impl<W: World> Shard<W> {
         self.replicas.borrow().values().filter(|replica| !replica.log().is_failed()).cloned().collect()
     }
 
-    /// Flushes and closes every log. Answers with the log directories in which that did not succeed.
+    /// Flushes and closes every log, some at a time. Answers with the log directories in which that did not succeed.
     pub(super) async fn close_all(self: &Rc<Self>) -> BTreeSet<usize> {
         self.closing.set(true);
+<<<<<<< HEAD
         self.stop_coordinators().await;
         let mut unclean = BTreeSet::new();
+=======
+>>>>>>> node
         let replicas: Vec<Rc<Replica<W>>> = self.replicas.borrow().values().cloned().collect();
-        for replica in replicas {
-            // What failed before has been said before.
-            let said = replica.log().is_failed();
-            if let Err(error) = replica.log().close().await {
-                unclean.extend(self.placed.borrow().get(&replica.id()));
-                if !said {
-                    tracing::error!("{}-{}: not closed cleanly: {error}", replica.topic(), replica.id().partition);
+        let workers = replicas.len().min(CLOSING_AT_ONCE);
+        let queue = Rc::new(RefCell::new(replicas));
+        let mut running = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let (done, receiver) = oneshot::oneshot();
+            let (shard, queue) = (self.clone(), queue.clone());
+            self.world.spawn(Urgency::Foreground, async move {
+                let mut unclean = BTreeSet::new();
+                loop {
+                    let next = queue.borrow_mut().pop();
+                    let Some(replica) = next else { break };
+                    unclean.extend(shard.close(&replica).await);
                 }
-            }
+                done.send(unclean);
+            });
+            running.push(receiver);
+        }
+        let mut unclean = BTreeSet::new();
+        for receiver in running {
+            unclean.extend(receiver.receive().await.into_iter().flatten());
         }
         unclean
+    }
+
+    /// Answers with the log directory of a log that could not be closed.
+    async fn close(&self, replica: &Replica<W>) -> Option<usize> {
+        // What failed before has been said before.
+        let said = replica.log().is_failed();
+        let error = replica.log().close().await.err()?;
+        if !said {
+            tracing::error!("{}-{}: not closed cleanly: {error}", replica.topic(), replica.id().partition);
+        }
+        self.placed.borrow().get(&replica.id()).copied()
     }
 }

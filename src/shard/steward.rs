@@ -88,6 +88,10 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
         world.remove_file(&marker).await.map_err(at)?;
         world.sync_dir(dir).await.map_err(at)?;
     }
+    if !clean {
+        // Once for all partitions: the last run may have ended before it made their names durable.
+        world.sync_dir(dir).await.map_err(|error| format!("{}: {error}", dir.display()))?;
+    }
     let partitions = entries.iter().filter(|entry| entry.kind == EntryKind::Directory).map(|entry| entry.name.clone()).collect();
     Ok(DirectoryState {
         clean,

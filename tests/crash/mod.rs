@@ -1,5 +1,6 @@
 //! What a crash leaves behind: SIGKILL under load, and files a crash or a disk could have damaged.
 
+mod bounded;
 mod cut;
 mod damage;
 mod idempotent;

@@ -2,6 +2,7 @@
 //! `strace` and the clock of a client.
 
 mod idle;
+mod ports;
 mod spread;
 mod threads;
 mod wake;

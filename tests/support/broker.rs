@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+<<<<<<< HEAD
 use std::process::{Command, ExitStatus};
+=======
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+>>>>>>> node
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -263,8 +268,15 @@ fn free_port() -> u16 {
 
 /// A port nobody listens on now, below those that clients connect from: while its broker is away, no client's own end takes it.
 pub fn lasting_port() -> u16 {
-    let first = 11_000 + (std::process::id() % 10_000) as u16;
-    (first..first + 1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one port of a thousand")
+    lasting_ports(1)
+}
+
+/// The first of so many ports in a row; as [`lasting_port`]. Each call of a process begins elsewhere.
+pub fn lasting_ports(count: u16) -> u16 {
+    static CALLS: AtomicU16 = AtomicU16::new(0);
+    let first = 11_000 + (std::process::id() % 10_000) as u16 + 10 * CALLS.fetch_add(1, Ordering::Relaxed);
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (first..first + 1000).find(|from| (*from..from + count).all(free)).expect("some ports of a thousand")
 }
 
 /// All regular files below a directory.

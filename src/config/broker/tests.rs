@@ -509,3 +509,25 @@ fn what_is_set_on_the_running_cluster_is_checked_together() {
     assert_eq!(started.list_default("log.cleanup.policy").as_deref(), Some("delete"));
     assert_eq!(started.list_default("num.io.threads"), None);
 }
+
+#[test]
+fn shards_get_ports_of_their_own_and_none_that_is_taken() {
+    assert_eq!(settings(&[]).shards.ports, [None]);
+    let two = ("listeners", "PLAINTEXT://:9092,INNER://:9093");
+    let map = ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,INNER:PLAINTEXT");
+    let key = "ottla.shard.listeners";
+    let ports =
+        |value: &str| settings(&[two, map, ("advertised.listeners", "PLAINTEXT://a:9092,INNER://b:9093"), (key, value)]).shards.ports;
+    assert_eq!(ports("inner:19093"), [None, Some(19093)]);
+    assert_eq!(ports("PLAINTEXT:19092, INNER:19094"), [Some(19092), Some(19094)]);
+    let refused = |value: &str| refusal(&[two, map, ("advertised.listeners", "PLAINTEXT://a:9092,INNER://b:9093"), (key, value)]);
+    assert!(refused("PLAINTEXT").contains("has 'PLAINTEXT', which is not NAME:PORT"));
+    assert!(refused("PLAINTEXT:0").contains("which is not NAME:PORT"));
+    assert!(refused("OTHER:19092").contains("names OTHER, which is no listener for clients"));
+    assert!(refused("PLAINTEXT:9091").contains("takes the ports 9091 to 9092 for PLAINTEXT, and 9092 is that of listener PLAINTEXT"));
+    assert!(refused("PLAINTEXT:19092,INNER:19093").contains("19093 is that of a shard of PLAINTEXT"));
+    assert!(refused("PLAINTEXT:19092,PLAINTEXT:19192").contains("names PLAINTEXT twice"));
+    assert!(refused("PLAINTEXT:65535").contains("2 ports from there on do not exist"));
+    let far = refusal(&[(key, "PLAINTEXT:19092"), ("node.id", "1000001")]);
+    assert!(far.contains("needs a node.id of no more than 1000000"), "{far}");
+}

@@ -1,7 +1,7 @@
 //! Ottla's own keys; keys that are only ever set on a running broker; and keys that Kafka 4.3.1 has no row for but files have.
 
 use super::{Row, rows};
-use crate::config::value::Allowed::{Any, AtLeast, Between, OneOf};
+use crate::config::value::Allowed::{Any, AtLeast, Between, EachOrNone, OneOf};
 
 pub(super) const ROWS: &[Row] = rows! { Ottla;
     "ottla.append.path", Text = "auto", OneOf(&["auto", "inline", "nowait", "ring"]), Medium, ReadOnly, Served,
@@ -31,9 +31,9 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
     "ottla.recovery.bytes.max", Long = "268435456", AtLeast(1_048_576), Medium, ReadOnly, Served,
         "Unflushed bytes of a log directory that a restart after a crash may have to read again; a quarter of it is flushed behind the \
          writers, and the recovery points are written down.";
-    "ottla.shard.listeners", List = "", Any, Medium, ReadOnly, Served,
+    "ottla.shard.listeners", List = "", EachOrNone(&[]), Medium, ReadOnly, Served,
         "Listeners of which each shard has a port of its own, as NAME:PORT with the first shard's port; each shard is then shown to the \
-         clients of that listener as a broker of its own. Empty shows the node alone.";
+         clients of that listener as a broker of its own; empty shows the node alone.";
     "ottla.shards", Int = null, Between(1, 1024), High, ReadOnly, Served,
         "Shards, each with a thread and a core of its own; by default as many as there are usable cores.";
     "ottla.spin.us", Int = "0", Between(0, 10_000), Low, ReadOnly, Served,

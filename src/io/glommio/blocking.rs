@@ -125,7 +125,7 @@ struct Outcome<T> {
 
 /// Runs `work` on one of the blocking threads; nobody waits for it.
 pub(super) fn begin_off_shard(work: impl FnOnce() + Send + 'static) {
-    scheduler::current().pool.run(Box::new(work));
+    scheduler::current().blocking.run(Box::new(work));
 }
 
 /// Runs `work` on one of the blocking threads. Work that has begun runs to its end even if the future is dropped.

@@ -141,6 +141,10 @@ impl Directory for Room {
         self.0.get()
     }
 
+    fn on_appended(&self, _bytes: u64) {}
+
+    fn on_unflushed(&self, _partition: TopicPartition) {}
+
     fn on_failed(&self, _why: &LogError) {}
 }
 
@@ -166,6 +170,7 @@ impl Stage {
             shutdown: Shutdown::Clean,
             recovery_point: None,
             log_start: None,
+            cleaned: None,
         };
         let log = Log::open(world, open).await.unwrap().0;
         let room = Rc::new(Room(std::cell::Cell::new(true)));

@@ -227,6 +227,9 @@ impl Directory {
         if created || !identified || open.shutdown == Shutdown::Unclean {
             // The last run may have ended before it made the names durable.
             sync_dir(world, dir).await?;
+        }
+        if created || !identified {
+            // The names of those that were there are durable since the start began.
             if let Some(parent) = dir.parent() {
                 sync_dir(world, parent).await?;
             }

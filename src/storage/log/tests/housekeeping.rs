@@ -168,6 +168,39 @@ fn a_log_that_is_written_flushes_itself_before_a_restart_gets_long() {
 }
 
 #[test]
+fn what_a_restart_would_read_again_is_counted_from_the_last_flush() {
+    run(56, |world| async move {
+        let log = new_log(&world, small()).await;
+        for _ in 0..30 {
+            append(&log, batch(1, 300));
+        }
+        // What waits to be written counts, over segments that were rolled too.
+        assert_eq!(log.unflushed_bytes(), log.size_bytes());
+        written(&log).await;
+        log.advance_recovery_point().await.unwrap();
+        assert_eq!((log.unflushed_bytes(), log.recovery_point()), (0, log.end()));
+        let flushed = log.size_bytes();
+        for _ in 0..30 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        // Segments that are sealed meanwhile have moved the point.
+        assert!(log.unflushed_bytes() <= log.size_bytes() - flushed);
+        let behind = log.unflushed_bytes();
+        append(&log, batch(1, 300));
+        assert!(log.unflushed_bytes() > behind);
+        written(&log).await;
+        log.truncate_to(log.recovery_point().plus(-1)).await.unwrap();
+        assert_eq!(log.unflushed_bytes(), 0, "what was cut is not read again");
+        drop(log);
+        let recovery_point = Some(Offset(31));
+        let (log, recovered) = Log::open(&world, OpenLog { recovery_point, ..open_log(small(), Shutdown::Unclean) }).await.unwrap();
+        assert!(recovered.bytes_read > 0);
+        assert_eq!(log.unflushed_bytes(), 0, "a recovery ends with a flush");
+    });
+}
+
+#[test]
 fn a_truncation_forgets_what_lies_behind_it() {
     for (seed, target) in [(47, 59), (48, 41), (49, 12), (50, 1), (51, 0)] {
         run(seed, |world| async move {

@@ -1,0 +1,57 @@
+//! What a restart reads again is bounded by what is flushed behind the writers, not by how much was written since some minute.
+
+use std::time::Duration;
+
+use crate::support::broker::{Broker, Settings, only_ottla};
+use crate::support::eventually;
+use crate::support::records::Batch;
+use crate::support::topics;
+
+const BOUND: u64 = 16 << 20;
+const PARTITIONS: i32 = 4;
+const BATCH: usize = 512 << 10;
+/// Batches of each partition: together four times the bound.
+const BATCHES: usize = 32;
+
+/// The bytes a start has read again, by its own word.
+fn read_again(broker: &Broker) -> u64 {
+    let output = broker.output();
+    let line = output.lines().filter(|line| line.contains("partitions opened")).next_back().expect("the broker says that it is ready");
+    let bytes = line.split(", ").find_map(|part| part.strip_suffix(" bytes re-read after an unclean stop"));
+    bytes.map_or(0, |bytes| bytes.parse().expect("a number of bytes"))
+}
+
+#[test]
+fn a_restart_after_a_kill_reads_no_more_than_its_bound() {
+    if only_ottla("the bound of a recovery") {
+        return;
+    }
+    let mut broker = Broker::start(Settings::new().shards(2).with("ottla.recovery.bytes.max", BOUND));
+    let mut connection = broker.connect();
+    topics::create(&mut connection, "bounded", PARTITIONS, &[]);
+    let value = "x".repeat(BATCH);
+    for _ in 0..BATCHES {
+        for partition in 0..PARTITIONS {
+            topics::produce(&mut connection, "bounded", partition, Batch::at(1_700_000_000_000).value(&value).encode());
+        }
+    }
+    // The last round may still be under way.
+    let checkpoint = broker.log_dir().join("recovery-point-offset-checkpoint");
+    let least = BATCHES as u64 - BOUND / PARTITIONS as u64 / BATCH as u64;
+    let told = || -> Option<Vec<u64>> {
+        let text = std::fs::read_to_string(&checkpoint).ok()?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix("bounded "));
+        Some(lines.filter_map(|line| line.split(' ').next_back()?.parse().ok()).collect())
+    };
+    eventually("the recovery points are written down, without a minute's wait", Duration::from_secs(20), || {
+        told().filter(|points| points.len() == PARTITIONS as usize && points.iter().all(|point| *point >= least))
+    });
+    broker.kill();
+    broker.launch();
+    let bytes = read_again(&broker);
+    assert!(bytes > 0 && bytes <= BOUND, "{bytes} bytes were read again");
+    let mut connection = broker.connect();
+    for partition in 0..PARTITIONS {
+        assert_eq!(topics::read_from(&mut connection, "bounded", partition, 0).len(), BATCHES, "of partition {partition}");
+    }
+}
