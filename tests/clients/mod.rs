@@ -4,6 +4,7 @@
 
 mod admin;
 mod franz_go;
+mod groups;
 mod kafkajs;
 mod kcat;
 mod librdkafka;
