@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::config::topic::{Compression, TopicSettings};
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
+use crate::metadata::record::Internal;
 use crate::partition::{Acks, Refusal};
 use crate::server::Server;
 use crate::server::dispatch::{Call, Started};
@@ -26,6 +27,9 @@ use crate::wire::compression::{CompressionError, Level};
 use crate::wire::error::ErrorCode;
 use crate::wire::produce::{CurrentLeader, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse};
 use crate::wire::validation::{self, ValidBatch};
+
+/// The client id that may write to the broker's own topics, as in Kafka.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// A place in the response: topic and partition, by index.
 type Place = (usize, usize);
@@ -53,11 +57,15 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     };
     let shard = call.server.shard.clone();
     let image = shard.image();
+    let may_write_internal = call.header.client_id.as_deref() == Some(ADMIN_CLIENT_ID);
     let mut sorting = Sorting { image: &image, by_owner: BTreeMap::new(), now: shard.world().wall(), version };
     let mut response = ProduceResponse { topics: Vec::with_capacity(request.topics.len()), throttle_ms: 0, node_endpoints: Vec::new() };
     for topic in &request.topics {
         let place = response.topics.len();
-        let settings = super::topic_of(&image, &topic.topic).map(|topic| (topic.clone(), shard.topic_settings(topic)));
+        let settings = super::topic_of(&image, &topic.topic).and_then(|topic| {
+            let allowed = topic.internal == Internal::No || may_write_internal;
+            allowed.then(|| (topic.clone(), shard.topic_settings(topic))).ok_or(ErrorCode::InvalidTopicException)
+        });
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let checked = match &settings {
