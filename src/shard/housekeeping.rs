@@ -84,11 +84,7 @@ impl<W: World> Shard<W> {
     /// Flushes and closes every log, some at a time. Answers with the log directories in which that did not succeed.
     pub(super) async fn close_all(self: &Rc<Self>) -> BTreeSet<usize> {
         self.closing.set(true);
-<<<<<<< HEAD
         self.stop_coordinators().await;
-        let mut unclean = BTreeSet::new();
-=======
->>>>>>> node
         let replicas: Vec<Rc<Replica<W>>> = self.replicas.borrow().values().cloned().collect();
         let workers = replicas.len().min(CLOSING_AT_ONCE);
         let queue = Rc::new(RefCell::new(replicas));

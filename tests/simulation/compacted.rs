@@ -185,6 +185,7 @@ async fn start(run: &Run) -> Result<Broker, String> {
                 // A crash that was aimed at the last life has come late.
                 _ if shared.has_crashed() => break,
                 Progress::Ended(outcome) => return Err(format!("the broker did not start: {outcome:?}")),
+                Progress::GaveUp(why) => return Err(format!("the broker ended by itself: {why}")),
                 Progress::Starting if shared.control.now() > deadline => return Err("the broker had not started".to_owned()),
                 Progress::Starting => world.sleep(Duration::from_millis(2)).await,
             }

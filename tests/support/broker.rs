@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-<<<<<<< HEAD
 use std::process::{Command, ExitStatus};
-=======
-use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
->>>>>>> node
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
