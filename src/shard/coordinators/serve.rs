@@ -133,6 +133,11 @@ impl<W: World, M: Hosted> Serving<W, M> {
             } else if self.machine_deadline().is_some_and(|deadline| deadline <= self.host.around.timers.now()) {
                 self.tell(|machine, moment| machine.handle(Event::Timer, moment))
             } else if let Some(call) = self.next_call() {
+                if !self.host.replica.has_room() && M::writes(&call.request) {
+                    // What could not be written would cost the machine its state.
+                    (call.deliver)(M::refusal(&call.request, ErrorCode::CoordinatorNotAvailable));
+                    continue;
+                }
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let Queued { request, deliver, .. } = call;
