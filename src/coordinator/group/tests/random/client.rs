@@ -52,11 +52,6 @@ impl Client {
         }
     }
 
-    /// Who owns what it owns, across ids.
-    pub fn name(&self) -> String {
-        self.instance.clone().unwrap_or_else(|| self.member_id.clone())
-    }
-
     pub fn crash(&mut self) {
         self.phase = Phase::Crashed;
         self.waits_for = None;
@@ -108,13 +103,13 @@ impl Client {
             Phase::Crashed => None,
             Phase::Out => Some((self.version, Request::Join(self.join()))),
             Phase::Joined { members } => Some((4, Request::Sync(self.sync(members)))),
-            Phase::Member => Some(match draw(20) {
+            Phase::Member => Some(match draw(40) {
                 0 => (5, Request::Leave(self.leaving())),
                 1 => {
                     self.mood = self.mood.wrapping_add(1);
                     (self.version, Request::Join(self.join()))
                 }
-                2..=9 if !self.owned.is_empty() => {
+                2..=19 if !self.owned.is_empty() => {
                     let partition = self.owned[draw(self.owned.len() as u64) as usize];
                     let request = commit_request(&self.member_id, self.generation, "t", partition, draw(1_000_000) as i64);
                     let request = request.with_group_id(group_id(self.group)).with_group_instance_id(self.instance_id());

@@ -194,10 +194,10 @@ impl World {
 
     pub fn step(&mut self) -> Result<(), String> {
         match self.draw(100) {
-            0..=44 => self.a_client_acts(),
-            45..=74 => return self.keep(),
-            75..=86 => return self.time_passes(),
-            87..=89 => self.a_client_crashes_or_starts(),
+            0..=46 => self.a_client_acts(),
+            47..=76 => return self.keep(),
+            77..=88 => return self.time_passes(),
+            89 => self.a_client_crashes_or_starts(),
             90..=91 => self.a_client_pauses(),
             92..=93 => self.a_duplicate_arrives(),
             94..=96 => self.somebody_commits_alone(),
