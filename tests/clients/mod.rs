@@ -4,6 +4,7 @@
 
 mod admin;
 mod franz_go;
+mod groups;
 mod group_path;
 mod kafkajs;
 mod kcat;
