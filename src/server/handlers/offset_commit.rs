@@ -33,11 +33,17 @@ pub async fn answer<W: World>(call: Call<W>, mut request: OffsetCommitRequest) -
     };
     let taken = answer.topics.iter().flat_map(|topic| &topic.partitions).filter(|line| line.error_code == ErrorCode::None.code());
     call.server.metrics().groups.commits.add(taken.count() as u64);
-    for topic in answer.topics {
-        let id = ids.get(&topic.name).copied().unwrap_or_default();
-        lines.of(&topic.name, id).extend(topic.partitions);
+    let nothing_refused = lines.topics.is_empty();
+    for mut topic in answer.topics {
+        topic.topic_id = ids.get(&topic.name).copied().unwrap_or_default();
+        // A topic named twice is answered twice, unless part of the answer is there already, as in Kafka.
+        if nothing_refused {
+            lines.topics.push(topic);
+        } else {
+            lines.of(&topic.name, topic.topic_id).extend(topic.partitions);
+        }
     }
-    Some(lines.response().with_throttle_time_ms(answer.throttle_time_ms))
+    Some(lines.response())
 }
 
 /// Leaves the partitions that are there, their topics by name; refuses the others.
@@ -64,7 +70,7 @@ fn sort_out(image: &MetadataImage, topics: Vec<OffsetCommitRequestTopic>, lines:
     known
 }
 
-/// The topics of a response; each stands once.
+/// The topics of a response.
 #[derive(Default)]
 struct Lines {
     by_id: bool,

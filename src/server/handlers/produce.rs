@@ -62,13 +62,17 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     let mut response = ProduceResponse { topics: Vec::with_capacity(request.topics.len()), throttle_ms: 0, node_endpoints: Vec::new() };
     for topic in &request.topics {
         let place = response.topics.len();
-        let settings = super::topic_of(&image, &topic.topic).and_then(|topic| {
-            let allowed = topic.internal == Internal::No || may_write_internal;
-            allowed.then(|| (topic.clone(), shard.topic_settings(topic))).ok_or(ErrorCode::InvalidTopicException)
-        });
+        let settings = super::topic_of(&image, &topic.topic).map(|topic| (topic.clone(), shard.topic_settings(topic)));
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let checked = match &settings {
+                Ok((topic, _))
+                    if topic.internal == Internal::Yes
+                        && !may_write_internal
+                        && topic.partition(PartitionIndex(partition.index)).is_some() =>
+                {
+                    Err(ProducePartitionResponse::refused(partition.index, ErrorCode::InvalidTopicException))
+                }
                 Ok((topic, settings)) => {
                     let id = TopicPartition { topic: topic.id, partition: PartitionIndex(partition.index) };
                     sorting.check(&shard, id, settings, partition.records.as_ref(), (place, partitions.len())).await

@@ -29,4 +29,12 @@ impl Hosted for Groups {
         });
         lens.fold(0, usize::saturating_add)
     }
+
+    fn writes(call: &Call) -> bool {
+        match call.request {
+            Request::Join(_) | Request::Sync(_) | Request::Leave(_) => true,
+            Request::Commit(_) | Request::DeleteOffsets(_) | Request::Delete(_) => true,
+            Request::Heartbeat(_) | Request::FetchOffsets(_) | Request::Describe(_) | Request::List(_) => false,
+        }
+    }
 }

@@ -50,6 +50,8 @@ pub trait Hosted: Machine<Request: Clone, Answer: 'static> + 'static {
     fn refusal(request: &Self::Request, code: ErrorCode) -> Self::Answer;
     /// About the most bytes of records that the request alone can lead to.
     fn record_bytes(request: &Self::Request) -> usize;
+    /// Whether the request is likely to lead to records, now or when its group moves on.
+    fn writes(request: &Self::Request) -> bool;
 }
 
 /// Takes the answer to one call.

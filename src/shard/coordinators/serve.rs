@@ -133,6 +133,11 @@ impl<W: World, M: Hosted> Serving<W, M> {
             } else if self.machine_deadline().is_some_and(|deadline| deadline <= self.host.around.timers.now()) {
                 self.tell(|machine, moment| machine.handle(Event::Timer, moment))
             } else if let Some(call) = self.next_call() {
+                if !self.host.replica.has_room() && M::writes(&call.request) {
+                    // What could not be written would cost the machine its state.
+                    (call.deliver)(M::refusal(&call.request, ErrorCode::CoordinatorNotAvailable));
+                    continue;
+                }
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let Queued { request, deliver, .. } = call;
@@ -243,7 +248,8 @@ impl<W: World, M: Hosted> Serving<W, M> {
         let full = self.is_full();
         let settled = || self.appending.as_ref().is_some_and(|appending| appending.outcome.result.borrow().is_some());
         let heard = || !full && (self.host.image_changed.get() || !self.host.queue.borrow().is_empty());
-        let ready = self.host.bell.until(|| (self.host.is_stopping() || self.host.replica.log().is_failed() || settled() || heard()).then_some(()));
+        let ready =
+            self.host.bell.until(|| (self.host.is_stopping() || self.host.replica.log().is_failed() || settled() || heard()).then_some(()));
         let timer = self.machine_deadline().filter(|_| !full);
         let given_up = self.appending.as_ref().map(|appending| appending.deadline);
         match timer.into_iter().chain(given_up).min() {

@@ -125,6 +125,11 @@ impl Hosted for Journal {
     fn record_bytes(request: &Ask) -> usize {
         if let Ask::Large(len) = request { *len } else { 0 }
     }
+
+    /// Large lines come as a surprise.
+    fn writes(request: &Ask) -> bool {
+        matches!(request, Ask::Write(_))
+    }
 }
 
 struct Nobody;
@@ -181,12 +186,8 @@ impl Stage {
     }
 
     fn host(&self, batch_bytes_max: usize) -> JournalHost {
-        let writing = Writing {
-            batch_bytes_max,
-            codec: Codec::Zstd,
-            append_timeout: Duration::from_secs(5),
-            decompressed_bytes_max: 1 << 20,
-        };
+        let writing =
+            Writing { batch_bytes_max, codec: Codec::Zstd, append_timeout: Duration::from_secs(5), decompressed_bytes_max: 1 << 20 };
         let around = Surroundings {
             world: self.world.clone(),
             timers: Timers::new(self.world.clone()),
@@ -366,7 +367,9 @@ fn without_room_everything_unanswered_is_refused_and_the_state_loaded_anew() {
         assert_eq!(told(&host, Ask::Write("kept".into())).await, Ok("0".to_owned()));
         let parked = ask(&host, Ask::Park);
         stage.room.0.set(false);
-        assert_eq!(told(&host, Ask::Write("lost".into())).await, Err(ErrorCode::CoordinatorNotAvailable));
+        assert_eq!(told(&host, Ask::Write("refused".into())).await, Err(ErrorCode::CoordinatorNotAvailable));
+        assert_eq!(told(&host, Ask::Read).await, Ok("k=kept".to_owned()), "what writes is refused, the rest goes on");
+        assert_eq!(told(&host, Ask::Large(10)).await, Err(ErrorCode::CoordinatorNotAvailable));
         assert_eq!(parked.receive().await.unwrap(), Err(ErrorCode::CoordinatorNotAvailable));
         assert_eq!(told(&host, Ask::Read).await, Err(ErrorCode::CoordinatorLoadInProgress));
         stage.room.0.set(true);
