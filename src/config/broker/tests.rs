@@ -214,6 +214,18 @@ fn times_in_several_units() {
 }
 
 #[test]
+fn cordoned_directories_are_among_the_others() {
+    let cordoned =
+        |value: &str| settings(&[("log.dirs", "/a,/b,/c"), ("cordoned.log.dirs", value)]).storage.cordoned.into_iter().collect::<Vec<_>>();
+    assert_eq!(cordoned(""), [0; 0]);
+    assert_eq!(cordoned("/c,/a"), [0, 2]);
+    assert_eq!(cordoned("*"), [0, 1, 2]);
+    let refused = |value: &str| refusal(&[("log.dirs", "/a,/b"), ("cordoned.log.dirs", value)]);
+    assert!(refused("/d").contains("has /d, which is not one of log.dirs"), "{}", refused("/d"));
+    assert!(refused("*,/a").contains("* stands for all by itself"), "{}", refused("*,/a"));
+}
+
+#[test]
 fn node_id_has_an_older_name() {
     assert_eq!(settings(&[("broker.id", "5")]).node.id, NodeId(5));
     assert_eq!(settings(&[("broker.id", "5"), ("node.id", "5")]).node.id, NodeId(5));
