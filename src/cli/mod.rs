@@ -12,6 +12,8 @@
 mod api_versions;
 mod cluster;
 mod configs;
+#[cfg(feature = "librdkafka")]
+mod connect_standalone;
 mod console;
 mod delete_records;
 mod dump_log;
@@ -22,6 +24,8 @@ mod serve;
 mod topic_filter;
 mod topics;
 mod usage;
+#[cfg(not(feature = "librdkafka"))]
+mod without_librdkafka;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -30,6 +34,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use console::Console;
 use failure::Failure;
+#[cfg(not(feature = "librdkafka"))]
+use without_librdkafka as connect_standalone;
 
 #[derive(Parser)]
 #[command(
@@ -64,6 +70,8 @@ enum Command {
     ApiVersions(api_versions::Args),
     /// Print and check the files of a partition's log (kafka-dump-log).
     DumpLog(dump_log::Args),
+    /// Run sources and sinks beside the brokers (connect-standalone).
+    ConnectStandalone(connect_standalone::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -75,6 +83,7 @@ Examples:
   ottla configs --bootstrap-server localhost:9092 --alter --topic orders --add-config retention.ms=3600000
   ottla get-offsets --bootstrap-server localhost:9092 --topic orders --time earliest
   ottla dump-log --files /data/orders-0/00000000000000000000.log --print-data-log
+  ottla connect-standalone worker.properties source.properties sink.properties
 
 Each tool explains itself: ottla topics --help. They work against any Kafka-compatible cluster.";
 
@@ -91,6 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::LogDirs(args)) => log_dirs::run(&args, &mut console),
         Ok(Command::ApiVersions(args)) => api_versions::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
+        Ok(Command::ConnectStandalone(args)) => connect_standalone::run(&args, &mut console),
         Err(error) => usage::report(&error, &mut console),
     };
     let ended = ended.and_then(|()| console.flush().map_err(Failure::Output));

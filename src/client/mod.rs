@@ -19,6 +19,8 @@ mod admin_partitions;
 mod connection;
 mod error;
 mod exception;
+#[cfg(feature = "librdkafka")]
+pub mod java_keys;
 mod routing;
 mod settings;
 

@@ -22,7 +22,7 @@ mod latency;
 pub mod page;
 mod registry;
 mod requests;
-mod text;
+pub mod text;
 mod topics;
 mod world;
 
