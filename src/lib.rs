@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   cli            serve, and the tools a Kafka user's fingers know
+//!   connect        sources and sinks: connectors, tasks, and the worker that runs them
 //!   client         what our own tools use to talk to any Kafka-compatible cluster
 //!   server         listeners, connections, dispatch, one handler per API
 //!   shard          one core: its partitions, mailboxes, timers, placement
@@ -41,5 +42,8 @@ pub mod shard;
 pub mod server;
 
 pub mod client;
+
+#[cfg(feature = "librdkafka")]
+pub mod connect;
 
 pub mod cli;

@@ -14,6 +14,8 @@ mod cluster;
 mod cluster_tool;
 mod completions;
 mod configs;
+#[cfg(feature = "librdkafka")]
+mod connect_standalone;
 mod console;
 #[cfg(feature = "librdkafka")]
 mod console_consumer;
@@ -64,6 +66,8 @@ use without_librdkafka as consumer_perf;
 use without_librdkafka as e2e_latency;
 #[cfg(not(feature = "librdkafka"))]
 use without_librdkafka as producer_perf;
+#[cfg(not(feature = "librdkafka"))]
+use without_librdkafka as connect_standalone;
 
 #[derive(Parser)]
 #[command(
@@ -122,6 +126,8 @@ enum Command {
     Links(links::Args),
     /// Print what a shell needs to complete these command lines.
     Completions(completions::Args),
+    /// Run sources and sinks beside the brokers (connect-standalone).
+    ConnectStandalone(connect_standalone::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -136,6 +142,7 @@ Examples:
   ottla consumer-groups --bootstrap-server localhost:9092 --describe --all-groups
   ottla get-offsets --bootstrap-server localhost:9092 --topic orders --time earliest
   ottla dump-log --files /data/orders-0/00000000000000000000.log --print-data-log
+  ottla connect-standalone worker.properties source.properties sink.properties
 
 Each tool explains itself: ottla topics --help. They work against any Kafka-compatible cluster.";
 
@@ -164,6 +171,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::Tune(args)) => tune::run(&args, &mut console),
         Ok(Command::Links(args)) => links::run(&args, &mut console),
         Ok(Command::Completions(args)) => completions::run(&args, Cli::command(), &mut console),
+        Ok(Command::ConnectStandalone(args)) => connect_standalone::run(&args, &mut console),
         Err(error) => usage::report(&error, &mut console),
     };
     let ended = ended.and_then(|()| console.flush().map_err(Failure::Output));

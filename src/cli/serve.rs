@@ -114,7 +114,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     outcomes.into_iter().find_map(Result::err).map_or(Ok(()), |why| Err(Failure::Sentence(why)))
 }
 
-fn start_log() {
+pub(super) fn start_log() {
     let (started_with, filter) = match std::env::var("OTTLA_LOG").map(|text| (EnvFilter::try_new(&text), text)) {
         Ok((Ok(filter), text)) => (text, filter),
         _ => ("info".to_owned(), EnvFilter::new("info")),

@@ -21,6 +21,8 @@ mod admin_partitions;
 mod connection;
 mod error;
 mod exception;
+#[cfg(feature = "librdkafka")]
+pub mod java_keys;
 mod routing;
 mod settings;
 

@@ -24,7 +24,7 @@ mod latency;
 pub mod page;
 mod registry;
 mod requests;
-mod text;
+pub mod text;
 mod topics;
 mod world;
 

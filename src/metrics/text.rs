@@ -20,7 +20,7 @@ use super::latency::{BOUNDS, LatencySnapshot};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     Counter,
     Gauge,
     Histogram,
@@ -51,11 +51,11 @@ impl Display for Seconds {
     }
 }
 
-pub(super) type Label<'a> = (&'static str, &'a str);
+pub type Label<'a> = (&'static str, &'a str);
 
 /// A page as it grows.
 #[derive(Default)]
-pub(super) struct Text {
+pub struct Text {
     out: String,
     family: &'static str,
     begun: BTreeSet<&'static str>,

@@ -1,0 +1,341 @@
+//! A sink task at work.
+//!
+//! Invariants:
+//! 1. What is committed was put, and flushed after that; and every record before it that was left out is in the dead letter queue, if there is
+//!    one.
+//! 2. Before partitions are taken away, what was put of them is flushed and committed.
+//! 3. Records of a partition that was taken away while they waited are not put.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
+
+use super::clients::{self, Place, remember};
+use super::dead_letters::DeadLetters;
+use super::shared::{Counts, Shared, State, Wanted};
+use super::tolerance::{Misfit, Stage, Tries};
+use super::{Parts, Pipeline, TICK};
+use crate::connect::contract::{SinkTask, TaskError};
+use crate::connect::convert::Converter;
+use crate::connect::record::{Header, Record, SinkRecord};
+
+/// Records that are put together, as many as Kafka's consumer returns at once.
+const BATCH_MAX: usize = 500;
+
+/// What the callbacks of the consumer and the task's own loop share; both run on the task's thread.
+struct Live {
+    task: Box<dyn SinkTask>,
+    assigned: BTreeSet<Place>,
+    /// Behind the last record put, of partitions where that is not committed.
+    delivered: BTreeMap<Place, i64>,
+    dead_letters: Option<DeadLetters>,
+    /// Why a callback could not do its work.
+    failure: Option<String>,
+    /// Nothing is committed any more.
+    closed: bool,
+}
+
+struct Context {
+    shared: Arc<Shared>,
+    live: Mutex<Live>,
+}
+
+impl Context {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Flushes, then commits what was put: of these partitions, or of all.
+    fn commit(&self, consumer: &BaseConsumer<Context>, of: Option<&BTreeSet<Place>>) -> Result<(), String> {
+        let mut live = self.live();
+        if live.closed || live.delivered.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = live.task.flush() {
+            live.closed |= matches!(error, TaskError::Failed(_));
+            return match error {
+                TaskError::Failed(why) => Err(why),
+                TaskError::Retriable(why) => {
+                    tracing::warn!("task {}: not flushed: {why}; trying again later", self.shared.id());
+                    Ok(())
+                }
+            };
+        }
+        if let Some(Err(why)) = live.dead_letters.as_ref().map(DeadLetters::flush) {
+            live.closed = true;
+            return Err(why);
+        }
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), offset) in live.delivered.iter().filter(|(place, _)| of.is_none_or(|of| of.contains(*place))) {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(|error| error.to_string())?;
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        match consumer.commit(&list, CommitMode::Sync) {
+            Ok(()) => {
+                Counts::add(&self.shared.counts.commits, 1);
+                live.delivered.retain(|place, _| of.is_some_and(|of| !of.contains(place)));
+            }
+            // What is not committed is committed next time, or delivered again.
+            Err(error) => {
+                Counts::add(&self.shared.counts.commit_failures, 1);
+                tracing::warn!("task {}: offsets are not committed: {error}", self.shared.id());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn places(list: &TopicPartitionList) -> BTreeSet<Place> {
+    list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, _: &str, message: &str) {
+        clients::log(level, &self.shared.id(), message);
+    }
+
+    fn error(&self, error: KafkaError, _: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::warn!("task {}: no broker answers at present; trying again", self.shared.id());
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let assigned = self.live().assigned.clone();
+        let lag_of = |(topic, partition): &Place| statistics.topics.get(topic)?.partitions.get(partition).map(|found| found.consumer_lag);
+        let lags: Vec<u64> = assigned.iter().filter_map(lag_of).filter_map(|lag| u64::try_from(lag).ok()).collect();
+        self.shared.counts.set_lag((!lags.is_empty()).then(|| lags.iter().sum()));
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => self.live().assigned.extend(places(list)),
+            Rebalance::Revoke(list) => {
+                let taken = places(list);
+                let committed = self.commit(consumer, Some(&taken));
+                let mut live = self.live();
+                live.assigned.retain(|place| !taken.contains(place));
+                live.delivered.retain(|place, _| !taken.contains(place));
+                live.failure = live.failure.take().or(committed.err());
+            }
+            Rebalance::Error(error) => tracing::warn!("task {}: rebalance: {error}", self.shared.id()),
+        }
+    }
+}
+
+struct Delivering<'a> {
+    parts: &'a Parts,
+    shared: &'a Arc<Shared>,
+    pipeline: Pipeline,
+    consumer: BaseConsumer<Context>,
+    /// Converted, and not put yet.
+    waiting: Vec<(Place, SinkRecord)>,
+    /// Behind the last record taken of each partition, whether it is put or left out.
+    taken: BTreeMap<Place, i64>,
+    flushed_at: Instant,
+}
+
+pub fn run(mut task: Box<dyn SinkTask>, parts: &Parts, shared: &Arc<Shared>) -> Result<(), String> {
+    let pipeline = Pipeline::new(parts)?;
+    let dead_letters = if pipeline.tolerance.is_all() { DeadLetters::new(&parts.worker, &parts.config, shared)? } else { None };
+    task.start(&parts.task_config).map_err(|error| error.to_string())?;
+    let id = clients::consumer_id(&parts.worker, shared);
+    let config = clients::consumer_config(&parts.worker, &parts.config, &shared.connector, &id)?;
+    let live = Live { task, assigned: BTreeSet::new(), delivered: BTreeMap::new(), dead_letters, failure: None, closed: false };
+    let consumer = clients::create(&config, Context { shared: shared.clone(), live: Mutex::new(live) })?;
+    let subscription = clients::subscription(&parts.config);
+    let names: Vec<&str> = subscription.iter().map(String::as_str).collect();
+    consumer.subscribe(&names).map_err(|error| format!("cannot subscribe to {}: {error}", subscription.join(", ")))?;
+    let mut delivering =
+        Delivering { parts, shared, pipeline, consumer, waiting: Vec::new(), taken: BTreeMap::new(), flushed_at: Instant::now() };
+    let worked = delivering.work();
+    let context = delivering.consumer.context().clone();
+    let ended = worked.and_then(|()| context.commit(&delivering.consumer, None));
+    context.live().closed = true;
+    drop(delivering);
+    context.live().task.stop();
+    ended
+}
+
+impl Delivering<'_> {
+    fn work(&mut self) -> Result<(), String> {
+        let mut paused = false;
+        loop {
+            match self.shared.wanted() {
+                Wanted::Stop => return Ok(()),
+                Wanted::Pause => {
+                    self.shared.set_state(State::Paused);
+                    self.hold_back(true)?;
+                    paused = true;
+                    // The group wants to hear of its members.
+                    self.gather(TICK)?;
+                    self.flush_when_due()?;
+                    continue;
+                }
+                Wanted::Run => self.shared.set_state(State::Running),
+            }
+            if std::mem::take(&mut paused) {
+                self.hold_back(false)?;
+            }
+            self.gather(TICK)?;
+            self.put()?;
+            self.flush_when_due()?;
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.consumer.context().live()
+    }
+
+    fn flush_when_due(&mut self) -> Result<(), String> {
+        if let Some(why) = self.live().failure.take() {
+            return Err(why);
+        }
+        if self.flushed_at.elapsed() < self.parts.worker.flush_interval {
+            return Ok(());
+        }
+        self.flushed_at = Instant::now();
+        self.consumer.context().commit(&self.consumer, None)
+    }
+
+    /// Pauses or resumes every assigned partition.
+    fn hold_back(&self, paused: bool) -> Result<(), String> {
+        let list = self.consumer.assignment().map_err(|error| error.to_string())?;
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let done = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// Takes what has come, at most a batch; waits so long for the first record.
+    fn gather(&mut self, within: Duration) -> Result<(), String> {
+        let mut patience = within;
+        for _ in 0..BATCH_MAX {
+            let consumer = &self.consumer;
+            match consumer.poll(patience) {
+                None => return Ok(()),
+                Some(Ok(message)) => {
+                    let place = (message.topic().to_owned(), message.partition());
+                    let next = message.offset() + 1;
+                    let record = prepared(&self.pipeline, &message);
+                    remember(&self.parts.topics, &place.0);
+                    match record {
+                        Ok(Some(record)) => self.waiting.push((place.clone(), SinkRecord { record, offset: message.offset() })),
+                        Ok(None) => Counts::add(&self.shared.counts.filtered, 1),
+                        Err(misfit) => left_out(&self.pipeline, self.shared, consumer.context(), &message, &misfit)?,
+                    }
+                    self.taken.insert(place, next);
+                }
+                Some(Err(error)) => self.heard(&error)?,
+            }
+            patience = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn heard(&self, error: &KafkaError) -> Result<(), String> {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            let fatal = self.consumer.client().fatal_error();
+            return Err(fatal.map_or_else(|| error.to_string(), |(code, why)| format!("the consumer cannot go on: {code}: {why}")));
+        }
+        tracing::debug!("task {}: {error}", self.shared.id());
+        Ok(())
+    }
+
+    /// Puts what waits, as often as it takes.
+    fn put(&mut self) -> Result<(), String> {
+        let mut tries = Tries::default();
+        loop {
+            let mut live = self.consumer.context().live();
+            if let Some(why) = live.failure.take() {
+                return Err(why);
+            }
+            self.waiting.retain(|(place, _)| live.assigned.contains(place));
+            self.taken.retain(|place, _| live.assigned.contains(place));
+            let records: Vec<SinkRecord> = self.waiting.iter().map(|(_, record)| record.clone()).collect();
+            let put = if records.is_empty() { Ok(()) } else { live.task.put(&records) };
+            match put {
+                Ok(()) => {
+                    live.delivered.append(&mut self.taken);
+                    Counts::add(&self.shared.counts.records, records.len());
+                    self.waiting.clear();
+                    return Ok(());
+                }
+                Err(TaskError::Failed(why)) => {
+                    Counts::add(&self.shared.counts.errors, 1);
+                    live.closed = true;
+                    return Err(why);
+                }
+                Err(TaskError::Retriable(why)) => {
+                    drop(live);
+                    let pause = self.pipeline.tolerance.pause(self.shared, &mut tries, &why)?;
+                    self.keep_membership(pause)?;
+                    if self.shared.wanted() == Wanted::Stop {
+                        // What waits is not committed, and comes again.
+                        self.waiting.clear();
+                        self.taken.clear();
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits, without records and without leaving the group.
+    fn keep_membership(&mut self, pause: Duration) -> Result<(), String> {
+        self.hold_back(true)?;
+        let until = Instant::now() + pause;
+        while Instant::now() < until && self.shared.wanted() != Wanted::Stop {
+            self.gather(TICK.min(pause))?;
+        }
+        self.hold_back(false)
+    }
+}
+
+/// The record as the sink is to see it; none if a transform drops it.
+fn prepared(pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Result<Option<Record>, Misfit> {
+    let converters = &pipeline.converters;
+    let read = |converter: Converter, stage, bytes: Option<&[u8]>| {
+        converter.to_value(bytes).map_err(|unfit| Misfit { stage, class: converter.class(), unfit })
+    };
+    let (key_schema, key) = read(converters.key, Stage::KeyConverter, message.key())?;
+    let (value_schema, value) = read(converters.value, Stage::ValueConverter, message.payload())?;
+    let mut headers = Vec::new();
+    for header in message.headers().iter().flat_map(|headers| headers.iter()) {
+        let (schema, value) = read(converters.header, Stage::HeaderConverter, header.value)?;
+        headers.push(Header { name: header.key.to_owned(), schema, value });
+    }
+    let record = Record {
+        topic: message.topic().to_owned(),
+        partition: Some(message.partition()),
+        key_schema,
+        key,
+        value_schema,
+        value,
+        timestamp: message.timestamp().to_millis(),
+        headers,
+    };
+    let changed = pipeline.chain.apply(record, Some(message.offset()));
+    changed.map_err(|misfit| Misfit { stage: Stage::Transformation, class: misfit.class, unfit: misfit.unfit })
+}
+
+fn left_out(pipeline: &Pipeline, shared: &Shared, context: &Context, message: &BorrowedMessage<'_>, misfit: &Misfit) -> Result<(), String> {
+    let place = || format!("the record at {}-{} offset {}", message.topic(), message.partition(), message.offset());
+    pipeline.tolerance.judge(shared, misfit, place)?;
+    match &context.live().dead_letters {
+        Some(dead_letters) => dead_letters.send(message, misfit),
+        None => Ok(()),
+    }
+}
