@@ -14,6 +14,8 @@ pub enum Failure {
     Command { kind: &'static str, tool: &'static str, sentence: String },
     /// Everything has been said already.
     Said,
+    /// A signal asked the tool to end, and it did so in order; with this status, as Kafka's tools do.
+    Ended(u8),
     /// Standard output or error cannot be written.
     Output(io::Error),
 }
@@ -26,7 +28,12 @@ impl From<io::Error> for Failure {
 
 impl Failure {
     pub fn report(self, console: &mut Console) -> ExitCode {
+        let ended = match self {
+            Failure::Ended(status) => Some(status),
+            _ => None,
+        };
         match self.print(console) {
+            Ok(()) if ended.is_some() => ExitCode::from(ended.unwrap_or_default()),
             Ok(()) => ExitCode::FAILURE,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             // Nowhere left to say it.
@@ -45,7 +52,7 @@ impl Failure {
                     writeln!(console.err()?, "ottla {tool}: {sentence}")?;
                 }
             }
-            Failure::Said => {}
+            Failure::Said | Failure::Ended(_) => {}
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
             Failure::Output(error) => writeln!(io::stderr(), "cannot write the output: {error}")?,
         }

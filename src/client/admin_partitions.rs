@@ -224,7 +224,7 @@ fn is_between_leaders<T>(answer: &Result<T, ClientError>) -> bool {
     matches!(answer, Err(ClientError::Refused(refusal)) if refusal.is_retriable())
 }
 
-fn by_topic(partitions: &[NamedPartition]) -> BTreeMap<&str, Vec<i32>> {
+pub(super) fn by_topic(partitions: &[NamedPartition]) -> BTreeMap<&str, Vec<i32>> {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for (topic, partition) in partitions {
         topics.entry(topic).or_default().push(*partition);

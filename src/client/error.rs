@@ -34,6 +34,10 @@ pub enum ClientError {
     NoLeader { topic: String, partition: i32 },
     #[error("broker {node} could not be asked: {reason}")]
     Broker { node: i32, reason: String },
+    #[error("the broker left {what} out of its answer")]
+    LeftOut { what: String },
+    #[error("GroupId {group} is not a consumer group ({protocol}).")]
+    NotConsumers { group: String, protocol: String },
     #[error("{0}")]
     Refused(Refusal),
 }
@@ -138,6 +142,20 @@ fn sentence(code: i16) -> String {
         Some(ErrorCode::TopicDeletionDisabled) => "Topic deletion is disabled.",
         Some(ErrorCode::NotController) => "This is not the correct controller for this cluster.",
         Some(ErrorCode::RequestTimedOut) => "The request timed out.",
+        Some(ErrorCode::CoordinatorLoadInProgress) => "The coordinator is loading and hence can't process requests.",
+        Some(ErrorCode::CoordinatorNotAvailable) => "The coordinator is not available.",
+        Some(ErrorCode::NotCoordinator) => "This is not the correct coordinator.",
+        Some(ErrorCode::InvalidGroupId) => "The group id is invalid.",
+        Some(ErrorCode::UnknownMemberId) => "The coordinator is not aware of this member.",
+        Some(ErrorCode::GroupAuthorizationFailed) => "Group authorization failed.",
+        Some(ErrorCode::NonEmptyGroup) => "The group is not empty.",
+        Some(ErrorCode::GroupIdNotFound) => "The group id does not exist.",
+        Some(ErrorCode::GroupSubscribedToTopic) => {
+            "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it."
+        }
+        Some(ErrorCode::PreferredLeaderNotAvailable) => "The preferred leader was not available.",
+        Some(ErrorCode::EligibleLeadersNotAvailable) => "Eligible topic partition leaders are not available.",
+        Some(ErrorCode::ElectionNotNeeded) => "Leader election not needed for topic partition.",
         Some(other) => return format!("the broker answers {}", other.name()),
         None => return format!("the broker answers with error {code}, which this tool does not know"),
     };

@@ -13,7 +13,9 @@
 //! KIPs: 35 and 511 (version negotiation), 482 (flexible versions), 966 (DescribeTopicPartitions).
 
 mod admin;
+mod admin_cluster;
 mod admin_configs;
+mod admin_groups;
 mod admin_log_dirs;
 mod admin_partitions;
 mod connection;
@@ -28,7 +30,9 @@ mod settings;
 mod tests;
 
 pub use admin::{Growth, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
+pub use admin_cluster::{Election, Endpoint};
 pub use admin_configs::{ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
+pub use admin_groups::{Committed, Group, GroupListing, GroupState, GroupType, Member};
 pub use admin_log_dirs::{LogDir, LogDirReplica};
 pub use admin_partitions::{OffsetSpec, PerPartition};
 pub use error::{ClientError, Refusal};

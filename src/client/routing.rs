@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::{Request, StrBytes};
 
 use super::connection::Connection;
@@ -24,6 +24,8 @@ pub enum Target {
         topic: String,
         partition: i32,
     },
+    /// The coordinator of a group.
+    Coordinator(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,13 +60,15 @@ pub struct Client {
     metadata: Option<ClusterMetadata>,
     /// Leaders asked for so far, by topic and partition.
     leaders: BTreeMap<(String, i32), NodeId>,
+    /// Coordinators asked for so far, by group.
+    coordinators: BTreeMap<String, Broker>,
 }
 
 impl Client {
     /// Reaches the first bootstrap broker that answers. Each is tried once: a tool says so at once when nobody is there.
     pub fn connect(settings: Settings) -> Result<Self, ClientError> {
         let first = Self::reach_bootstrap(&settings)?;
-        Ok(Client { settings, first, nodes: BTreeMap::new(), metadata: None, leaders: BTreeMap::new() })
+        Ok(Client { settings, first, nodes: BTreeMap::new(), metadata: None, leaders: BTreeMap::new(), coordinators: BTreeMap::new() })
     }
 
     fn reach_bootstrap(settings: &Settings) -> Result<Connection, ClientError> {
@@ -117,6 +121,11 @@ impl Client {
                     }
                     Err(refusal) => return Err(ClientError::Refused(refusal)),
                 },
+                // Nobody leads or coordinates at present: the same as a refusal by whoever did.
+                Err(ClientError::Refused(refusal)) if refusal.is_retriable() && refused < self.settings.retries => {
+                    refused += 1;
+                    ClientError::Refused(refusal)
+                }
                 Err(error) if error.is_transport() && broken + 1 < TRANSPORT_ATTEMPTS_MAX => {
                     broken += 1;
                     self.drop_connection(target)?;
@@ -172,6 +181,7 @@ impl Client {
     pub fn forget_metadata(&mut self) {
         self.metadata = None;
         self.leaders.clear();
+        self.coordinators.clear();
     }
 
     fn connection(&mut self, target: &Target) -> Result<&mut Connection, ClientError> {
@@ -184,6 +194,7 @@ impl Client {
                 None => return Ok(&mut self.first),
             },
             Target::Leader { topic, partition } => self.leader(topic, *partition)?,
+            Target::Coordinator(group) => self.coordinator(group)?.node,
         };
         self.node(node)
     }
@@ -222,6 +233,30 @@ impl Client {
         found.ok_or_else(|| ClientError::NoLeader { topic: topic.to_owned(), partition })
     }
 
+    /// The broker that coordinates a group.
+    pub fn coordinator(&mut self, group: &str) -> Result<Broker, ClientError> {
+        if let Some(known) = self.coordinators.get(group) {
+            return Ok(known.clone());
+        }
+        let version = self.first.version_for::<FindCoordinatorRequest>()?;
+        let key = StrBytes::from_string(group.to_owned());
+        // Several groups at once, in a list, since version 4.
+        let request = match version {
+            4.. => FindCoordinatorRequest::default().with_coordinator_keys(vec![key]),
+            _ => FindCoordinatorRequest::default().with_key(key),
+        };
+        let response = self.first.send(&request, version)?;
+        let (code, message, node, host, port) = match response.coordinators.first() {
+            Some(found) => (found.error_code, found.error_message.as_ref(), found.node_id, &found.host, found.port),
+            None => (response.error_code, response.error_message.as_ref(), response.node_id, &response.host, response.port),
+        };
+        Refusal::check(code, message).map_err(ClientError::Refused)?;
+        let Ok(port) = u16::try_from(port) else { return Err(ClientError::UnknownNode { node: node.0 }) };
+        let broker = Broker { node: NodeId(node.0), address: Address { host: host.to_string(), port }, rack: None };
+        self.coordinators.insert(group.to_owned(), broker.clone());
+        Ok(broker)
+    }
+
     /// Drops the connection that just failed. The bootstrap connection is opened again at once, as it has to exist.
     fn drop_connection(&mut self, target: &Target) -> Result<(), ClientError> {
         let node = match target {
@@ -229,6 +264,7 @@ impl Client {
             Target::Node(node) => Some(*node),
             Target::Controller => self.metadata.as_ref().and_then(|metadata| metadata.controller),
             Target::Leader { topic, partition } => self.leaders.get(&(topic.clone(), *partition)).copied(),
+            Target::Coordinator(group) => self.coordinators.get(group).map(|broker| broker.node),
         };
         match node.and_then(|node| self.nodes.remove(&node)) {
             Some(_) => Ok(()),

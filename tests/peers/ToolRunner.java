@@ -1,12 +1,17 @@
 import java.io.BufferedReader;
+import java.io.FileInputStream;
 import java.io.FileOutputStream;
+import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
 
 import org.apache.kafka.common.utils.Exit;
 import org.slf4j.LoggerFactory;
@@ -16,8 +21,8 @@ import org.slf4j.LoggerFactory;
  *
  *   java -cp 'kafka/*' ToolRunner.java DIRECTORY
  *
- * Each line of standard input is a class and its arguments, with tabs between. What command N, counted from 0, prints goes to N.out and
- * N.err in the directory; then "done N STATUS" is printed.
+ * Each line of standard input is a class and its arguments, with tabs between; an argument &lt;FILE is the tool's standard input. What
+ * command N, counted from 0, prints goes to N.out and N.err in the directory; then "done N STATUS" is printed.
  */
 public class ToolRunner {
     /** Unwinds a tool that asked the JVM to end. */
@@ -29,6 +34,9 @@ public class ToolRunner {
 
     private static Integer status;
 
+    /** What the tool at work wants done when its JVM ends. */
+    private static final List<Runnable> hooks = new ArrayList<>();
+
     public static void main(String[] words) throws Exception {
         Path directory = Path.of(words[0]);
         PrintStream said = System.out;
@@ -36,6 +44,7 @@ public class ToolRunner {
         LoggerFactory.getLogger(ToolRunner.class).debug("begin");
         Exit.setExitProcedure((code, message) -> ended(code));
         Exit.setHaltProcedure((code, message) -> ended(code));
+        Exit.setShutdownHookAdder((name, hook) -> hooks.add(hook));
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         int number = 0;
         for (String command = commands.readLine(); command != null; command = commands.readLine()) {
@@ -43,7 +52,12 @@ public class ToolRunner {
             try (PrintStream out = file(directory, number + ".out"); PrintStream err = file(directory, number + ".err")) {
                 System.setOut(out);
                 System.setErr(err);
-                run(parts[0], Arrays.copyOfRange(parts, 1, parts.length));
+                System.setIn(input(parts));
+                run(parts[0], Arrays.stream(parts).skip(1).filter(part -> !part.startsWith("<")).toArray(String[]::new));
+                System.setOut(out);
+                System.setErr(err);
+                hooks.forEach(Runnable::run);
+                hooks.clear();
             }
             said.println("done " + number + " " + status);
             said.flush();
@@ -54,6 +68,11 @@ public class ToolRunner {
 
     private static PrintStream file(Path directory, String name) throws Exception {
         return new PrintStream(new FileOutputStream(directory.resolve(name).toFile()), true, StandardCharsets.UTF_8);
+    }
+
+    private static InputStream input(String[] parts) throws Exception {
+        Optional<String> file = Arrays.stream(parts).filter(part -> part.startsWith("<")).findFirst();
+        return file.isPresent() ? new FileInputStream(file.get().substring(1)) : InputStream.nullInputStream();
     }
 
     private static void run(String tool, String[] arguments) throws Exception {

@@ -3,8 +3,12 @@
 //!
 //! `OTTLA_HEAVY=1` gives each of Kafka's tools a JVM of its own.
 
+mod groups;
+mod links;
 mod runner;
 mod table;
+mod table_groups;
+mod terminal;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,10 +22,20 @@ use crate::support::records::Batch;
 use crate::support::{noisy, topics};
 use runner::{Kafkas, Said, run_ottla};
 use table::{Expect, GROUPS, REFUSED, Row, Tool};
+use table_groups::GROUPS_OF_CONSUMERS;
 
-/// The topic that only one of the programs touches.
-const KAFKAS_TOPIC: &str = "kafkas-orders";
-const OTTLAS_TOPIC: &str = "ottlas-orders";
+/// What only one of the programs touches, and what stands in its place where their outputs are compared.
+#[derive(Clone, Copy)]
+struct Names {
+    /// Three partitions, with records of a fixed time.
+    topic: &'static str,
+    /// One partition, empty at first.
+    lines: &'static str,
+    group: &'static str,
+}
+
+const KAFKAS: Names = Names { topic: "kafkas-orders", lines: "kafkas-lines", group: "kafkas-readers" };
+const OTTLAS: Names = Names { topic: "ottlas-orders", lines: "ottlas-lines", group: "ottlas-readers" };
 
 #[test]
 fn ottlas_tools_say_what_kafkas_say() {
@@ -29,27 +43,30 @@ fn ottlas_tools_say_what_kafkas_say() {
     // Records of a fixed time, which is long past: they are to stay all the same.
     let broker = Broker::start(Settings::new().with("log.retention.ms", -1));
     let dirs = [temp_dir(), temp_dir()];
-    for (topic, dir) in [KAFKAS_TOPIC, OTTLAS_TOPIC].into_iter().zip(&dirs) {
-        fill(&broker, topic);
-        write_files(dir.path(), topic);
+    let served = served(&broker);
+    for (names, dir) in [KAFKAS, OTTLAS].into_iter().zip(&dirs) {
+        fill(&broker, names.topic);
+        topics::create(&mut broker.connect(), names.lines, 1, &[]);
+        write_files(dir.path(), names);
     }
     topics::create(&mut broker.connect(), "zoo", 1, &[]);
-    let served = served(&broker);
+    let _members = served.contains(&groups::OFFSET_COMMIT).then(|| groups::begin(&broker, &[KAFKAS, OTTLAS]));
     let mut kafkas = Kafkas::start();
     let mut failures = Vec::new();
     let (mut compared, mut equal) = (0, 0);
-    for group in GROUPS {
+    // Records are deleted towards the end of the others.
+    for group in GROUPS_OF_CONSUMERS.iter().chain(GROUPS) {
         let missing: Vec<&i16> = group.needs.iter().filter(|key| !served.contains(key)).collect();
         if !missing.is_empty() {
             println!("not run: {} lines of {}, for which the broker lacks the APIs {missing:?}", group.rows.len(), group.tool.name());
             continue;
         }
-        let line = |row: &Row, topic: &str, dir: &Path| words(row.words, &broker, topic, dir);
-        let theirs: Vec<Said> = group.rows.iter().map(|row| kafkas.run(group.tool, &line(row, KAFKAS_TOPIC, dirs[0].path()))).collect();
+        let line = |row: &Row, names: Names, dir: &Path| words(row.words, &broker, names, dir);
+        let theirs: Vec<Said> = group.rows.iter().map(|row| kafkas.run(group.tool, &line(row, KAFKAS, dirs[0].path()))).collect();
         for (row, theirs) in group.rows.iter().zip(theirs) {
-            let ours = run_ottla(group.tool, &line(row, OTTLAS_TOPIC, dirs[1].path()));
-            let theirs = masked(theirs, KAFKAS_TOPIC, dirs[0].path());
-            let ours = masked(ours, OTTLAS_TOPIC, dirs[1].path());
+            let ours = run_ottla(group.tool, &line(row, OTTLAS, dirs[1].path()));
+            let theirs = masked(theirs, KAFKAS, dirs[0].path());
+            let ours = masked(ours, OTTLAS, dirs[1].path());
             compared += 1;
             equal += i32::from(matches!(row.expect, Expect::Same | Expect::SameInAnyOrder));
             if let Err(fault) = judge(row.expect, &theirs, &ours) {
@@ -66,7 +83,7 @@ fn what_is_not_served_yet_is_refused_in_a_sentence() {
     let _noisy = noisy();
     let broker = Broker::start(Settings::new());
     for row in REFUSED {
-        let said = run_ottla(Tool::Configs, &words(row, &broker, OTTLAS_TOPIC, Path::new("/")));
+        let said = run_ottla(Tool::Configs, &words(row, &broker, OTTLAS, Path::new("/")));
         assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{row}: {said:?}");
         assert!(said.stderr.contains(" yet") && said.stderr.lines().count() == 1, "{row}: {said:?}");
     }
@@ -83,7 +100,8 @@ fn fill(broker: &Broker, topic: &str) {
     }
 }
 
-fn write_files(dir: &Path, topic: &str) {
+fn write_files(dir: &Path, names: Names) {
+    let Names { topic, group, .. } = names;
     let one = |partition: i32, offset: &str| format!("{{\"topic\": \"{topic}\", \"partition\": {partition}, \"offset\": {offset}}}");
     let file = |partitions: &[String]| format!("{{\"partitions\": [{}], \"version\": 1}}\n", partitions.join(", "));
     let files = [
@@ -103,6 +121,17 @@ fn write_files(dir: &Path, topic: &str) {
         ("no-offset.json", format!("{{\"partitions\": [{{\"topic\": \"{topic}\", \"partition\": 0}}]}}")),
         ("wrong-kind.json", file(&[one(0, "\"2\"")])),
         ("array.json", "[1]".to_owned()),
+        ("lines.txt", "one\ntwo\r\n\nthree".to_owned()),
+        ("keyed.txt", "a:1\nb:2:3\nNULL:4\nc:NULL\n:5\n".to_owned()),
+        ("unkeyed.txt", "a:1\nb\nc:2\n".to_owned()),
+        ("headers.txt", "h=x;i=NULL|k|v\nj=|NULL|NULL\nNULL|k|w\n".to_owned()),
+        ("numbers.txt", "12345678\n".to_owned()),
+        ("reader.properties", "parse.key=true\nkey.separator=:\nnull.marker=NULL\n".to_owned()),
+        ("formatter.properties", "print.key=true\nprint.offset=true\nkey.separator= - \n".to_owned()),
+        ("consumer.properties", format!("group.id={group}-of-file\n")),
+        ("plan.csv", format!("{topic},0,1\n{topic},1,2\n")),
+        ("plans.csv", format!("{group},{topic},0,1\nothers,{topic},0,3\n")),
+        ("others.csv", format!("others,{topic},0,1\n")),
         ("nowhere.json", file(&[format!("{{\"topic\": \"{topic}\", \"partition\": 77, \"offset\": 0}}")])),
     ];
     for (name, text) in files {
@@ -119,7 +148,7 @@ fn served(broker: &Broker) -> BTreeSet<i16> {
 }
 
 /// Words stand between blanks, or between single quotes.
-fn words(line: &str, broker: &Broker, topic: &str, dir: &Path) -> Vec<String> {
+fn words(line: &str, broker: &Broker, names: Names, dir: &Path) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for (index, part) in line.split('\'').enumerate() {
         match index % 2 {
@@ -128,16 +157,29 @@ fn words(line: &str, broker: &Broker, topic: &str, dir: &Path) -> Vec<String> {
         }
     }
     let dir = dir.to_str().expect("a path in UTF-8");
-    words.into_iter().map(|word| word.replace("{server}", &broker.bootstrap()).replace("{topic}", topic).replace("{files}", dir)).collect()
+    let named = |word: String| {
+        let word = word.replace("{server}", &broker.bootstrap()).replace("{files}", dir);
+        word.replace("{topic}", names.topic).replace("{lines}", names.lines).replace("{group}", names.group)
+    };
+    words.into_iter().map(named).collect()
 }
 
 /// What differs only because each program has a topic and files of its own is made the same. Where a program speaks of every topic, both
 /// speak of both.
-fn masked(said: Said, topic: &str, dir: &Path) -> Said {
+fn masked(said: Said, names: Names, dir: &Path) -> Said {
     let dir = dir.to_str().expect("a path in UTF-8");
-    let mask = |text: &str| match text.contains(KAFKAS_TOPIC) && text.contains(OTTLAS_TOPIC) {
-        true => text.to_owned(),
-        false => text.replace(topic, "TOPIC").replace(dir, "FILES"),
+    let rows = [
+        (names.topic, "TOPIC", KAFKAS.topic, OTTLAS.topic),
+        (names.lines, "LINES", KAFKAS.lines, OTTLAS.lines),
+        (names.group, "GROUP", KAFKAS.group, OTTLAS.group),
+    ];
+    let mask = |text: &str| {
+        let masked = text.replace(dir, "FILES");
+        rows.iter().fold(masked, |text, (name, mask, theirs, ours)| match text.contains(theirs) && text.contains(ours) {
+            true => text,
+            // As long as the name is, or the columns behind it would move.
+            false => text.replace(name, &format!("{mask:_<width$}", width = name.len())),
+        })
     };
     Said { status: said.status, stdout: mask(said.stdout.trim_end_matches('\n')), stderr: mask(&said.stderr) }
 }
@@ -189,9 +231,10 @@ fn same_errors(theirs: &Said, ours: &Said) -> Result<(), String> {
     }
 }
 
-/// What follows in Kafka's tools is a stack trace, or the list of options. Lines of its log come before.
+/// What follows in Kafka's tools is a stack trace, or the list of options. Lines of its log come before, and words about a newer protocol.
 fn first_line(text: &str) -> &str {
-    let is_logged = |line: &str| line.contains(" WARN ") || line.contains(" ERROR ");
+    let is_logged =
+        |line: &str| line.contains(" WARN ") || line.contains(" ERROR ") || line.starts_with("The consumer rebalance protocol ");
     text.lines().find(|line| !is_logged(line)).unwrap_or_default()
 }
 

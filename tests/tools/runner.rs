@@ -51,8 +51,10 @@ impl Kafkas {
         match self {
             Kafkas::OneJvm(jvm) => jvm.run(tool, words),
             Kafkas::JvmEach => {
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                let output = peers::kafka_tool(tool.class(), &words);
+                let (words, input) = split(words);
+                let mut java = peers::java(256);
+                java.arg(tool.class()).args(words);
+                let output = run(tool.class(), java, &input, DEADLINE);
                 Said { status: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
             }
         }
@@ -75,10 +77,17 @@ impl OneJvm {
     }
 }
 
+/// The words of a command line, and what it is to read: the file of the word that begins with `<`.
+fn split(words: &[String]) -> (Vec<&String>, Vec<u8>) {
+    let input = words.iter().find_map(|word| word.strip_prefix('<')).map(|file| std::fs::read(file).unwrap());
+    (words.iter().filter(|word| !word.starts_with('<')).collect(), input.unwrap_or_default())
+}
+
 /// Ours.
 pub fn run_ottla(tool: Tool, words: &[String]) -> Said {
+    let (words, input) = split(words);
     let mut ottla = command(env!("CARGO_BIN_EXE_ottla"));
     ottla.arg(tool.name()).args(words);
-    let output = run("ottla", ottla, b"", DEADLINE);
+    let output = run("ottla", ottla, &input, DEADLINE);
     Said { status: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
 }

@@ -1,7 +1,8 @@
 //! The command lines, and every difference that stands.
 //!
 //! `{server}` is the broker, `{topic}` a topic of three partitions that only the program at work touches, `{files}` a directory of files
-//! about it. The topic's records are of a day long past: no row may make the broker drop them for their age. A topic is altered and cut by
+//! about it; `{lines}` and `{group}` are a topic of one partition and a group of its own too, and a word `<FILE` is what the tool reads.
+//! The topic's records are of a day long past: no row may make the broker drop them for their age. A topic is altered and cut by
 //! each program for itself; what a row leaves behind in the whole broker is taken back by a later one.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,6 +12,10 @@ pub enum Tool {
     DeleteRecords,
     LogDirs,
     ApiVersions,
+    ConsoleProducer,
+    ConsoleConsumer,
+    ConsumerGroups,
+    Groups,
 }
 
 impl Tool {
@@ -22,6 +27,10 @@ impl Tool {
             Tool::DeleteRecords => "delete-records",
             Tool::LogDirs => "log-dirs",
             Tool::ApiVersions => "api-versions",
+            Tool::ConsoleProducer => "console-producer",
+            Tool::ConsoleConsumer => "console-consumer",
+            Tool::ConsumerGroups => "consumer-groups",
+            Tool::Groups => "groups",
         }
     }
 
@@ -33,6 +42,10 @@ impl Tool {
             Tool::DeleteRecords => "org.apache.kafka.tools.DeleteRecordsCommand",
             Tool::LogDirs => "org.apache.kafka.tools.LogDirsCommand",
             Tool::ApiVersions => "org.apache.kafka.tools.BrokerApiVersionsCommand",
+            Tool::ConsoleProducer => "org.apache.kafka.tools.ConsoleProducer",
+            Tool::ConsoleConsumer => "org.apache.kafka.tools.consumer.ConsoleConsumer",
+            Tool::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+            Tool::Groups => "org.apache.kafka.tools.GroupsCommand",
         }
     }
 }
@@ -62,26 +75,27 @@ pub struct Group {
     pub rows: &'static [Row],
 }
 
-const fn same(words: &'static str) -> Row {
+pub const fn same(words: &'static str) -> Row {
     Row { words, expect: Expect::Same }
 }
 
-const fn unordered(words: &'static str) -> Row {
+pub const fn unordered(words: &'static str) -> Row {
     Row { words, expect: Expect::SameInAnyOrder }
 }
 
-const fn other_words(words: &'static str, why: &'static str) -> Row {
+pub const fn other_words(words: &'static str, why: &'static str) -> Row {
     Row { words, expect: Expect::OtherWords(why) }
 }
 
-const SENTENCE: &str = "one sentence that says what to do, in place of an exception's text";
-const PARSER: &str = "the same words for a misspelt command line in all our tools, with a suggestion";
-const HELP_FOR_NOTHING: &str = "help is laid out otherwise";
-const HELP: Expect = Expect::Differs { kafka: (1, "Description"), ottla: (0, "Usage: "), why: "who asks for help gets it, and no error" };
-const VERSION: Expect =
+pub const SENTENCE: &str = "one sentence that says what to do, in place of an exception's text";
+pub const PARSER: &str = "the same words for a misspelt command line in all our tools, with a suggestion";
+pub const HELP_FOR_NOTHING: &str = "help is laid out otherwise";
+pub const HELP: Expect =
+    Expect::Differs { kafka: (1, "Description"), ottla: (0, "Usage: "), why: "who asks for help gets it, and no error" };
+pub const VERSION: Expect =
     Expect::Differs { kafka: (0, "4.3.1"), ottla: (0, env!("CARGO_PKG_VERSION")), why: "each program tells its own version" };
-const NOBODY_THERE: &str = "a broker that is not there is told at once, with its address; Kafka's client tries until its time is over";
-const AT_ONCE: &str = "what is not there is told at once; Kafka's client asks again until its time is over";
+pub const NOBODY_THERE: &str = "a broker that is not there is told at once, with its address; Kafka's client tries until its time is over";
+pub const AT_ONCE: &str = "what is not there is told at once; Kafka's client asks again until its time is over";
 
 const LIST_OFFSETS: i16 = 2;
 const DELETE_RECORDS: i16 = 21;

@@ -6,7 +6,7 @@
 //! Invariants:
 //! 1. The first signal is a request, seen by every task that waits or asks. The second ends the process at once, as an operator who
 //!    repeats it expects.
-//! 2. The handler touches two atomics and a pipe, nothing else.
+//! 2. The handler touches three atomics and a pipe, nothing else.
 
 use std::future::poll_fn;
 use std::io::{self, Read};
@@ -21,6 +21,8 @@ use nix::sys::signal::{SigHandler, Signal};
 use super::kernel;
 
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+/// The number of the last signal.
+static LAST: AtomicI32 = AtomicI32::new(0);
 /// The end of the pipe the handler writes to.
 static BELL: AtomicI32 = AtomicI32::new(-1);
 
@@ -55,7 +57,8 @@ pub fn termination() -> io::Result<Termination> {
     Ok(termination)
 }
 
-extern "C" fn on_termination(_signal: libc::c_int) {
+extern "C" fn on_termination(signal: libc::c_int) {
+    LAST.store(signal, Ordering::Release);
     SIGNALS.fetch_add(1, Ordering::AcqRel);
     kernel::ring_bell(BELL.load(Ordering::Acquire));
 }
@@ -63,6 +66,11 @@ extern "C" fn on_termination(_signal: libc::c_int) {
 impl Termination {
     pub fn is_requested(&self) -> bool {
         SIGNALS.load(Ordering::Acquire) > 0
+    }
+
+    /// What a program that was asked to end ends with: 128 and the signal's number, as shells and JVMs have it.
+    pub fn exit_code(&self) -> u8 {
+        u8::try_from(128 + LAST.load(Ordering::Acquire)).unwrap_or(u8::MAX)
     }
 
     /// Waits for the request. Any number of tasks may.
