@@ -19,6 +19,7 @@
 
 pub mod broker;
 pub mod describe;
+pub mod group;
 pub mod listeners;
 pub mod properties;
 pub mod settings;

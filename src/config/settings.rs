@@ -79,6 +79,8 @@ pub struct Metrics {
     pub listener: Option<SocketAddr>,
     /// Topics with series of their own.
     pub topics_max: u32,
+    /// Committed offsets with series of their own.
+    pub lag_max: u32,
 }
 
 impl Metrics {

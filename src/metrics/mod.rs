@@ -9,15 +9,17 @@
 //!   requests   per API: begun, stages, errors                            topics     per topic: bytes, batches, records
 //!   registry   all of a shard's above, and its connections and mail      world      files, the ring, the shard's own time
 //!   text       the format: families, labels, escapes                     page       which families there are
+//!   groups     coordinators, groups, rebalances, lag
 //! ```
 //!
 //! Invariants:
 //! 1. Counting takes no lock, no atomic operation, no system call and, after the first of its kind, no allocation.
 //! 2. Nothing here reads a clock: moments are arguments. Whoever counts asks [`Timing`] before reading one for this alone.
-//! 3. Series are bounded: labels are shards, APIs, error codes and enums of this module, and topics up to a limit.
+//! 3. Series are bounded: labels are shards, APIs, error codes and enums of this module, and topics and committed offsets up to limits.
 //! 4. A counter never goes back while the broker runs; a named topic's series ends with the topic.
 
 mod counter;
+mod groups;
 mod latency;
 pub mod page;
 mod registry;
@@ -30,6 +32,7 @@ mod world;
 mod tests;
 
 pub use counter::{Counter, Level, Peak};
+pub use groups::{Committed, Coordination, GroupGauges, Lags};
 pub use latency::{Latency, LatencySnapshot};
 pub use registry::{Closure, Connections, Gauges, Mail, Registry, Rejection, ShardSnapshot};
 pub use requests::{Course, Requests, Stage};

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::groups::{self, Lags};
 use super::latency::LatencySnapshot;
 use super::registry::{Closure, Rejection, ShardSnapshot};
 use super::requests::{ApiSnapshot, Stage};
@@ -28,6 +29,7 @@ pub struct Broker {
     pub process: Process,
     /// Messages waiting for each shard.
     pub mail_waiting: Vec<u64>,
+    pub lags: Lags,
     /// Kafka's names of APIs and error codes.
     pub api_name: fn(i16) -> &'static str,
     pub error_name: fn(i16) -> &'static str,
@@ -46,6 +48,7 @@ pub fn page(broker: &Broker, shards: &[ShardSnapshot]) -> String {
     put_broker(&mut text, broker);
     put_requests(&mut text, broker, shards);
     put_topics(&mut text, shards);
+    put_groups(&mut text, broker, shards);
     put_connections(&mut text, shards);
     put_shards(&mut text, broker, shards);
     put_files(&mut text, shards);
@@ -139,6 +142,11 @@ fn put_topics(text: &mut Text, shards: &[ShardSnapshot]) {
     let help = "Topics beyond ottla.metrics.topics.max, counted together under an empty topic label.";
     text.family("ottla_topics_unnamed", Kind::Gauge, help);
     text.sample(&[], unnamed);
+}
+
+fn put_groups(text: &mut Text, broker: &Broker, shards: &[ShardSnapshot]) {
+    let counts: Vec<_> = shards.iter().map(|shard| &shard.coordination).collect();
+    groups::put(text, shards.iter().map(|shard| shard.gauges.groups), &counts, &broker.lags);
 }
 
 fn put_connections(text: &mut Text, shards: &[ShardSnapshot]) {

@@ -1,8 +1,11 @@
 //! Everything one shard counts above its world, and what it hands out of it.
 
+use std::rc::Rc;
+
+use super::groups::CoordinationSnapshot;
 use super::requests::ApiSnapshot;
 use super::topics::TopicsSnapshot;
-use super::{Counter, Requests, Timing, Topics, WorldSnapshot};
+use super::{Committed, Coordination, Counter, GroupGauges, Requests, Timing, Topics, WorldSnapshot};
 use crate::types::ShardId;
 
 /// Why a connection was not taken.
@@ -122,6 +125,7 @@ pub struct Registry {
     pub topics: Topics,
     pub connections: Connections,
     pub mail: Mail,
+    pub groups: Rc<Coordination>,
 }
 
 impl Registry {
@@ -132,6 +136,7 @@ impl Registry {
             topics: Topics::new(topics_named_max),
             connections: Connections::default(),
             mail: Mail::default(),
+            groups: Rc::default(),
         }
     }
 
@@ -154,6 +159,9 @@ impl Registry {
             sent_bytes: connections.sent_bytes.get(),
             mail_received: self.mail.received.get(),
             mail_held_back: self.mail.held_back.get(),
+            coordination: self.groups.snapshot(),
+            committed: Vec::new(),
+            committed_unnamed: 0,
         }
     }
 }
@@ -171,6 +179,7 @@ pub struct Gauges {
     pub fetch_sessions_evicted: u64,
     pub partitions: u64,
     pub image_version: i64,
+    pub groups: GroupGauges,
 }
 
 /// One shard's numbers at one moment. Owned: it crosses shards.
@@ -188,10 +197,24 @@ pub struct ShardSnapshot {
     pub(super) sent_bytes: u64,
     pub(super) mail_received: u64,
     pub(super) mail_held_back: u64,
+    pub(super) coordination: CoordinationSnapshot,
+    committed: Vec<Committed>,
+    committed_unnamed: u64,
 }
 
 impl ShardSnapshot {
     pub fn shard(&self) -> ShardId {
         self.shard
+    }
+
+    /// Adds the committed offsets of the shard's groups, and how many more there are.
+    pub fn with_committed(mut self, committed: Vec<Committed>, unnamed: u64) -> Self {
+        (self.committed, self.committed_unnamed) = (committed, unnamed);
+        self
+    }
+
+    /// As [`ShardSnapshot::with_committed`] was told.
+    pub fn committed(&self) -> (&[Committed], u64) {
+        (&self.committed, self.committed_unnamed)
     }
 }

@@ -16,6 +16,7 @@ fn broker() -> Broker {
         started_s: 1_700_000_000,
         process: Process { resident_bytes: Some(4096), cpu_ms: Some(1500) },
         mail_waiting: vec![3, 0],
+        lags: super::Lags::default(),
         api_name: |key| if key == 0 { "Produce" } else { "Fetch" },
         error_name: |code| {
             if code == -1 {
@@ -298,6 +299,7 @@ fn connections_are_counted_by_reason() {
         fetch_sessions_evicted: 8,
         partitions: 3,
         image_version: 44,
+        groups: super::GroupGauges { coordinators_serving: 2, stable: 1, members: 3, ..super::GroupGauges::default() },
     };
     let shot = registry.snapshot(ShardId(1), gauges, WorldSnapshot::default());
     let read = read(&page(&broker(), &[shot]));

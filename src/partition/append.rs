@@ -36,6 +36,11 @@ pub trait AckListener {
 }
 
 impl<W: World> Replica<W> {
+    /// Whether an append would find room in the log directory.
+    pub fn has_room(&self) -> bool {
+        self.directory.has_room()
+    }
+
     /// Appends one batch of a produce request. Offsets are reserved before this returns, so that requests of one connection keep their
     /// order; the listener hears once the acknowledgement is due, or of the refusal.
     pub fn append(

@@ -13,7 +13,8 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use crate::io::World;
 use crate::wire::api::ApiKey;
 use crate::wire::header::{HeaderError, RequestHeader};
-use crate::wire::message;
+use crate::wire::message::{self, DecodeError};
+use crate::wire::offsets;
 
 use super::Server;
 use super::connection::Peer;
@@ -62,7 +63,15 @@ pub async fn start<W: World>(server: &Rc<Server<W>>, peer: &Rc<Peer>, header: Re
         ApiKey::Fetch => handlers::fetch::start(call, body),
         ApiKey::ListOffsets => answer(call, body, handlers::list_offsets::answer),
         ApiKey::Metadata => answer(call, body, handlers::metadata::answer),
+        ApiKey::OffsetCommit => answer_decoded(call, |version| offsets::decode_commit(version, body), handlers::offset_commit::answer),
+        ApiKey::OffsetFetch => answer_decoded(call, |version| offsets::decode_fetch(version, body), handlers::offset_fetch::answer),
         ApiKey::FindCoordinator => answer(call, body, handlers::find_coordinator::answer),
+        ApiKey::JoinGroup => answer(call, body, handlers::join_group::answer),
+        ApiKey::Heartbeat => answer(call, body, handlers::heartbeat::answer),
+        ApiKey::LeaveGroup => answer(call, body, handlers::leave_group::answer),
+        ApiKey::SyncGroup => answer(call, body, handlers::sync_group::answer),
+        ApiKey::DescribeGroups => answer(call, body, handlers::describe_groups::answer),
+        ApiKey::ListGroups => answer(call, body, handlers::list_groups::answer),
         ApiKey::ApiVersions => handlers::api_versions::start(call, body),
         ApiKey::CreateTopics => answer(call, body, handlers::create_topics::answer),
         ApiKey::DeleteTopics => answer(call, body, handlers::delete_topics::answer),
@@ -73,9 +82,11 @@ pub async fn start<W: World>(server: &Rc<Server<W>>, peer: &Rc<Peer>, header: Re
         ApiKey::AlterConfigs => answer(call, body, handlers::alter_configs::replace),
         ApiKey::DescribeLogDirs => answer(call, body, handlers::describe_log_dirs::answer),
         ApiKey::CreatePartitions => answer(call, body, handlers::create_partitions::answer),
+        ApiKey::DeleteGroups => answer(call, body, handlers::delete_groups::answer),
         ApiKey::ElectLeaders => answer(call, body, handlers::elect_leaders::answer),
         ApiKey::IncrementalAlterConfigs => answer(call, body, handlers::alter_configs::edit),
         ApiKey::ListPartitionReassignments => answer(call, body, handlers::list_partition_reassignments::answer),
+        ApiKey::OffsetDelete => answer(call, body, handlers::offset_delete::answer),
         ApiKey::DescribeCluster => answer(call, body, handlers::describe_cluster::answer),
         ApiKey::DescribeProducers => answer(call, body, handlers::describe_producers::answer),
         ApiKey::ListConfigResources => answer(call, body, handlers::list_config_resources::answer),
@@ -92,8 +103,23 @@ where
     Resp: Encodable + Refusals,
     F: Future<Output = Option<Resp>> + 'static,
 {
+    let key = call.header.key;
+    answer_decoded(call, |version| message::decode_request::<Req>(key, version, body), handler)
+}
+
+/// As [`answer`], for a message that has a decoder of its own.
+fn answer_decoded<W, Req, Resp, F>(
+    call: Call<W>,
+    decode: impl FnOnce(i16) -> Result<Req, DecodeError>,
+    handler: impl FnOnce(Call<W>, Req) -> F,
+) -> Started<W>
+where
+    W: World,
+    Resp: Encodable + Refusals,
+    F: Future<Output = Option<Resp>> + 'static,
+{
     let (key, version, correlation_id) = (call.header.key, call.header.version, call.header.correlation_id);
-    let request = match message::decode_request::<Req>(key, version, body) {
+    let request = match decode(version) {
         Ok(request) => request,
         Err(error) => return Started::Refused(error.to_string()),
     };

@@ -19,7 +19,7 @@ use crate::metadata::record::{Endpoint, Record, Resource};
 use crate::shard::controller::ControllerHost;
 use crate::shard::mailbox::Mesh;
 use crate::shard::message::{Message, OpenedSummary, StartState};
-use crate::shard::{Shard, adoption, steward};
+use crate::shard::{Shard, adoption, consumer_offsets_configs, steward};
 use crate::types::{ShardId, TopicId};
 
 use super::Server;
@@ -133,13 +133,15 @@ async fn adopt<W: World>(
     start: &StartState,
 ) -> Result<(), String> {
     let found = adoption::find(world, &settings.storage.directories, start, controller.image()).await?;
-    let Decision { records, answer } = decision::adopt_topics(controller.image(), settings.node.id, &found);
+    let Decision { records, answer } =
+        decision::adopt_topics(controller.image(), settings.node.id, &found, &consumer_offsets_configs(&settings.offsets));
     for (name, why) in &answer {
         tracing::warn!("topic {name} is not adopted: {why}; its directories are left alone");
     }
     controller.commit(records).await.map_err(|error| error.to_string())?;
     for topic in found.iter().filter(|topic| controller.image().topic_by_id(topic.id).is_some()) {
-        tracing::info!("topic {} is adopted with the id {}, and kept until its retention.ms is set", topic.name, topic.id);
+        let kept = if decision::is_internal(topic.name.as_str()) { "" } else { ", and kept until its retention.ms is set" };
+        tracing::info!("topic {} is adopted with the id {}{kept}", topic.name, topic.id);
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 //! of their own.
 
 use kafka_protocol::messages::{
-    AlterConfigsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteRecordsResponse, DeleteTopicsResponse,
-    DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse, DescribeProducersResponse, DescribeTopicPartitionsResponse,
-    ElectLeadersResponse, FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, ListConfigResourcesResponse,
-    ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetForLeaderEpochResponse,
+    AlterConfigsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse, DeleteRecordsResponse,
+    DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse,
+    DescribeProducersResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
+    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListConfigResourcesResponse,
+    ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
+    OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, SyncGroupResponse,
 };
 
 use crate::wire::error::ErrorCode;
@@ -136,5 +138,69 @@ impl Refusals for OffsetForLeaderEpochResponse {
 impl Refusals for DescribeProducersResponse {
     fn codes(&self) -> impl Iterator<Item = i16> {
         self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code)
+    }
+}
+
+impl Refusals for JoinGroupResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
+    }
+}
+
+impl Refusals for SyncGroupResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
+    }
+}
+
+impl Refusals for HeartbeatResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
+    }
+}
+
+impl Refusals for LeaveGroupResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code).chain(self.members.iter().map(|member| member.error_code))
+    }
+}
+
+impl Refusals for OffsetCommitResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code)
+    }
+}
+
+impl Refusals for OffsetFetchResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
+        let topics = self.groups.iter().flat_map(|group| &group.topics);
+        let of_groups = topics.flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
+        std::iter::once(self.error_code).chain(self.groups.iter().map(|group| group.error_code)).chain(partitions).chain(of_groups)
+    }
+}
+
+impl Refusals for OffsetDeleteResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
+        std::iter::once(self.error_code).chain(partitions)
+    }
+}
+
+impl Refusals for DescribeGroupsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.groups.iter().map(|group| group.error_code)
+    }
+}
+
+impl Refusals for ListGroupsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
+    }
+}
+
+impl Refusals for DeleteGroupsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        self.results.iter().map(|group| group.error_code)
     }
 }

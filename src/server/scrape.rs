@@ -122,6 +122,11 @@ impl<W: World> Scrapes<W> {
             tracing::warn!("{peer}: metrics: not every shard answers within {NUMBERS_WITHIN:?}");
             return None;
         };
+        let asked = timers.before(timers.now().plus(NUMBERS_WITHIN), shard.lags(&shards)).await;
+        let Some(Some(lags)) = asked else {
+            tracing::warn!("{peer}: metrics: not every shard tells its high watermarks within {NUMBERS_WITHIN:?}");
+            return None;
+        };
         let broker = Broker {
             node: shard.node(),
             cluster_id: self.cluster_id.clone(),
@@ -129,6 +134,7 @@ impl<W: World> Scrapes<W> {
             started_s: self.started_s,
             process: process(shard.world()).await,
             mail_waiting,
+            lags,
             api_name: |key| ApiKey::from_code(key).map_or("UNKNOWN", ApiKey::name),
             error_name: |code| ErrorCode::from_code(code).map_or("UNKNOWN", ErrorCode::name),
         };

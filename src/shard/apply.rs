@@ -45,6 +45,7 @@ impl<W: World> Shard<W> {
         }
         let summary = self.open_queued(openings, Some(start)).await?;
         *self.image.borrow_mut() = Rc::new(image);
+        self.host_coordinators();
         Ok(summary)
     }
 
@@ -52,6 +53,7 @@ impl<W: World> Shard<W> {
     pub(super) async fn apply(self: &Rc<Self>, image: MetadataImage, delta: &Delta) {
         self.leaving.borrow_mut().extend(delta.deleted.iter().map(|(id, _, _)| *id));
         for (id, name, partitions) in &delta.deleted {
+            self.stop_coordinators_of(*id);
             self.remove_topic(*id).await;
             self.clear_unopened(&image, *id, name, *partitions).await;
             self.metrics.topics.on_deleted(*id);
@@ -77,6 +79,10 @@ impl<W: World> Shard<W> {
         }
         *self.image.borrow_mut() = Rc::new(image);
         self.leaving.borrow_mut().clear();
+        self.host_coordinators();
+        if !delta.deleted.is_empty() || delta.configs.iter().any(|resource| matches!(resource, Resource::Group(_))) {
+            self.tell_coordinators();
+        }
         let early = self.early.take();
         for (from, slot, request) in early {
             self.on_request(from, slot, request);

@@ -156,6 +156,7 @@ impl<W: World> Shard<W> {
         for replica in lost {
             replica.lose_directory();
         }
+        self.alarm_coordinators();
     }
 
     pub(super) fn on_directory_room(&self, index: usize, room: bool) {

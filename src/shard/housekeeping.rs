@@ -72,6 +72,7 @@ impl<W: World> Shard<W> {
     /// Flushes and closes every log. Answers with the log directories in which that did not succeed.
     pub(super) async fn close_all(self: &Rc<Self>) -> BTreeSet<usize> {
         self.closing.set(true);
+        self.stop_coordinators().await;
         let mut unclean = BTreeSet::new();
         let replicas: Vec<Rc<Replica<W>>> = self.replicas.borrow().values().cloned().collect();
         for replica in replicas {

@@ -46,12 +46,14 @@ impl<W: World> Shard<W> {
             fetches_parked: self.parked_count() as u64,
             partitions: self.replicas.borrow().len() as u64,
             image_version: self.image.borrow().version(),
+            groups: self.group_gauges(),
             ..Gauges::default()
         };
         if let Some(above) = self.measuring.above.get().and_then(Weak::upgrade) {
             above.measure(&mut gauges);
         }
-        self.metrics.snapshot(self.id, gauges, self.world.measured())
+        let (committed, unnamed) = self.committed(self.settings.metrics.lag_max as usize);
+        self.metrics.snapshot(self.id, gauges, self.world.measured()).with_committed(committed, unnamed)
     }
 
     /// What every shard has counted, in their order. To be asked on the home shard; `None` when the broker closes meanwhile.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::coordinator::group::{Answer, Call};
 use crate::io::{File, World};
 use crate::metadata::image::{Delta, MetadataImage};
 use crate::metrics::ShardSnapshot;
@@ -34,6 +35,11 @@ pub enum Message<W: World> {
     Leave {
         reader: ReaderId,
         partitions: Vec<TopicPartition>,
+    },
+    /// What a group call of the receiver came to, at the place that it reserved.
+    GroupAnswer {
+        place: u32,
+        answer: Box<Answer>,
     },
     Control(Box<Control>),
 }
@@ -142,6 +148,7 @@ pub enum Request {
     LogSizes(LogSizesRequest),
     EpochEnds(EpochEndsRequest),
     Producers(ProducersRequest),
+    Group(GroupCall),
     Change(Change),
     /// Write the checkpoint files; for shard 0.
     Checkpoint,
@@ -155,6 +162,8 @@ pub enum Reply<W: World> {
     LogSizes(Vec<LogSize>),
     EpochEnds(Vec<Result<(LeaderEpoch, Offset), Refusal>>),
     Producers(Vec<Result<Vec<ActiveProducer>, Refusal>>),
+    /// The call has a place in the machine's queue; its answer comes as [`Message::GroupAnswer`].
+    GroupCallTaken,
     Change(ChangeAnswer),
     Checkpointed(Result<(), CheckpointsNotWritten>),
 }
@@ -223,6 +232,16 @@ pub struct ProducersRequest {
     pub partitions: Vec<TopicPartition>,
 }
 
+/// A call for the machine of one partition of `__consumer_offsets`.
+pub struct GroupCall {
+    pub image_version: i64,
+    pub partition: TopicPartition,
+    /// Where the answer goes.
+    pub from: ShardId,
+    pub place: u32,
+    pub call: Box<Call>,
+}
+
 impl Request {
     /// The image the sender resolved names with: an owner with an older one waits for it.
     pub fn image_version(&self) -> i64 {
@@ -234,6 +253,7 @@ impl Request {
             Request::LogSizes(request) => request.image_version,
             Request::EpochEnds(request) => request.image_version,
             Request::Producers(request) => request.image_version,
+            Request::Group(request) => request.image_version,
             Request::Change(_) | Request::Checkpoint => 0,
         }
     }

@@ -1,6 +1,6 @@
 //! One core of the broker: the partitions it owns, its mailbox, timers and parked fetches, and its copy of the metadata image.
 //!
-//! Called by `server`; calls `partition`, `storage`, `metadata`. One [`Shard`] value per executor, shared by the tasks of that executor
+//! Called by `server`; calls `coordinator`, `partition`, `storage`, `metadata`. One [`Shard`] value per executor, shared by the tasks of that executor
 //! through `Rc`; shards know each other only through the [`mailbox`].
 //!
 //! Invariants:
@@ -35,9 +35,12 @@ mod apply;
 pub mod census;
 mod checkpoints;
 pub mod controller;
+mod coordinators;
 mod delete_records;
 mod directories;
 mod housekeeping;
+mod internal_topics;
+mod lag;
 mod log_sizes;
 pub mod mailbox;
 mod measure;
@@ -51,6 +54,8 @@ pub mod steward;
 mod timers;
 
 pub use append::AppendPending;
+pub use coordinators::GroupPending;
+pub use internal_topics::consumer_offsets_configs;
 pub use measure::Measure;
 pub use parking::Parked;
 pub use plan::PlanPending;
@@ -97,6 +102,7 @@ pub struct Shard<W: World> {
     /// Topics whose replicas are being removed, while the image still has them.
     leaving: RefCell<BTreeSet<TopicId>>,
     producer_ids: producer_ids::ProducerIds,
+    coordinators: coordinators::Coordinators<W>,
     /// One writer of the checkpoint files at a time.
     checkpoint_turn: Turn,
     checkpoint_rounds: checkpoints::Rounds,
@@ -144,6 +150,7 @@ impl<W: World> Shard<W> {
             changes: oneshot::Queue::default(),
             leaving: RefCell::default(),
             producer_ids: producer_ids::ProducerIds::default(),
+            coordinators: coordinators::Coordinators::default(),
             checkpoint_turn: Turn::default(),
             checkpoint_rounds: checkpoints::Rounds::default(),
             closing: Cell::new(false),
@@ -224,6 +231,7 @@ impl<W: World> Shard<W> {
                 call.reply.send(reply);
             }
             Message::Wake { reader } => self.parked.wake(reader),
+            Message::GroupAnswer { place, answer } => self.on_group_answer(place, *answer),
             Message::Leave { reader, partitions } => self.leave(reader, &partitions),
             Message::Control(control) => self.on_control(*control),
         }
@@ -250,6 +258,7 @@ impl<W: World> Shard<W> {
             Request::Offsets(request) => self.handle_offsets(request, responder),
             Request::EpochEnds(request) => self.handle_epoch_ends(request, responder),
             Request::Producers(request) => self.handle_producers(request, responder),
+            Request::Group(request) => self.handle_group_call(request, responder),
             Request::Change(change) => self.changes.push(controller::QueuedChange { change, responder }),
             Request::DeleteRecords(request) => self.handle_delete_records(request, responder),
             Request::LogSizes(request) => self.handle_log_sizes(&request, responder),

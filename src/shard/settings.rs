@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::config::BrokerSettings;
 use crate::config::broker::{Running, Target, validate_broker_configs};
+use crate::config::describe::Layers;
+use crate::config::group::validate_group_configs;
 use crate::config::topic::{self, CleanupPolicy, TimestampType, TopicSettings};
 use crate::io::World;
 use crate::metadata::decision::{ConfigRules, Refused};
@@ -138,6 +140,11 @@ impl Rules<'_> {
         TopicSettings::resolve(overrides, self.running).map(|_| ()).map_err(|error| error.to_string())
     }
 
+    fn validate_group(&self, overrides: &BTreeMap<String, String>) -> Result<(), String> {
+        let broker = self.image.config(&Resource::Broker(Some(self.started.node.id)));
+        validate_group_configs(overrides, &Layers::new(self.started, broker, self.image.config(&Resource::Broker(None))))
+    }
+
     /// Overrides of one broker together with those of all, or the other way round.
     fn validate_broker(&self, node: Option<NodeId>, overrides: &BTreeMap<String, String>) -> Result<(), String> {
         let now = Running {
@@ -158,7 +165,8 @@ impl ConfigRules for Rules<'_> {
         match resource {
             Resource::Topic(_) => self.validate_topic(overrides).map_err(|text| Refused::new(ErrorCode::InvalidConfig, text)),
             Resource::Broker(node) => self.validate_broker(*node, overrides).map_err(|text| Refused::new(ErrorCode::InvalidRequest, text)),
-            Resource::Group(_) | Resource::ClientMetrics(_) => Ok(()),
+            Resource::Group(_) => self.validate_group(overrides).map_err(|text| Refused::new(ErrorCode::InvalidConfig, text)),
+            Resource::ClientMetrics(_) => Ok(()),
         }
     }
 

@@ -45,9 +45,24 @@ pub enum Bug {
     SnapshotAheadOfLog,
     /// A start does not go on with the deletions that a crash cut short.
     DeletionHalfDone,
+    /// A leader's assignment of one generation is taken for another.
+    GenerationsMixed,
+    /// The next generation has the number of the one before.
+    GenerationRepeated,
+    /// A member that is not heard of stays one.
+    LostMemberKept,
+    /// Members wait for an assignment that never comes because the group has changed.
+    SyncsForgotten,
+    /// Members are told an assignment that the log does not tell.
+    AssignmentNotKept,
+    /// A commit of offsets is answered without being kept.
+    CommitNotKept,
+    /// The tombstone of an offset names another group.
+    OffsetOfAnotherGroupForgotten,
 }
 
 impl Bug {
+    /// Those that the simulation of whole brokers must find.
     pub const ALL: [Bug; 18] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
@@ -67,6 +82,17 @@ impl Bug {
         Bug::SequenceWrap,
         Bug::SnapshotAheadOfLog,
         Bug::DeletionHalfDone,
+    ];
+
+    /// Those of groups, which the random members of the group machine's own tests must find.
+    pub const GROUPS: [Bug; 7] = [
+        Bug::GenerationsMixed,
+        Bug::GenerationRepeated,
+        Bug::LostMemberKept,
+        Bug::SyncsForgotten,
+        Bug::AssignmentNotKept,
+        Bug::CommitNotKept,
+        Bug::OffsetOfAnotherGroupForgotten,
     ];
 }
 

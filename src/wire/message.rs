@@ -131,13 +131,21 @@ fn newest_of(api: ApiKey, direction: Direction) -> i16 {
         (ApiKey::ListOffsets, _) => 11,
         // Version 5 adds a field to the response alone.
         (ApiKey::DescribeLogDirs, Direction::Request) => 5,
+        _ => crate_max(api, direction),
+    }
+}
+
+/// The newest version of a message that the crate has. It has answers that name topics by id, and not the requests.
+fn crate_max(api: ApiKey, direction: Direction) -> i16 {
+    match (api, direction) {
+        (ApiKey::OffsetCommit | ApiKey::OffsetFetch, Direction::Response) => super::offsets::BY_ID,
         _ => api.crate_max(),
     }
 }
 
 /// The version the crate is asked for: its newest where a newer one has the same layout.
 fn crate_version(api: ApiKey, version: i16, direction: Direction) -> Option<i16> {
-    (0..=newest_of(api, direction)).contains(&version).then(|| version.min(api.crate_max()))
+    (0..=newest_of(api, direction)).contains(&version).then(|| version.min(crate_max(api, direction)))
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod fetch;
 mod guard;
 pub mod header;
 pub mod message;
+pub mod offsets;
 pub mod produce;
 mod put;
 pub mod record;

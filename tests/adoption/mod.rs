@@ -1,5 +1,6 @@
 //! Data that changes hands: topic directories that Apache Kafka wrote, served here with their offsets, and the way back.
 
+mod groups;
 mod transactions;
 
 use std::path::Path;

@@ -4,6 +4,8 @@
 
 mod admin;
 mod franz_go;
+mod groups;
+mod group_path;
 mod kafkajs;
 mod kcat;
 mod librdkafka;

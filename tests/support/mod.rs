@@ -4,6 +4,7 @@
 pub mod broker;
 pub mod dump;
 pub mod forge;
+pub mod groups;
 pub mod peers;
 pub mod process;
 pub mod raw;

@@ -58,17 +58,34 @@ pub fn python(program: &str, args: &[&str]) -> Output {
     run("python", python, b"", TOOL_DEADLINE)
 }
 
+/// A Python program of `tests/peers/py`, with confluent-kafka and kafka-python at hand.
+pub fn python_program(program: &str) -> Command {
+    let mut python = command(dir().join("python/bin/python"));
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/py").join(program));
+    python
+}
+
 /// Runs the program made with franz-go: `tests/peers/go`.
 pub fn franz_go(args: &[&str]) -> Output {
-    let mut program = command(dir().join("franz-go"));
+    let mut program = franz_go_program();
     program.args(args);
     run("franz-go", program, b"", TOOL_DEADLINE)
 }
 
+pub fn franz_go_program() -> Command {
+    command(dir().join("franz-go"))
+}
+
 /// Runs a program of `tests/peers/js` with kafkajs at hand.
 pub fn kafkajs(program: &str, args: &[&str]) -> Output {
+    let mut node = kafkajs_program(program);
+    node.args(args);
+    run("kafkajs", node, b"", TOOL_DEADLINE)
+}
+
+pub fn kafkajs_program(program: &str) -> Command {
     let mut node = command("node");
     node.env("NODE_PATH", dir().join("js/node_modules"));
-    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/js").join(program)).args(args);
-    run("kafkajs", node, b"", TOOL_DEADLINE)
+    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/js").join(program));
+    node
 }

@@ -89,6 +89,12 @@ impl Process {
         format!("--- {} stdout\n{}\n--- {} stderr\n{}", self.name, self.stdout.text(), self.name, self.stderr.text())
     }
 
+    /// The lines of stdout and of stderr from these numbers on.
+    pub fn lines_from(&self, stdout: usize, stderr: usize) -> (Vec<String>, Vec<String>) {
+        let of = |captured: &Captured, from: usize| captured.lines.lock().unwrap()[from..].to_vec();
+        (of(&self.stdout, stdout), of(&self.stderr, stderr))
+    }
+
     /// Waits for a line of stdout that `pick` accepts; panics if the process ends or the deadline passes first.
     pub fn wait_for_line<T>(&mut self, within: Duration, pick: impl Fn(&str) -> Option<T>) -> T {
         let start = Instant::now();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
@@ -131,22 +131,28 @@ impl Connection {
 
 /// Header and body as a client writes them, without the size.
 pub fn request_frame<R: Request>(version: i16, request: &R, correlation: i32, client: &str) -> Bytes {
+    let mut body = BytesMut::new();
+    // The crate's ListOffsets ends at v10; v11 has the same bytes.
+    request.encode(&mut body, version.min(R::VERSIONS.max)).unwrap_or_else(|error| panic!("request of API {} v{version}: {error}", R::KEY));
+    frame_around::<R>(version, &body, correlation, client)
+}
+
+/// A body that was written by hand, behind the header of its API and version.
+pub fn frame_around<R: Request>(version: i16, body: &[u8], correlation: i32, client: &str) -> Bytes {
     let header = RequestHeader::default()
         .with_request_api_key(R::KEY)
         .with_request_api_version(version)
         .with_correlation_id(correlation)
         .with_client_id(Some(StrBytes::from_string(client.to_string())));
     let mut frame = BytesMut::new();
-    // The crate's ListOffsets ends at v10; v11 has the same bytes.
-    let body_version = version.min(R::VERSIONS.max);
-    header.encode(&mut frame, R::header_version(body_version)).expect("header");
-    request.encode(&mut frame, body_version).unwrap_or_else(|error| panic!("request of API {} v{version}: {error}", R::KEY));
+    header.encode(&mut frame, R::header_version(version.min(R::VERSIONS.max))).expect("header");
+    frame.extend_from_slice(body);
     frame.freeze()
 }
 
 /// Correlation id and body of a response frame; bytes left over are a failure.
 pub fn response_body<R: Request>(version: i16, mut frame: Bytes) -> (i32, R::Response) {
-    let version = version.min(R::VERSIONS.max);
+    let version = version.min(R::Response::VERSIONS.max);
     // An ApiVersions response carries the old header at every version, so that any client can read it.
     let header_version = if R::KEY == ApiKey::ApiVersions as i16 { 0 } else { R::Response::header_version(version) };
     let header = ResponseHeader::decode(&mut frame, header_version).expect("response header");

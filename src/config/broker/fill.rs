@@ -195,7 +195,7 @@ fn metrics(given: &Given, values: &Values, listeners: &Listeners) -> Result<Metr
             Some(address)
         }
     };
-    Ok(Metrics { listener, topics_max: values.u32("ottla.metrics.topics.max") })
+    Ok(Metrics { listener, topics_max: values.u32("ottla.metrics.topics.max"), lag_max: values.u32("ottla.metrics.lag.max") })
 }
 
 fn storage(values: &Values) -> Storage {

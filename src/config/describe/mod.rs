@@ -1,4 +1,4 @@
-//! What DescribeConfigs answers about a topic or a broker: every key with its value, where the value comes from, and the values it hides.
+//! What DescribeConfigs answers about a topic, a broker or a group: every key with its value, where the value comes from, and the values it hides.
 //!
 //! Called by the DescribeConfigs, CreateTopics and Alter handlers; calls [`table`](super::table).
 //!
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use super::settings::BrokerSettings;
 use super::table::{self, Dynamic, Origin, Row};
 use super::topic::default_value;
-use super::value::{self, Kind};
+use super::value::{self, Kind, Value};
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +33,7 @@ pub enum Source {
     StaticBroker = 4,
     Default = 5,
     BrokerLogger = 6,
+    Group = 8,
 }
 
 impl Source {
@@ -116,6 +117,20 @@ impl<'a> Layers<'a> {
         None
     }
 
+    /// The number in force for a broker's key, its default if nobody set it; `None` if it is no number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        let row = table::broker(name)?;
+        let value = match self.effective(name) {
+            Some(text) => value::parse(row.name, row.kind, &row.allowed, text).ok(),
+            None => default_value(row),
+        };
+        match value? {
+            Value::Int(value) => Some(value.into()),
+            Value::Long(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Every value of the setting `name` is one name of, from the strongest to the default.
     fn synonyms(&self, name: &str, names: &[&str], sensitive: bool) -> Vec<Synonym> {
         let mut all = Vec::new();
@@ -178,6 +193,34 @@ pub fn topic(overrides: &BTreeMap<String, String>, settings: &BrokerSettings, la
         });
     }
     entries
+}
+
+/// Describes a group with these overrides, by name.
+pub fn group(overrides: &BTreeMap<String, String>, layers: &Layers<'_>) -> Vec<Entry> {
+    let described = table::GROUP.iter().map(|row| {
+        let own = overrides.get(row.name);
+        let mut synonyms = match row.twin.and_then(table::broker) {
+            Some(twin) => layers.synonyms(twin.name, &[twin.name], false),
+            None => {
+                let default = default_value(row).map(|value| value.to_string());
+                vec![Synonym { name: row.name.to_owned(), value: default, source: Source::Default }]
+            }
+        };
+        if let Some(text) = own {
+            synonyms.insert(0, Synonym { name: row.name.to_owned(), value: Some(printed(row, text)), source: Source::Group });
+        }
+        Entry {
+            name: row.name.to_owned(),
+            value: synonyms.first().and_then(|first| first.value.clone()),
+            read_only: false,
+            source: source_of(&synonyms),
+            sensitive: false,
+            synonyms,
+            kind: Some(row.kind),
+            doc: Some(row.doc),
+        }
+    });
+    described.collect()
 }
 
 /// Describes one broker, by name: every key, and whatever else is set.

@@ -17,6 +17,7 @@ use super::value::{Allowed, Kind};
 
 mod cluster;
 mod group;
+mod group_resource;
 mod internal;
 mod log;
 mod network;
@@ -38,7 +39,7 @@ pub struct Row {
     /// In the form a file would have it; none is Kafka's null.
     pub default: Option<&'static str>,
     pub allowed: Allowed,
-    /// Of a topic key: the broker key that holds its default. What comes before that one is in [`synonyms`].
+    /// Of a topic's or a group's key: the broker key that holds its default. What comes before that one is in [`synonyms`].
     pub twin: Option<&'static str>,
     pub importance: Importance,
     pub dynamic: Dynamic,
@@ -126,6 +127,9 @@ use rows;
 /// The keys a topic can override.
 pub const TOPIC: &[Row] = topic::ROWS;
 
+/// The keys a group can override.
+pub const GROUP: &[Row] = group_resource::ROWS;
+
 const BROKER: &[&[Row]] = &[
     cluster::ROWS,
     group::ROWS,
@@ -154,6 +158,11 @@ pub fn broker(name: &str) -> Option<&'static Row> {
 /// The topic's row of that name.
 pub fn topic(name: &str) -> Option<&'static Row> {
     TOPIC_BY_NAME.get(name).copied()
+}
+
+/// The group's row of that name.
+pub fn group(name: &str) -> Option<&'static Row> {
+    GROUP.iter().find(|row| row.name == name)
 }
 
 /// Every broker row, by name.

@@ -22,6 +22,8 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
         "Messages that may wait from one shard to another before the sender stops reading its connections.";
     "ottla.memory.receive.bytes", Long = "134217728", AtLeast(1_048_576), High, ReadOnly, Served,
         "Bytes of unfinished requests one shard holds; at the limit only the oldest of them is read on.";
+    "ottla.metrics.lag.max", Int = "1000", Between(0, 1_000_000), Low, ReadOnly, Served,
+        "Committed offsets of groups with metrics of their own; further ones are only counted.";
     "ottla.metrics.listener", Text = "", Any, Medium, ReadOnly, Served,
         "Address and port on which this broker shows its metrics to Prometheus by plain HTTP, at /metrics; empty shows them nowhere.";
     "ottla.metrics.topics.max", Int = "1000", Between(0, 1_000_000), Low, ReadOnly, Served,

@@ -62,7 +62,7 @@ fn the_rows_are_those_of_kafka_4_3_1_and_ours() {
 
 #[test]
 fn a_twin_has_the_type_and_the_default_of_its_topic_key() {
-    for row in TOPIC {
+    for row in TOPIC.iter().chain(GROUP) {
         let Some(twin) = row.twin else { continue };
         let twin = broker(twin).unwrap_or_else(|| panic!("{} has no row for its twin", row.name));
         assert_eq!(twin.kind, row.kind, "{}", row.name);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Decision;
 use super::placement::Placement;
-use super::topics::{CLUSTER_METADATA, is_internal, validate_topic_name};
+use super::topics::{CLUSTER_METADATA, CONSUMER_OFFSETS, is_internal, validate_topic_name};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::{Internal, Record, Resource};
 use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicId, TopicName};
@@ -24,15 +24,21 @@ pub struct FoundTopic {
 /// Makes topics of this node, under their own ids, of those that can be; answers why the others cannot. Partitions that were not found
 /// among others that were come to be empty. Each leader epoch goes on above what the log has seen.
 ///
-/// How long data is kept was a setting of the cluster it comes from: until somebody says so anew, it is kept.
-pub fn adopt_topics(image: &MetadataImage, node: NodeId, found: &[FoundTopic]) -> Decision<Vec<(TopicName, String)>> {
+/// How long data is kept was a setting of the cluster it comes from: until somebody says so anew, it is kept. The groups' topic gets
+/// `offsets_configs`, as if this broker had created it.
+pub fn adopt_topics(
+    image: &MetadataImage,
+    node: NodeId,
+    found: &[FoundTopic],
+    offsets_configs: &[(String, String)],
+) -> Decision<Vec<(TopicName, String)>> {
     let mut decision = Decision { records: vec![], answer: vec![] };
     let mut taken: Vec<&FoundTopic> = Vec::new();
     for topic in found {
         match check(image, topic, &taken) {
             Ok(()) => {
                 taken.push(topic);
-                adopt(topic, node, &mut decision.records);
+                adopt(topic, node, offsets_configs, &mut decision.records);
             }
             Err(why) => decision.answer.push((topic.name.clone(), why)),
         }
@@ -42,7 +48,8 @@ pub fn adopt_topics(image: &MetadataImage, node: NodeId, found: &[FoundTopic]) -
 
 fn check(image: &MetadataImage, topic: &FoundTopic, taken: &[&FoundTopic]) -> Result<(), String> {
     let name = topic.name.as_str();
-    if is_internal(name) || name == CLUSTER_METADATA {
+    // The groups' topic brings groups and their offsets; of the others nothing here would read what they hold.
+    if (is_internal(name) && name != CONSUMER_OFFSETS) || name == CLUSTER_METADATA {
         return Err("topics of the broker itself are not adopted".to_owned());
     }
     validate_topic_name(name).map_err(|refused| refused.to_string())?;
@@ -64,13 +71,16 @@ fn check(image: &MetadataImage, topic: &FoundTopic, taken: &[&FoundTopic]) -> Re
     }
 }
 
-fn adopt(topic: &FoundTopic, node: NodeId, records: &mut Vec<Record>) {
-    records.push(Record::Topic { id: topic.id, name: topic.name.clone(), internal: Internal::No });
-    records.push(Record::Config {
+fn adopt(topic: &FoundTopic, node: NodeId, offsets_configs: &[(String, String)], records: &mut Vec<Record>) {
+    let internal = if is_internal(topic.name.as_str()) { Internal::Yes } else { Internal::No };
+    records.push(Record::Topic { id: topic.id, name: topic.name.clone(), internal });
+    let kept = [("retention.ms".to_owned(), "-1".to_owned())];
+    let configs = if topic.name.as_str() == CONSUMER_OFFSETS { offsets_configs } else { &kept[..] };
+    records.extend(configs.iter().map(|(key, value)| Record::Config {
         resource: Resource::Topic(topic.name.clone()),
-        key: "retention.ms".to_owned(),
-        value: Some("-1".to_owned()),
-    });
+        key: key.clone(),
+        value: Some(value.clone()),
+    }));
     let count = topic.partitions.keys().next_back().map_or(0, |last| last.get() + 1);
     records.extend((0..count).map(|index| {
         let placement = Placement { replicas: vec![node], isr: vec![node] };

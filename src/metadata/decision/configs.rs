@@ -100,6 +100,9 @@ fn altered(
     if let Resource::Topic(name) = resource {
         validate_name(name.as_str())?;
     }
+    if *resource == Resource::Group(String::new()) {
+        return Err(Refused::new(ErrorCode::InvalidRequest, "Default group resources are not allowed."));
+    }
     let records = plan()?;
     exists(image, resource)?;
     records.iter().try_for_each(keep_min_isr)?;

@@ -31,7 +31,7 @@ pub use configs::{Alteration, ConfigChange, ConfigEdit, alter_configs, replace_c
 pub use deletion::{DeleteAnswer, DeleteTopic, Deletion, delete_topics};
 pub use partitions::{CreatePartitions, create_partitions};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock, allocate_producer_ids};
-pub use topics::{Assignment, CreateTopic, CreatedTopic, Defaults, create_topics, is_internal, validate_topic_name};
+pub use topics::{Assignment, CONSUMER_OFFSETS, CreateTopic, CreatedTopic, Defaults, create_topics, is_internal, validate_topic_name};
 
 /// Records to append as one batch, and what to answer once they are committed.
 #[derive(Clone, PartialEq, Eq, Debug)]

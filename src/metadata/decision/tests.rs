@@ -1,6 +1,6 @@
 use super::*;
 use crate::metadata::image::MetadataImage;
-use crate::metadata::record::{Broker, BrokerState};
+use crate::metadata::record::{Broker, BrokerState, Internal};
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId};
 
 /// Knows two keys of a topic: a number and a list.
@@ -362,7 +362,7 @@ fn found(name: &str, id: u128, partitions: &[(i32, Option<i32>)]) -> FoundTopic 
 #[test]
 fn found_topics_are_adopted_under_their_ids_and_above_their_epochs() {
     let image = one_broker();
-    let decision = adopt_topics(&image, NodeId(1), &[found("orders", 77, &[(0, Some(4)), (2, None)])]);
+    let decision = adopt_topics(&image, NodeId(1), &[found("orders", 77, &[(0, Some(4)), (2, None)])], &[]);
     assert!(decision.answer.is_empty(), "{:?}", decision.answer);
     let after = then(&image, &decision.records);
     let orders = after.topic_by_name("orders").unwrap();
@@ -370,6 +370,18 @@ fn found_topics_are_adopted_under_their_ids_and_above_their_epochs() {
     assert_eq!(orders.partitions.iter().map(|partition| partition.leader_epoch.get()).collect::<Vec<_>>(), [5, 0, 0]);
     assert!(orders.partitions.iter().all(|partition| partition.leader == Some(NodeId(1))));
     assert_eq!(orders.configs.get("retention.ms").map(String::as_str), Some("-1"), "nothing is deleted before somebody says so");
+}
+
+#[test]
+fn the_groups_topic_is_adopted_as_if_it_had_been_created_here() {
+    let configs = [("cleanup.policy".to_owned(), "compact".to_owned())];
+    let image = one_broker();
+    let decision = adopt_topics(&image, NodeId(1), &[found("__consumer_offsets", 9, &[(0, None), (4, Some(2))])], &configs);
+    assert!(decision.answer.is_empty(), "{:?}", decision.answer);
+    let after = then(&image, &decision.records);
+    let offsets = after.topic_by_name("__consumer_offsets").unwrap();
+    assert_eq!((offsets.partitions.len(), offsets.internal), (5, Internal::Yes), "its partitions decide where a group is kept");
+    assert_eq!(offsets.configs, configs.into_iter().collect());
 }
 
 #[test]
@@ -387,14 +399,14 @@ fn what_cannot_be_adopted_is_named_and_the_rest_is_adopted() {
         of("renamed", known),
         of("gone", gone),
         found("a_b", 4, &[(0, None)]),
-        found("__consumer_offsets", 5, &[(0, None)]),
+        found("__transaction_state", 5, &[(0, None)]),
         found("__cluster_metadata", 6, &[(0, None)]),
         found("wide", 7, &[(i32::MAX, None)]),
         found("last", 8, &[(0, None)]),
     ];
-    let decision = adopt_topics(&image, NodeId(1), &asked);
+    let decision = adopt_topics(&image, NodeId(1), &asked, &[]);
     let refused: Vec<&str> = decision.answer.iter().map(|(name, _)| name.as_str()).collect();
-    let named = ["fine", "twin", "known", "renamed", "gone", "a_b", "__consumer_offsets", "__cluster_metadata", "wide"];
+    let named = ["fine", "twin", "known", "renamed", "gone", "a_b", "__transaction_state", "__cluster_metadata", "wide"];
     assert_eq!(refused, named, "{:?}", decision.answer);
     let after = then(&image, &decision.records);
     assert!(after.topic_by_name("fine").is_some() && after.topic_by_name("last").is_some());

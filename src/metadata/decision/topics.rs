@@ -254,9 +254,12 @@ fn assigned(image: &MetadataImage, topic: &CreateTopic) -> Result<Vec<Placement>
 /// Kafka's own log of metadata; never a topic.
 pub(super) const CLUSTER_METADATA: &str = "__cluster_metadata";
 
+/// The groups' topic: members, assignments, committed offsets.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+
 /// Whether a topic of this name belongs to the broker itself.
 pub fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+    matches!(name, CONSUMER_OFFSETS | "__transaction_state" | "__share_group_state")
 }
 
 /// Whether Kafka would take this as a topic's name.

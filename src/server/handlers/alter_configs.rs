@@ -1,4 +1,4 @@
-//! AlterConfigs and IncrementalAlterConfigs: the configs of topics, of this broker and of all brokers, and the levels of this broker's
+//! AlterConfigs and IncrementalAlterConfigs: the configs of topics, of groups, of this broker and of all brokers, and the levels of this broker's
 //! loggers.
 //!
 //! What is wrong with a request's form is answered here, resource by resource; the rest is the controller's to decide. A resource is
@@ -163,7 +163,8 @@ fn resource_of(wanted: &Wanted, own: NodeId) -> Next {
             Ok(()) => Next::Decided(Resource::Broker(Some(own))),
             Err(refused) => Next::Answered(Err(refused)),
         },
-        CLIENT_METRICS | GROUP => Next::Answered(Err(invalid("Configs of groups and of client metrics are not served by this broker."))),
+        GROUP => Next::Decided(Resource::Group(wanted.name.clone())),
+        CLIENT_METRICS => Next::Answered(Err(invalid("Configs of client metrics are not served by this broker."))),
         other => Next::Answered(Err(unknown_kind(other))),
     }
 }

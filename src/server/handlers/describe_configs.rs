@@ -1,4 +1,4 @@
-//! DescribeConfigs: every property of a topic or of this broker, with its sources and synonyms, and the levels of this broker's loggers.
+//! DescribeConfigs: every property of a topic, of this broker or of a group, with its sources and synonyms, and the levels of this broker's loggers.
 //!
 //! KIPs: 133, 226 (synonyms), 412 (loggers), 524 (types and documentation).
 
@@ -11,6 +11,7 @@ use crate::config::describe::{self, Entry, Layers, Source};
 use crate::io::World;
 use crate::metadata::decision;
 use crate::metadata::image::MetadataImage;
+use crate::metadata::record::Resource;
 use crate::server::dispatch::Call;
 use crate::server::loggers;
 use crate::types::NodeId;
@@ -62,6 +63,8 @@ fn entries(
         resource_kind::BROKER => own_node(name, settings.node.id, " or empty string").map(|()| describe::broker(&layers)),
         resource_kind::BROKER_LOGGER if name.is_empty() => Err((ErrorCode::InvalidRequest, "Broker id must not be empty".to_owned())),
         resource_kind::BROKER_LOGGER => own_node(name, settings.node.id, "").map(|()| loggers::loggers().described()),
+        resource_kind::GROUP if name.is_empty() => Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned())),
+        resource_kind::GROUP => Ok(describe::group(image.config(&Resource::Group(name.to_owned())), &layers)),
         other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
     }
 }

@@ -10,7 +10,7 @@ use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, Metada
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse};
 
 use crate::io::World;
-use crate::metadata::decision::Refused;
+use crate::metadata::decision::{CONSUMER_OFFSETS, Refused};
 use crate::metadata::image::PartitionImage;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::{Broker, Internal};
@@ -117,7 +117,11 @@ async fn create_missing<W: World>(
     if missing.is_empty() {
         return Some(Vec::new());
     }
-    let answer = call.server.shard.create_topics(CreateTopics::with_defaults(&missing)).await?;
+    let mut change = CreateTopics::with_defaults(&missing);
+    for topic in change.topics.iter_mut().filter(|topic| topic.name == CONSUMER_OFFSETS) {
+        *topic = call.server.shard.consumer_offsets(image);
+    }
+    let answer = call.server.shard.create_topics(change).await?;
     *image = call.server.shard.image();
     let refused = answer.unwrap_or_else(|refused| missing.into_iter().map(|name| (name, Err(refused.clone()))).collect());
     let code = |refused: &Refused| match refused.code {

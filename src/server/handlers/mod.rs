@@ -4,23 +4,34 @@ pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_topic_partitions;
 pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
+mod groups;
+pub mod heartbeat;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
 pub mod list_config_resources;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sync_group;
 
 use std::sync::Arc;
 
@@ -67,6 +78,11 @@ fn topic_operations() -> i32 {
 /// Operations on the cluster: create, alter, describe, cluster action, describe configs, alter configs, idempotent write.
 fn cluster_operations() -> i32 {
     all_operations(&[5, 7, 8, 9, 10, 11, 12])
+}
+
+/// Operations on a group: read, delete, describe, describe configs, alter configs.
+fn group_operations() -> i32 {
+    all_operations(&[3, 6, 8, 10, 11])
 }
 
 /// The overrides that apply to one broker, and to all.

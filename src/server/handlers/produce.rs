@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::config::topic::{Compression, TopicSettings};
 use crate::io::World;
 use crate::metadata::image::MetadataImage;
+use crate::metadata::record::Internal;
 use crate::partition::{Acks, Refusal};
 use crate::server::Server;
 use crate::server::dispatch::{Call, Started};
@@ -26,6 +27,9 @@ use crate::wire::compression::{CompressionError, Level};
 use crate::wire::error::ErrorCode;
 use crate::wire::produce::{CurrentLeader, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse};
 use crate::wire::validation::{self, ValidBatch};
+
+/// The client id that may write to the broker's own topics, as in Kafka.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// A place in the response: topic and partition, by index.
 type Place = (usize, usize);
@@ -53,6 +57,7 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     };
     let shard = call.server.shard.clone();
     let image = shard.image();
+    let may_write_internal = call.header.client_id.as_deref() == Some(ADMIN_CLIENT_ID);
     let mut sorting = Sorting { image: &image, by_owner: BTreeMap::new(), now: shard.world().wall(), version };
     let mut response = ProduceResponse { topics: Vec::with_capacity(request.topics.len()), throttle_ms: 0, node_endpoints: Vec::new() };
     for topic in &request.topics {
@@ -61,6 +66,13 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let checked = match &settings {
+                Ok((topic, _))
+                    if topic.internal == Internal::Yes
+                        && !may_write_internal
+                        && topic.partition(PartitionIndex(partition.index)).is_some() =>
+                {
+                    Err(ProducePartitionResponse::refused(partition.index, ErrorCode::InvalidTopicException))
+                }
                 Ok((topic, settings)) => {
                     let id = TopicPartition { topic: topic.id, partition: PartitionIndex(partition.index) };
                     sorting.check(&shard, id, settings, partition.records.as_ref(), (place, partitions.len())).await

@@ -50,6 +50,7 @@ mod maintain;
 mod open;
 mod read;
 mod recover;
+mod replay;
 mod scan;
 mod search;
 #[cfg(test)]
@@ -58,8 +59,8 @@ mod truncate;
 mod writer;
 
 pub use append::{Appended, LeaderBatch};
-use bell::Bell;
-pub use bell::Turn;
+
+pub use bell::{Bell, Turn};
 pub use close::remove_directory;
 pub use error::{AppendError, LogError, ReadError};
 pub use maintain::Retained;

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use kafka_protocol::messages as kafka;
 use ottla::wire::api::ApiKey;
 use ottla::wire::message::{self, DecodeError};
+use ottla::wire::offsets;
 
 macro_rules! by_key {
     ($($key:ident: $request:ident, $response:ident;)*) => {
-        /// Decodes a request's body as the server does, and drops it.
-        pub fn decode_request(api: ApiKey, version: i16, body: Bytes) -> Result<(), DecodeError> {
+        fn decode_by_crate(api: ApiKey, version: i16, body: Bytes) -> Result<(), DecodeError> {
             match api {
                 $(ApiKey::$key => message::decode_request::<kafka::$request>(api.code(), version, body).map(drop),)*
             }
@@ -35,6 +35,15 @@ macro_rules! by_key {
             }
         }
     };
+}
+
+/// Decodes a request's body as the server does, and drops it.
+pub fn decode_request(api: ApiKey, version: i16, body: Bytes) -> Result<(), DecodeError> {
+    match api {
+        ApiKey::OffsetCommit => offsets::decode_commit(version, body).map(drop),
+        ApiKey::OffsetFetch => offsets::decode_fetch(version, body).map(drop),
+        _ => decode_by_crate(api, version, body),
+    }
 }
 
 by_key! {

@@ -1,5 +1,6 @@
-// A round trip with franz-go: `round-trip BOOTSTRAP TOPIC CODEC` writes 400 records to both partitions of an existing topic, numbered as
-// this client does by itself (idempotent), and reads them back by assignment. Prints "read 400", or says on stderr what was not as sent.
+// franz-go, in two ways. `member ...` is a member of a consumer group (see member.go). `BOOTSTRAP TOPIC CODEC` is a round trip: it writes
+// 400 records to both partitions of an existing topic, numbered as this client does by itself (idempotent), and reads them back by
+// assignment. Prints "read 400", or says on stderr what was not as sent.
 package main
 
 import (
@@ -16,6 +17,13 @@ import (
 const records = 400
 
 func main() {
+	if os.Args[1] == "member" {
+		if err := member(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(os.Args[1], os.Args[2], os.Args[3]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

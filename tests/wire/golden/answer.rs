@@ -3,16 +3,20 @@
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest,
-    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse, DescribeTopicPartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse, DescribeLogDirsRequest,
+    DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse, DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ListConfigResourcesRequest, ListConfigResourcesResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    ListConfigResourcesRequest, ListConfigResourcesResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
+    ListOffsetsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    SyncGroupRequest, SyncGroupResponse,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
 use uuid::Uuid;
 
@@ -218,6 +222,7 @@ impl Comparable for MetadataResponse {
         self.topics.sort_by(|a, b| (&a.name, a.topic_id).cmp(&(&b.name, b.topic_id)));
         for topic in &mut self.topics {
             topic.partitions.sort_by_key(|partition| partition.partition_index);
+            mask_internal(topic.is_internal, &mut topic.topic_id);
         }
     }
 }
@@ -235,7 +240,18 @@ impl Comparable for DescribeClusterResponse {
 }
 
 impl Comparable for DescribeTopicPartitionsResponse {
-    fn settle(&mut self) {}
+    fn settle(&mut self) {
+        for topic in &mut self.topics {
+            mask_internal(topic.is_internal, &mut topic.topic_id);
+        }
+    }
+}
+
+/// A broker makes its own topics, with ids that no answer to a creation has told.
+fn mask_internal(is_internal: bool, id: &mut Uuid) {
+    if is_internal && !id.is_nil() {
+        *id = Uuid::max();
+    }
 }
 
 impl Comparable for FindCoordinatorResponse {
@@ -246,6 +262,78 @@ impl Comparable for FindCoordinatorResponse {
             mask_text(&mut coordinator.error_message);
             coordinator.port = coordinator.port.min(0);
         }
+    }
+}
+
+impl Comparable for JoinGroupResponse {
+    fn settle(&mut self) {
+        self.members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
+    }
+}
+
+impl Comparable for SyncGroupResponse {
+    fn settle(&mut self) {}
+}
+
+impl Comparable for HeartbeatResponse {
+    fn settle(&mut self) {}
+}
+
+impl Comparable for LeaveGroupResponse {
+    fn settle(&mut self) {}
+}
+
+impl Comparable for OffsetCommitResponse {
+    fn settle(&mut self) {
+        self.topics.sort_by(|a, b| (&a.name, a.topic_id).cmp(&(&b.name, b.topic_id)));
+        for topic in &mut self.topics {
+            topic.partitions.sort_by_key(|partition| (partition.partition_index, partition.error_code));
+        }
+    }
+}
+
+impl Comparable for OffsetFetchResponse {
+    fn settle(&mut self) {
+        self.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        for topic in &mut self.topics {
+            topic.partitions.sort_by_key(|partition| partition.partition_index);
+        }
+        for group in &mut self.groups {
+            group.topics.sort_by(|a, b| (&a.name, a.topic_id).cmp(&(&b.name, b.topic_id)));
+            for topic in &mut group.topics {
+                topic.partitions.sort_by_key(|partition| partition.partition_index);
+            }
+        }
+    }
+}
+
+impl Comparable for OffsetDeleteResponse {
+    fn settle(&mut self) {
+        self.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        for topic in &mut self.topics {
+            topic.partitions.sort_by_key(|partition| (partition.partition_index, partition.error_code));
+        }
+    }
+}
+
+impl Comparable for DescribeGroupsResponse {
+    fn settle(&mut self) {
+        for group in &mut self.groups {
+            mask_text(&mut group.error_message);
+            group.members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
+        }
+    }
+}
+
+impl Comparable for ListGroupsResponse {
+    fn settle(&mut self) {
+        self.groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
+    }
+}
+
+impl Comparable for DeleteGroupsResponse {
+    fn settle(&mut self) {
+        self.results.sort_by(|a, b| (&a.group_id, a.error_code).cmp(&(&b.group_id, b.error_code)));
     }
 }
 
@@ -260,7 +348,24 @@ where
 
 /// Decodes and encodes again both frames of an exchange; the bytes must come back.
 fn round_trip<R: Request>(version: i16, request: &Bytes, response: Option<&Bytes>) {
-    let version = version.min(R::VERSIONS.max);
+    // The crate has no requests of OffsetCommit and OffsetFetch v10: those were written by hand.
+    let by_hand = version == 10 && [ApiKey::OffsetCommit as i16, ApiKey::OffsetFetch as i16].contains(&R::KEY);
+    if !by_hand {
+        round_trip_request::<R>(version.min(R::VERSIONS.max), request);
+    }
+    let Some(response) = response else { return };
+    let version = version.min(R::Response::VERSIONS.max);
+    let mut rest = response.clone();
+    let header_version = if R::KEY == ApiKey::ApiVersions as i16 { 0 } else { R::Response::header_version(version) };
+    let header = ResponseHeader::decode(&mut rest, header_version).expect("response header");
+    let body = R::Response::decode(&mut rest, version).expect("response body");
+    let mut again = BytesMut::new();
+    header.encode(&mut again, header_version).unwrap();
+    body.encode(&mut again, version).unwrap();
+    assert_eq!(again.freeze(), response, "response of API {} v{version}", R::KEY);
+}
+
+fn round_trip_request<R: Request>(version: i16, request: &Bytes) {
     let mut rest = request.clone();
     let header_version = R::header_version(version);
     let header = RequestHeader::decode(&mut rest, header_version).expect("request header");
@@ -270,15 +375,6 @@ fn round_trip<R: Request>(version: i16, request: &Bytes, response: Option<&Bytes
     header.encode(&mut again, header_version).unwrap();
     body.encode(&mut again, version).unwrap();
     assert_eq!(again.freeze(), request, "request of API {} v{version}", R::KEY);
-    let Some(response) = response else { return };
-    let mut rest = response.clone();
-    let header_version = if R::KEY == ApiKey::ApiVersions as i16 { 0 } else { R::Response::header_version(version) };
-    let header = ResponseHeader::decode(&mut rest, header_version).expect("response header");
-    let body = R::Response::decode(&mut rest, version).expect("response body");
-    let mut again = BytesMut::new();
-    header.encode(&mut again, header_version).unwrap();
-    body.encode(&mut again, version).unwrap();
-    assert_eq!(again.freeze(), response, "response of API {} v{version}", R::KEY);
 }
 
 /// Calls a function generic over the request type with the type of this API key.
@@ -307,6 +403,16 @@ macro_rules! by_api {
             Ok(ApiKey::OffsetForLeaderEpoch) => $function::<OffsetForLeaderEpochRequest>($($argument),*),
             Ok(ApiKey::DescribeProducers) => $function::<DescribeProducersRequest>($($argument),*),
             Ok(ApiKey::DescribeTopicPartitions) => $function::<DescribeTopicPartitionsRequest>($($argument),*),
+            Ok(ApiKey::JoinGroup) => $function::<JoinGroupRequest>($($argument),*),
+            Ok(ApiKey::SyncGroup) => $function::<SyncGroupRequest>($($argument),*),
+            Ok(ApiKey::Heartbeat) => $function::<HeartbeatRequest>($($argument),*),
+            Ok(ApiKey::LeaveGroup) => $function::<LeaveGroupRequest>($($argument),*),
+            Ok(ApiKey::OffsetCommit) => $function::<OffsetCommitRequest>($($argument),*),
+            Ok(ApiKey::OffsetFetch) => $function::<OffsetFetchRequest>($($argument),*),
+            Ok(ApiKey::OffsetDelete) => $function::<OffsetDeleteRequest>($($argument),*),
+            Ok(ApiKey::DescribeGroups) => $function::<DescribeGroupsRequest>($($argument),*),
+            Ok(ApiKey::ListGroups) => $function::<ListGroupsRequest>($($argument),*),
+            Ok(ApiKey::DeleteGroups) => $function::<DeleteGroupsRequest>($($argument),*),
             _ => panic!("no golden frames for API {}", $api),
         }
     };
@@ -325,6 +431,17 @@ pub fn says_no_coordinator(version: i16, frame: Bytes) -> bool {
 /// The session that a Fetch answer names.
 pub fn session_of(version: i16, frame: &Bytes) -> i32 {
     response_body::<FetchRequest>(version, frame.clone()).1.session_id
+}
+
+/// The member that an answer to a JoinGroup is about.
+pub fn member_of(version: i16, frame: &Bytes) -> StrBytes {
+    response_body::<JoinGroupRequest>(version, frame.clone()).1.member_id
+}
+
+/// Whether a coordinator made up this id: a name, a hyphen, and a UUID as text.
+pub fn is_random_member(id: &[u8]) -> bool {
+    const UUID: usize = 36;
+    id.len() > UUID && id[id.len() - UUID - 1] == b'-' && Uuid::try_parse_ascii(&id[id.len() - UUID..]).is_ok()
 }
 
 /// A Fetch request with its session's id as `rename` has it.

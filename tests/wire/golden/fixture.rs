@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! topic NAME PARTITIONS ID     a topic the part creates, and the id Kafka gave it
-//! API VERSION CASE             then the two lines of one exchange:
+//! API VERSION CASE [LANE LATER]
 //! > hex                        the request frame without its size
 //! < hex | < closed             the response frame without its size, or: Kafka closed the connection
 //! ```
+//!
+//! LANE is the connection that the exchange is on, and LATER the number of further exchanges that are begun before its answer is read;
+//! both are 0 unless they are said.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -26,6 +29,8 @@ pub struct Exchange {
     pub api: i16,
     pub version: i16,
     pub case: String,
+    pub lane: usize,
+    pub later: usize,
     pub request: Bytes,
     pub reply: Reply,
 }
@@ -70,13 +75,19 @@ pub fn parse(text: &str) -> Fixture {
             fixture.topics.push(Topic { name: name.to_string(), partitions, id });
             continue;
         }
-        let [api, version, case] = words[..] else { panic!("not a case: {line}") };
+        let (api, version, case, lane, later) = match words[..] {
+            [api, version, case] => (api, version, case, "0", "0"),
+            [api, version, case, lane, later] => (api, version, case, lane, later),
+            _ => panic!("not a case: {line}"),
+        };
         let request = lines.next().and_then(|line| line.strip_prefix("> ")).expect("a request line");
         let reply = lines.next().and_then(|line| line.strip_prefix("< ")).expect("a response line");
         fixture.exchanges.push(Exchange {
             api: api.parse().expect("API key"),
             version: version.parse().expect("version"),
             case: case.to_string(),
+            lane: lane.parse().expect("lane"),
+            later: later.parse().expect("number of exchanges"),
             request: unhex(request),
             reply: if reply == "closed" { Reply::Closed } else { Reply::Frame(unhex(reply)) },
         });
@@ -94,7 +105,9 @@ pub fn print(fixture: &Fixture) -> String {
             Reply::Frame(frame) => hex(frame),
             Reply::Closed => "closed".to_string(),
         };
-        writeln!(text, "{} {} {}\n> {}\n< {reply}", exchange.api, exchange.version, exchange.case, hex(&exchange.request)).unwrap();
+        let Exchange { api, version, case, lane, later, request, .. } = exchange;
+        let when = if (*lane, *later) == (0, 0) { String::new() } else { format!(" {lane} {later}") };
+        writeln!(text, "{api} {version} {case}{when}\n> {}\n< {reply}", hex(request)).unwrap();
     }
     text
 }

@@ -5,23 +5,37 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest, FindCoordinatorRequest,
-};
-use kafka_protocol::protocol::StrBytes;
-use uuid::Uuid;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest};
 
 use super::answer;
-use super::capture::{look_up, wait_for_producer_ids};
+use super::capture::{ARRIVES, SOON, look_up, wait_for_producer_ids};
 use super::fixture::{self, Exchange, Reply, Topic};
 use super::parts::{PARTS, Part};
 use crate::support::broker::{Broker, Settings};
 use crate::support::raw::{Connection, NoAnswer, response_body};
 use crate::support::topics::{wait_for_leaders, wait_until_gone};
-use crate::support::{eventually, noisy};
+use crate::support::{groups, noisy};
+
+/// What a group's coordinator answers. A fresh broker needs a moment to make the topic it keeps groups in, and makes it when first asked.
+const COORDINATED: [i16; 11] = [
+    ApiKey::FindCoordinator as i16,
+    ApiKey::JoinGroup as i16,
+    ApiKey::SyncGroup as i16,
+    ApiKey::Heartbeat as i16,
+    ApiKey::LeaveGroup as i16,
+    ApiKey::OffsetCommit as i16,
+    ApiKey::OffsetFetch as i16,
+    ApiKey::OffsetDelete as i16,
+    ApiKey::DescribeGroups as i16,
+    ApiKey::ListGroups as i16,
+    ApiKey::DeleteGroups as i16,
+];
+
+/// How long an effect may come after the answer that announced it.
+const EFFECT: Duration = Duration::from_secs(10);
 
 /// What one exchange came to: nothing to say, or how it differs.
 struct Outcome {
@@ -33,10 +47,10 @@ struct Outcome {
 
 struct Replay<'a> {
     broker: &'a Broker,
-    connection: Connection,
+    lanes: Vec<Connection>,
     aside: Connection,
-    /// Kafka's id of a topic, and this broker's.
-    ids: Vec<(Uuid, Uuid)>,
+    /// Kafka's id of a topic or a member, and this broker's: bytes that are drawn at random and mean nothing else.
+    ids: Vec<(Bytes, Bytes)>,
     /// Kafka's id of a fetch session, and this broker's.
     sessions: BTreeMap<i32, i32>,
     ranges: BTreeMap<i16, (i16, i16)>,
@@ -51,13 +65,13 @@ fn ranges(answer: &ApiVersionsResponse) -> BTreeMap<i16, (i16, i16)> {
 }
 
 impl Replay<'_> {
-    /// Kafka's topic ids replaced by this broker's, wherever they stand: 16 random bytes mean nothing else.
+    /// Kafka's ids replaced by this broker's, wherever they stand.
     fn translate(&self, frame: &Bytes) -> Bytes {
         let mut frame = BytesMut::from(&frame[..]);
         for (theirs, ours) in &self.ids {
-            for at in 0..frame.len().saturating_sub(15) {
-                if frame[at..at + 16] == theirs.as_bytes()[..] {
-                    frame[at..at + 16].copy_from_slice(ours.as_bytes());
+            for at in 0..(frame.len() + 1).saturating_sub(theirs.len()) {
+                if frame[at..at + theirs.len()] == theirs[..] {
+                    frame[at..at + theirs.len()].copy_from_slice(ours);
                 }
             }
         }
@@ -66,12 +80,6 @@ impl Replay<'_> {
 
     fn has_groups(&self) -> bool {
         self.ranges.contains_key(&(ApiKey::JoinGroup as i16))
-    }
-
-    /// A fresh Kafka needs a moment to make the topic of its group coordinator.
-    fn wait_for_coordinator(&mut self) {
-        let ask = FindCoordinatorRequest::default().with_key(StrBytes::from_static_str("golden-group"));
-        eventually("a group coordinator", Duration::from_secs(60), || (self.aside.call(0, &ask).error_code == 0).then_some(()));
     }
 
     fn is_served(&self, exchange: &Exchange) -> bool {
@@ -86,20 +94,55 @@ impl Replay<'_> {
         answer::with_session(exchange.version, &frame, |id| self.sessions.get(&id).copied().unwrap_or(id))
     }
 
-    fn answer(&mut self, exchange: &Exchange) -> Reply {
-        self.connection.send_frame(&self.request(exchange)).expect("send");
-        match self.connection.receive_frame() {
+    fn ask(&mut self, exchange: &Exchange) {
+        while self.lanes.len() <= exchange.lane {
+            self.lanes.push(self.broker.connect());
+        }
+        let request = self.request(exchange);
+        self.lanes[exchange.lane].send_frame(&request).expect("send");
+        if exchange.lane > 0 {
+            std::thread::sleep(ARRIVES);
+        }
+    }
+
+    fn take_answer(&mut self, exchange: &Exchange) -> Reply {
+        match self.lanes[exchange.lane].receive_frame() {
             Ok(frame) => {
-                if let (Reply::Frame(theirs), true) = (&exchange.reply, has_session(exchange)) {
-                    self.sessions.insert(answer::session_of(exchange.version, theirs), answer::session_of(exchange.version, &frame));
+                if let Reply::Frame(theirs) = &exchange.reply {
+                    self.learn_random(exchange, theirs, &frame);
                 }
                 Reply::Frame(frame)
             }
             Err(NoAnswer::Closed) => {
-                self.connection = self.broker.connect();
+                self.lanes[exchange.lane] = self.broker.connect();
                 Reply::Closed
             }
             Err(why) => panic!("{} v{} {}: {why:?}", answer::api_name(exchange.api), exchange.version, exchange.case),
+        }
+    }
+
+    /// Asks again for a while where an effect may come a moment after the answer that announced it.
+    fn wait_for_effect(&mut self, exchange: &Exchange, got: Reply) -> Reply {
+        let (mut got, began) = (got, Instant::now());
+        while exchange.case.starts_with(SOON) && began.elapsed() < EFFECT && self.compare(exchange, &got).is_some() {
+            std::thread::sleep(ARRIVES);
+            self.ask(exchange);
+            got = self.take_answer(exchange);
+        }
+        got
+    }
+
+    /// Ids that both brokers drew: later requests name them.
+    fn learn_random(&mut self, exchange: &Exchange, theirs: &Bytes, ours: &Bytes) {
+        if has_session(exchange) {
+            self.sessions.insert(answer::session_of(exchange.version, theirs), answer::session_of(exchange.version, ours));
+        }
+        if exchange.api == ApiKey::JoinGroup as i16 {
+            let member = |frame: &Bytes| answer::member_of(exchange.version, frame).into_bytes();
+            let (theirs, ours) = (member(theirs), member(ours));
+            if answer::is_random_member(&theirs) && theirs.len() == ours.len() {
+                self.ids.push((theirs, ours));
+            }
         }
     }
 
@@ -152,7 +195,7 @@ impl Replay<'_> {
             if let Some(topic) = topics.iter().find(|topic| topic.name == made.name.0[..]) {
                 wait_for_leaders(&mut self.aside, &topic.name, topic.partitions);
                 let ours = look_up(&mut self.aside, &topic.name);
-                self.ids.push((topic.id, ours));
+                self.ids.push((Bytes::copy_from_slice(topic.id.as_bytes()), Bytes::copy_from_slice(ours.as_bytes())));
             }
         }
     }
@@ -178,29 +221,46 @@ fn replay_part(part: &Part) -> Vec<Outcome> {
     let broker = Broker::start(part.broker_settings());
     let mut aside = broker.connect();
     let ranges = ranges(&aside.call(0, &ApiVersionsRequest::default()));
-    let mut replay = Replay { broker: &broker, connection: broker.connect(), aside, ids: Vec::new(), sessions: BTreeMap::new(), ranges };
-    let mut outcomes = Vec::new();
-    for exchange in &fixture.exchanges {
-        if !replay.is_served(exchange) {
-            continue;
+    let lanes = vec![broker.connect()];
+    let mut replay = Replay { broker: &broker, lanes, aside, ids: Vec::new(), sessions: BTreeMap::new(), ranges };
+    let mut answers: Vec<(&Exchange, Reply)> = Vec::new();
+    // Those that are answered later, with the exchange after which they are.
+    let mut asked: Vec<(usize, &Exchange)> = Vec::new();
+    for (index, exchange) in fixture.exchanges.iter().enumerate() {
+        if replay.is_served(exchange) {
+            if exchange.api == ApiKey::InitProducerId as i16 && answers.iter().all(|(before, _)| before.api != exchange.api) {
+                wait_for_producer_ids(&mut replay.aside);
+            }
+            if COORDINATED.contains(&exchange.api)
+                && answers.iter().all(|(before, _)| !COORDINATED.contains(&before.api))
+                && replay.has_groups()
+            {
+                groups::wait_for_coordinator(&mut replay.aside, "golden-group");
+            }
+            replay.ask(exchange);
+            asked.push((index + exchange.later, exchange));
         }
-        if exchange.api == ApiKey::FindCoordinator as i16 && replay.has_groups() {
-            replay.wait_for_coordinator();
+        while let Some(due) = asked.iter().position(|(after, _)| *after == index) {
+            let (_, exchange) = asked.remove(due);
+            let got = replay.take_answer(exchange);
+            let got = replay.wait_for_effect(exchange, got);
+            if exchange.api == ApiKey::CreateTopics as i16 {
+                replay.learn(&fixture.topics, exchange.version, &got);
+            }
+            if exchange.api == ApiKey::DeleteTopics as i16 {
+                replay.wait_until_gone(exchange.version, &got);
+            }
+            answers.push((exchange, got));
         }
-        if exchange.api == ApiKey::InitProducerId as i16 && outcomes.iter().all(|outcome: &Outcome| outcome.api != exchange.api) {
-            wait_for_producer_ids(&mut replay.aside);
-        }
-        let got = replay.answer(exchange);
-        if exchange.api == ApiKey::CreateTopics as i16 {
-            replay.learn(&fixture.topics, exchange.version, &got);
-        }
-        if exchange.api == ApiKey::DeleteTopics as i16 {
-            replay.wait_until_gone(exchange.version, &got);
-        }
-        let difference = replay.compare(exchange, &got);
-        outcomes.push(Outcome { api: exchange.api, version: exchange.version, case: exchange.case.clone(), difference });
     }
-    outcomes
+    // At the end: an answer may name a member whose own answer came after it.
+    let outcome = |(exchange, got): (&Exchange, Reply)| Outcome {
+        api: exchange.api,
+        version: exchange.version,
+        case: exchange.case.clone(),
+        difference: replay.compare(exchange, &got),
+    };
+    answers.into_iter().map(outcome).collect()
 }
 
 /// Every case of one API answers as Kafka did.
@@ -333,6 +393,56 @@ fn init_producer_id() {
 #[test]
 fn find_coordinator() {
     check(ApiKey::FindCoordinator);
+}
+
+#[test]
+fn join_group() {
+    check(ApiKey::JoinGroup);
+}
+
+#[test]
+fn sync_group() {
+    check(ApiKey::SyncGroup);
+}
+
+#[test]
+fn heartbeat() {
+    check(ApiKey::Heartbeat);
+}
+
+#[test]
+fn leave_group() {
+    check(ApiKey::LeaveGroup);
+}
+
+#[test]
+fn offset_commit() {
+    check(ApiKey::OffsetCommit);
+}
+
+#[test]
+fn offset_fetch() {
+    check(ApiKey::OffsetFetch);
+}
+
+#[test]
+fn offset_delete() {
+    check(ApiKey::OffsetDelete);
+}
+
+#[test]
+fn describe_groups() {
+    check(ApiKey::DescribeGroups);
+}
+
+#[test]
+fn list_groups() {
+    check(ApiKey::ListGroups);
+}
+
+#[test]
+fn delete_groups() {
+    check(ApiKey::DeleteGroups);
 }
 
 /// A client picks the highest version both sides have: a range outside Kafka's own would be a promise of something that does not exist.

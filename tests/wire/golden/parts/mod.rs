@@ -16,6 +16,11 @@ mod delete_records;
 mod describe_producers;
 mod elections;
 mod fetch_sessions;
+mod group_configs;
+mod group_members;
+mod group_offsets;
+mod groups;
+mod internal_topics;
 mod leader_epochs;
 mod log_dirs;
 mod producers;
@@ -29,6 +34,15 @@ pub struct Part {
     pub run: fn(&mut Recorder),
 }
 
+/// Groups are kept in one partition, and wait for nobody. A client may keep only a few characters beside an offset, so that one too many is
+/// still a short frame.
+const COORDINATOR: &[(&str, &str)] = &[
+    ("offsets.topic.num.partitions", "1"),
+    ("offsets.topic.replication.factor", "1"),
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("offset.metadata.max.bytes", "16"),
+];
+
 pub const PARTS: &[Part] = &[
     Part { name: "basics", settings: &[], run: basics::run },
     Part { name: "configs", settings: &[], run: configs::run },
@@ -38,6 +52,11 @@ pub const PARTS: &[Part] = &[
     Part { name: "log_dirs", settings: &[], run: log_dirs::run },
     Part { name: "describe_producers", settings: &[], run: describe_producers::run },
     Part { name: "fetch_sessions", settings: &[], run: fetch_sessions::run },
+    Part { name: "group_configs", settings: &[], run: group_configs::run },
+    Part { name: "group_members", settings: COORDINATOR, run: group_members::run },
+    Part { name: "group_offsets", settings: COORDINATOR, run: group_offsets::run },
+    Part { name: "groups", settings: COORDINATOR, run: groups::run },
+    Part { name: "internal_topics", settings: COORDINATOR, run: internal_topics::run },
     Part { name: "leader_epochs", settings: &[], run: leader_epochs::run },
     Part { name: "producers", settings: &[], run: producers::run },
     Part { name: "validation", settings: &[], run: validation::run },
