@@ -1,6 +1,6 @@
 //! The client of the tools that produce and consume: librdkafka, told what to do in the words of Kafka's Java clients.
 //!
-//! Called by those tools; calls `rdkafka`. Compiled with the cargo feature `librdkafka`.
+//! Called by those tools; calls `client` for what each property is called there, and `rdkafka`. Compiled with the cargo feature `librdkafka`.
 //!
 //! Invariants:
 //! 1. A property of the Java clients means what it means there; one that this client cannot follow is named on standard error, and one
@@ -15,112 +15,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::console::Console;
 use super::failure::Failure;
 use super::pairs::Pairs;
+use crate::client::java_keys::lay_over;
 use crate::client::{Client, Settings};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    Producer,
-    Consumer,
-}
-
-/// Where a Java client's property goes.
-enum Place {
-    /// librdkafka knows it by the same name.
-    Same,
-    Renamed(&'static str),
-    /// A size in bytes; librdkafka counts KiB.
-    Kibibytes(&'static str),
-    /// -1 leaves it to the operating system; librdkafka says 0.
-    SocketBuffer(&'static str),
-    /// Names of Java classes; librdkafka's own names are shorter.
-    Assignors,
-    /// Means nothing to a tool, or to a client that is not Java.
-    Nowhere,
-    Unknown,
-}
-
-/// The keys that mean something to both clients under one name.
-const SAME: &[&str] = &[
-    "acks",
-    "allow.auto.create.topics",
-    "auto.commit.interval.ms",
-    "auto.offset.reset",
-    "check.crcs",
-    "client.dns.lookup",
-    "client.id",
-    "client.rack",
-    "compression.type",
-    "connections.max.idle.ms",
-    "delivery.timeout.ms",
-    "enable.auto.commit",
-    "enable.idempotence",
-    "enable.metrics.push",
-    "fetch.max.bytes",
-    "fetch.min.bytes",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
-    "group.remote.assignor",
-    "heartbeat.interval.ms",
-    "isolation.level",
-    "linger.ms",
-    "max.in.flight.requests.per.connection",
-    "max.partition.fetch.bytes",
-    "max.poll.interval.ms",
-    "metadata.max.age.ms",
-    "reconnect.backoff.max.ms",
-    "reconnect.backoff.ms",
-    "retries",
-    "retry.backoff.max.ms",
-    "retry.backoff.ms",
-    "session.timeout.ms",
-    "socket.connection.setup.timeout.ms",
-    "transaction.timeout.ms",
-    "transactional.id",
-];
-
-const NOWHERE: &[&str] = &[
-    "auto.include.jmx.reporter",
-    "bootstrap.servers",
-    "default.api.timeout.ms",
-    "exclude.internal.topics",
-    "interceptor.classes",
-    "key.deserializer",
-    "key.serializer",
-    "max.block.ms",
-    "max.poll.records",
-    "metadata.max.idle.ms",
-    "metadata.recovery.rebootstrap.trigger.ms",
-    "metadata.recovery.strategy",
-    "metric.reporters",
-    "metrics.num.samples",
-    "metrics.recording.level",
-    "metrics.sample.window.ms",
-    "partitioner.adaptive.partitioning.enable",
-    "partitioner.availability.timeout.ms",
-    // Plaintext: anything else has been refused.
-    "security.protocol",
-    "socket.connection.setup.timeout.max.ms",
-    "value.deserializer",
-    "value.serializer",
-];
-
-fn place(role: Role, key: &str) -> Place {
-    match key {
-        "send.buffer.bytes" => Place::SocketBuffer("socket.send.buffer.bytes"),
-        "receive.buffer.bytes" => Place::SocketBuffer("socket.receive.buffer.bytes"),
-        "fetch.max.wait.ms" => Place::Renamed("fetch.wait.max.ms"),
-        "max.request.size" => Place::Renamed("message.max.bytes"),
-        "buffer.memory" => Place::Kibibytes("queue.buffering.max.kbytes"),
-        "batch.size" => Place::Renamed("batch.size"),
-        "request.timeout.ms" if role == Role::Producer => Place::Same,
-        "request.timeout.ms" => Place::Renamed("socket.timeout.ms"),
-        "partition.assignment.strategy" => Place::Assignors,
-        key if SAME.contains(&key) => Place::Same,
-        key if NOWHERE.contains(&key) => Place::Nowhere,
-        _ => Place::Unknown,
-    }
-}
+pub use crate::client::java_keys::Role;
 
 /// A client's configuration from the properties of a Java client.
 pub fn config(role: Role, bootstrap: &str, properties: &Pairs, console: &mut Console) -> Result<ClientConfig, Failure> {
@@ -137,30 +35,7 @@ pub fn config(role: Role, bootstrap: &str, properties: &Pairs, console: &mut Con
         // A topic that is not there comes into being, as the Java client asks for it.
         Role::Consumer => config.set("allow.auto.create.topics", "true"),
     };
-    let mut unknown = Vec::new();
-    for (key, value) in properties {
-        let value = value.trim();
-        if is_security(key, value) {
-            return Err(Failure::Sentence(format!(
-                "{key} asks for a secured connection, which this tool does not speak yet; use a PLAINTEXT listener"
-            )));
-        }
-        match place(role, key) {
-            Place::Same => config.set(key, value),
-            Place::Renamed(name) => config.set(name, if key == "batch.size" && value == "0" { "1" } else { value }),
-            Place::Kibibytes(name) => match value.parse::<u64>() {
-                Ok(bytes) => config.set(name, (bytes / 1024).max(1).to_string()),
-                Err(_) => return Err(Failure::Sentence(format!("{key}={value} is not a number of bytes"))),
-            },
-            Place::SocketBuffer(name) => config.set(name, if value == "-1" { "0" } else { value }),
-            Place::Assignors => config.set(key, assignors(value)),
-            Place::Nowhere => &mut config,
-            Place::Unknown => {
-                unknown.push(key.as_str());
-                &mut config
-            }
-        };
-    }
+    let unknown = lay_over(&mut config, role, properties).map_err(|error| Failure::Sentence(error.to_string()))?;
     if !unknown.is_empty() {
         writeln!(console.err()?, "These configurations '{}' were supplied but are not used.", unknown.join(", "))?;
     }
@@ -173,21 +48,6 @@ fn may_be_idempotent(properties: &Pairs) -> bool {
     matches!(value("acks", "all"), "-1" | "all")
         && value("retries", "1").parse::<u32>().is_ok_and(|retries| retries > 0)
         && value("max.in.flight.requests.per.connection", "5").parse::<u32>().is_ok_and(|count| count <= 5)
-}
-
-fn is_security(key: &str, value: &str) -> bool {
-    (key == "security.protocol" && value != "PLAINTEXT") || key.starts_with("ssl.") || key.starts_with("sasl.")
-}
-
-/// `org.apache.kafka.clients.consumer.CooperativeStickyAssignor` is `cooperative-sticky` here. There is no eager sticky one.
-fn assignors(classes: &str) -> String {
-    let name = |class: &str| match class.trim().rsplit('.').next().unwrap_or_default() {
-        "RangeAssignor" => "range".to_owned(),
-        "RoundRobinAssignor" => "roundrobin".to_owned(),
-        "CooperativeStickyAssignor" => "cooperative-sticky".to_owned(),
-        other => other.to_owned(),
-    };
-    classes.split(',').map(name).collect::<Vec<_>>().join(",")
 }
 
 /// Reaches a broker once, so that one that is not there is a sentence at once: librdkafka would try for ever.
@@ -242,8 +102,6 @@ impl rdkafka::consumer::ConsumerContext for Background {}
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::types::RDKafkaConfRes;
-
     use super::*;
     use crate::cli::console::captured::capture;
     use crate::cli::pairs;
@@ -305,16 +163,5 @@ mod tests {
             assert!(set(Role::Producer, &[bad]).0.is_err(), "{bad}");
         }
         assert!(set(Role::Producer, &["buffer.memory=much"]).0.is_err());
-    }
-
-    /// Every name in the tables is one that librdkafka knows.
-    #[test]
-    fn the_names_are_librdkafkas_own() {
-        for key in SAME.iter().chain(&["socket.send.buffer.bytes", "socket.receive.buffer.bytes", "fetch.wait.max.ms", "message.max.bytes"])
-        {
-            // A name that is not known is another error than a value that is not.
-            let set = ClientConfig::new().set(*key, "?").create_native_config();
-            assert!(!matches!(set, Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..))), "{key}");
-        }
     }
 }

@@ -27,6 +27,7 @@ const NAMES: &[(&str, &str)] = &[
     ("kafka-cluster", "cluster"),
     ("kafka-leader-election", "leader-election"),
     ("kafka-dump-log", "dump-log"),
+    ("connect-standalone", "connect-standalone"),
 ];
 
 const EXAMPLES: &str = "\

@@ -1,6 +1,6 @@
 //! The properties of Kafka's Java clients, as librdkafka is told them.
 //!
-//! Called by `connect`; calls `rdkafka` to build a configuration. Compiled with the cargo feature `librdkafka`.
+//! Called by `connect` and by the tools that produce and consume; calls `rdkafka` to build a configuration. Compiled with the cargo feature `librdkafka`.
 //!
 //! Invariants:
 //! 1. A property of the Java clients means what it means there; one that this client cannot follow is told to the caller, and one that promises
@@ -18,13 +18,13 @@ pub enum Role {
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum JavaKeyError {
-    #[error("{0} asks for a secured connection, which this client does not speak yet; use a PLAINTEXT listener")]
+    #[error("{0} asks for a secured connection, which this tool does not speak yet; use a PLAINTEXT listener")]
     Security(String),
     #[error("{key}={value} is not a number of bytes")]
     Bytes { key: String, value: String },
 }
 
-/// librdkafka's name and value of a property; `None` where it means nothing to a client that is not Java, or has no counterpart.
+/// librdkafka's name and value of a property; `None` where it has no counterpart.
 fn translated(role: Role, key: &str, value: &str) -> Result<Option<(String, String)>, JavaKeyError> {
     let bytes = || value.parse::<u64>().map_err(|_| JavaKeyError::Bytes { key: key.to_owned(), value: value.to_owned() });
     let renamed = |name: &str| Ok(Some((name.to_owned(), value.to_owned())));
@@ -36,7 +36,7 @@ fn translated(role: Role, key: &str, value: &str) -> Result<Option<(String, Stri
         "fetch.max.wait.ms" => renamed("fetch.wait.max.ms"),
         "max.request.size" => renamed("message.max.bytes"),
         "buffer.memory" => Ok(Some(("queue.buffering.max.kbytes".to_owned(), (bytes()? / 1024).max(1).to_string()))),
-        "batch.size" => Ok(Some((key.to_owned(), bytes()?.max(1).to_string()))),
+        "batch.size" => Ok(Some((key.to_owned(), if value == "0" { "1" } else { value }.to_owned()))),
         "request.timeout.ms" if role == Role::Consumer => renamed("socket.timeout.ms"),
         // Java's largest numbers mean for ever, which is 0 here.
         "delivery.timeout.ms" if value == "2147483647" => Ok(Some((key.to_owned(), "0".to_owned()))),
@@ -50,6 +50,7 @@ fn translated(role: Role, key: &str, value: &str) -> Result<Option<(String, Stri
 const SAME: &[&str] = &[
     "acks",
     "allow.auto.create.topics",
+    "auto.commit.interval.ms",
     "auto.offset.reset",
     "check.crcs",
     "client.dns.lookup",
@@ -58,7 +59,9 @@ const SAME: &[&str] = &[
     "compression.type",
     "connections.max.idle.ms",
     "delivery.timeout.ms",
+    "enable.auto.commit",
     "enable.idempotence",
+    "enable.metrics.push",
     "fetch.max.bytes",
     "fetch.min.bytes",
     "group.id",
@@ -74,12 +77,40 @@ const SAME: &[&str] = &[
     "metadata.max.age.ms",
     "reconnect.backoff.max.ms",
     "reconnect.backoff.ms",
-    "request.timeout.ms",
     "retries",
     "retry.backoff.max.ms",
     "retry.backoff.ms",
     "session.timeout.ms",
     "socket.connection.setup.timeout.ms",
+    "transaction.timeout.ms",
+    "transactional.id",
+];
+
+/// Those that mean nothing to a client that is not Java, or to the programs here.
+const NOWHERE: &[&str] = &[
+    "auto.include.jmx.reporter",
+    "bootstrap.servers",
+    "default.api.timeout.ms",
+    "exclude.internal.topics",
+    "interceptor.classes",
+    "key.deserializer",
+    "key.serializer",
+    "max.block.ms",
+    "max.poll.records",
+    "metadata.max.idle.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "partitioner.adaptive.partitioning.enable",
+    "partitioner.availability.timeout.ms",
+    // Plaintext: anything else has been refused.
+    "security.protocol",
+    "socket.connection.setup.timeout.max.ms",
+    "value.deserializer",
+    "value.serializer",
 ];
 
 /// `org.apache.kafka.clients.consumer.CooperativeStickyAssignor` is `cooperative-sticky` here. There is no eager sticky one.
@@ -93,9 +124,9 @@ fn assignors(classes: &str) -> String {
     classes.split(',').map(name).collect::<Vec<_>>().join(",")
 }
 
-/// Lays properties over a configuration; gives the keys that have no effect.
+/// Lays properties over a configuration; gives the keys that nobody knows.
 pub fn lay_over(config: &mut ClientConfig, role: Role, properties: &BTreeMap<String, String>) -> Result<Vec<String>, JavaKeyError> {
-    let mut without_effect = Vec::new();
+    let mut unknown = Vec::new();
     for (key, value) in properties {
         let value = value.trim();
         if (key == "security.protocol" && value != "PLAINTEXT") || key.starts_with("ssl.") || key.starts_with("sasl.") {
@@ -105,21 +136,23 @@ pub fn lay_over(config: &mut ClientConfig, role: Role, properties: &BTreeMap<Str
             Some((name, value)) => {
                 config.set(name, value);
             }
-            None if key == "security.protocol" => {}
-            None => without_effect.push(key.clone()),
+            None if NOWHERE.contains(&key.as_str()) => {}
+            None => unknown.push(key.clone()),
         }
     }
-    Ok(without_effect)
+    Ok(unknown)
 }
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::types::RDKafkaConfRes;
+
     use super::*;
 
     fn laid(role: Role, pairs: &[(&str, &str)]) -> Result<(ClientConfig, Vec<String>), JavaKeyError> {
         let properties = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut config = ClientConfig::new();
-        lay_over(&mut config, role, &properties).map(|without| (config, without))
+        lay_over(&mut config, role, &properties).map(|unknown| (config, unknown))
     }
 
     #[test]
@@ -130,14 +163,15 @@ mod tests {
             ("buffer.memory", "33554432"),
             ("batch.size", "0"),
             ("interceptor.classes", "x"),
+            ("no.such.key", "1"),
         ];
-        let (config, without) = laid(Role::Producer, &pairs).unwrap();
+        let (config, unknown) = laid(Role::Producer, &pairs).unwrap();
         for (key, value) in
             [("acks", "all"), ("socket.send.buffer.bytes", "0"), ("queue.buffering.max.kbytes", "32768"), ("batch.size", "1")]
         {
             assert_eq!(config.get(key), Some(value), "{key}");
         }
-        assert_eq!(without, ["interceptor.classes"]);
+        assert_eq!(unknown, ["no.such.key"]);
         let (config, _) =
             laid(Role::Consumer, &[("request.timeout.ms", "9"), ("partition.assignment.strategy", "a.b.RangeAssignor")]).unwrap();
         assert_eq!((config.get("socket.timeout.ms"), config.get("partition.assignment.strategy")), (Some("9"), Some("range")));
@@ -152,13 +186,14 @@ mod tests {
         assert!(laid(Role::Producer, &[("security.protocol", "PLAINTEXT")]).unwrap().1.is_empty());
     }
 
-    /// Every name in the table is one that librdkafka knows.
+    /// Every name in the tables is one that librdkafka knows.
     #[test]
     fn the_names_are_librdkafkas_own() {
         for key in SAME.iter().chain(&["socket.send.buffer.bytes", "socket.receive.buffer.bytes", "fetch.wait.max.ms", "message.max.bytes"])
         {
-            let native = ClientConfig::new().create_native_config().unwrap();
-            assert!(native.get(key).is_ok(), "{key}");
+            // A name that is not known is another error than a value that is not.
+            let set = ClientConfig::new().set(*key, "?").create_native_config();
+            assert!(!matches!(set, Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..))), "{key}");
         }
     }
 }

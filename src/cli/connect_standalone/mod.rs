@@ -83,7 +83,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
         }
     }
     worker.stop();
-    Ok(())
+    Err(Failure::Ended(termination.exit_code()))
 }
 
 /// Reaches a broker once, so that one that is not there is a sentence at once: tasks would wait for it.
