@@ -145,6 +145,7 @@ pub fn lay_over(config: &mut ClientConfig, role: Role, properties: &BTreeMap<Str
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::KafkaError;
     use rdkafka::types::RDKafkaConfRes;
 
     use super::*;

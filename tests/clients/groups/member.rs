@@ -130,7 +130,7 @@ impl Member {
             };
             match said {
                 Some(Said::Given(partitions)) => self.owned.extend(partitions),
-                Some(Said::Taken(partitions)) => partitions.iter().for_each(|partition| drop(self.owned.remove(partition))),
+                Some(Said::Taken(partitions)) => self.owned.retain(|partition| !partitions.contains(partition)),
                 Some(Said::Owns(partitions)) => self.owned = partitions.into_iter().collect(),
                 Some(Said::Read(partition, offset)) => {
                     self.read.push((partition, offset));
