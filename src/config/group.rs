@@ -161,14 +161,38 @@ mod tests {
                      'by_duration:<PnDTnHnMn.nS>'.";
         for (key, value, refusal) in [
             ("no.such", "1", "Unknown group config name: no.such"),
-            ("consumer.session.timeout.ms", "abc", "Invalid value abc for configuration consumer.session.timeout.ms: Not a number of type INT"),
+            (
+                "consumer.session.timeout.ms",
+                "abc",
+                "Invalid value abc for configuration consumer.session.timeout.ms: Not a number of type INT",
+            ),
             ("consumer.session.timeout.ms", "0", "Invalid value 0 for configuration consumer.session.timeout.ms: Value must be at least 1"),
-            ("consumer.session.timeout.ms", "1", "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms"),
-            ("consumer.session.timeout.ms", "90001", "consumer.session.timeout.ms must be less than or equal to group.consumer.max.session.timeout.ms"),
-            ("share.delivery.count.limit", "100", "share.delivery.count.limit must be less than or equal to group.share.max.delivery.count.limit"),
-            ("streams.num.standby.replicas", "3", "streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas"),
+            (
+                "consumer.session.timeout.ms",
+                "1",
+                "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms",
+            ),
+            (
+                "consumer.session.timeout.ms",
+                "90001",
+                "consumer.session.timeout.ms must be less than or equal to group.consumer.max.session.timeout.ms",
+            ),
+            (
+                "share.delivery.count.limit",
+                "100",
+                "share.delivery.count.limit must be less than or equal to group.share.max.delivery.count.limit",
+            ),
+            (
+                "streams.num.standby.replicas",
+                "3",
+                "streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas",
+            ),
             ("share.auto.offset.reset", "never", reset),
-            ("share.isolation.level", "x", "Invalid value x for configuration share.isolation.level: String must be one of: read_committed, read_uncommitted"),
+            (
+                "share.isolation.level",
+                "x",
+                "Invalid value x for configuration share.isolation.level: String must be one of: read_committed, read_uncommitted",
+            ),
         ] {
             assert_eq!(validate(&[(key, value)]), Err(refusal.to_owned()));
         }

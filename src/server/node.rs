@@ -133,7 +133,8 @@ async fn adopt<W: World>(
     start: &StartState,
 ) -> Result<(), String> {
     let found = adoption::find(world, &settings.storage.directories, start, controller.image()).await?;
-    let Decision { records, answer } = decision::adopt_topics(controller.image(), settings.node.id, &found, &consumer_offsets_configs(&settings.offsets));
+    let Decision { records, answer } =
+        decision::adopt_topics(controller.image(), settings.node.id, &found, &consumer_offsets_configs(&settings.offsets));
     for (name, why) in &answer {
         tracing::warn!("topic {name} is not adopted: {why}; its directories are left alone");
     }

@@ -35,8 +35,8 @@ mod segment;
 mod settings;
 
 pub use log::{
-    ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange, Recovered,
-    Retained, Shutdown, Turn,
+    ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange,
+    Recovered, Retained, Shutdown, Turn,
 };
 pub use producer::{ProducerCheck, ProducerRefusal};
 pub use settings::LogSettings;

@@ -181,9 +181,8 @@ mod tests {
                 .with_committed_leader_epoch(3)
                 .with_committed_metadata((index > 0).then(|| text("note")))
         };
-        let topic = OffsetCommitRequestTopic::default()
-            .with_topic_id(uuid::Uuid::from_u128(7))
-            .with_partitions(vec![partition(0), partition(1)]);
+        let topic =
+            OffsetCommitRequestTopic::default().with_topic_id(uuid::Uuid::from_u128(7)).with_partitions(vec![partition(0), partition(1)]);
         OffsetCommitRequest::default()
             .with_group_id(GroupId(text("g")))
             .with_generation_id_or_member_epoch(5)

@@ -11,7 +11,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 
 use super::{at_every_shard_count, values};
-use crate::support::broker::{Broker, Settings, kind, Kind};
+use crate::support::broker::{Broker, Kind, Settings, kind};
 use crate::support::peers::{kcat, python};
 use crate::support::{eventually, noisy, topics};
 
@@ -188,8 +188,7 @@ fn members_of_librdkafka_come_and_go_and_nothing_is_skipped() {
     at_every_shard_count(settings(), |broker| {
         topics::create(&mut broker.connect(), "rdkafka-group", PARTITIONS, &[]);
         let read = Arc::new(Mutex::new(Vec::new()));
-        let members: Vec<Member> =
-            (0..2).map(|_| Member::start(broker, "rdkafka-readers", "rdkafka-group", read.clone())).collect();
+        let members: Vec<Member> = (0..2).map(|_| Member::start(broker, "rdkafka-readers", "rdkafka-group", read.clone())).collect();
         wait_until_shared(&members);
         produce(broker, "rdkafka-group", 200);
         let all = |count: usize| {
@@ -245,7 +244,10 @@ fn an_acknowledged_commit_is_kept_over_kills() {
             broker.launch();
             let now = committed(&broker, "keeper", "kept");
             for (partition, offset) in acknowledged.lock().unwrap().iter() {
-                assert!(now[*partition as usize].is_some_and(|now| now >= *offset), "partition {partition}: {offset} was acknowledged, {now:?} is kept");
+                assert!(
+                    now[*partition as usize].is_some_and(|now| now >= *offset),
+                    "partition {partition}: {offset} was acknowledged, {now:?} is kept"
+                );
             }
             let _ = committing.join();
         }

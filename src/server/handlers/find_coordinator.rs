@@ -66,11 +66,9 @@ fn single(found: Found) -> FindCoordinatorResponse {
             .with_node_id(BrokerId(node.get()))
             .with_host(super::text(endpoint.host))
             .with_port(endpoint.port.into()),
-        Err(code) => response
-            .with_error_code(code.code())
-            .with_error_message(Some(super::text(reason(code))))
-            .with_node_id(NO_NODE)
-            .with_port(-1),
+        Err(code) => {
+            response.with_error_code(code.code()).with_error_message(Some(super::text(reason(code)))).with_node_id(NO_NODE).with_port(-1)
+        }
     }
 }
 
@@ -108,7 +106,8 @@ mod tests {
     #[test]
     fn keys_of_share_groups_are_told_from_others() {
         assert!(is_share_partition("group:AAAAAAAAAAAAAAAAAAAAAQ:3"));
-        for key in ["group", "group:AAAAAAAAAAAAAAAAAAAAAQ", "group:AAAAAAAAAAAAAAAAAAAAAQ:x", ":AAAAAAAAAAAAAAAAAAAAAQ:3", "group:short:3"] {
+        for key in ["group", "group:AAAAAAAAAAAAAAAAAAAAAQ", "group:AAAAAAAAAAAAAAAAAAAAAQ:x", ":AAAAAAAAAAAAAAAAAAAAAQ:3", "group:short:3"]
+        {
             assert!(!is_share_partition(key), "{key}");
         }
     }

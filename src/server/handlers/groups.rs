@@ -113,9 +113,12 @@ mod tests {
 
     #[test]
     fn hosts_are_written_as_java_does() {
-        for (address, written) in
-            [("127.0.0.1", "/127.0.0.1"), ("::1", "/0:0:0:0:0:0:0:1"), ("::ffff:10.0.0.7", "/10.0.0.7"), ("fe80::ab", "/fe80:0:0:0:0:0:0:ab")]
-        {
+        for (address, written) in [
+            ("127.0.0.1", "/127.0.0.1"),
+            ("::1", "/0:0:0:0:0:0:0:1"),
+            ("::ffff:10.0.0.7", "/10.0.0.7"),
+            ("fe80::ab", "/fe80:0:0:0:0:0:0:ab"),
+        ] {
             assert_eq!(host_of(address.parse().unwrap()), written);
         }
     }

@@ -243,7 +243,8 @@ impl<W: World, M: Hosted> Serving<W, M> {
         let full = self.is_full();
         let settled = || self.appending.as_ref().is_some_and(|appending| appending.outcome.result.borrow().is_some());
         let heard = || !full && (self.host.image_changed.get() || !self.host.queue.borrow().is_empty());
-        let ready = self.host.bell.until(|| (self.host.is_stopping() || self.host.replica.log().is_failed() || settled() || heard()).then_some(()));
+        let ready =
+            self.host.bell.until(|| (self.host.is_stopping() || self.host.replica.log().is_failed() || settled() || heard()).then_some(()));
         let timer = self.machine_deadline().filter(|_| !full);
         let given_up = self.appending.as_ref().map(|appending| appending.deadline);
         match timer.into_iter().chain(given_up).min() {

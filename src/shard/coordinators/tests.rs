@@ -176,12 +176,8 @@ impl Stage {
     }
 
     fn host(&self, batch_bytes_max: usize) -> JournalHost {
-        let writing = Writing {
-            batch_bytes_max,
-            codec: Codec::Zstd,
-            append_timeout: Duration::from_secs(5),
-            decompressed_bytes_max: 1 << 20,
-        };
+        let writing =
+            Writing { batch_bytes_max, codec: Codec::Zstd, append_timeout: Duration::from_secs(5), decompressed_bytes_max: 1 << 20 };
         let around = Surroundings {
             world: self.world.clone(),
             timers: Timers::new(self.world.clone()),
