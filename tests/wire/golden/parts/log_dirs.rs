@@ -1,7 +1,6 @@
 //! The log directory, the logs in it and their sizes; and a directory that is cordoned, which takes no new partitions.
 
 use kafka_protocol::messages::TopicName;
-use kafka_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use kafka_protocol::messages::describe_log_dirs_request::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest};
@@ -46,8 +45,6 @@ pub fn run(recorder: &mut Recorder) {
     recorder.record(5, "cordoned", &DescribeLogDirsRequest::default().with_topics(None));
     let one_more = CreatableTopic::default().with_name(name("golden-cordoned")).with_num_partitions(1).with_replication_factor(1);
     recorder.record(7, "cordoned", &CreateTopicsRequest::default().with_topics(vec![one_more]).with_timeout_ms(TIMEOUT_MS));
-    let grown = CreatePartitionsTopic::default().with_name(name("golden-empty")).with_count(5);
-    recorder.record(3, "cordoned", &CreatePartitionsRequest::default().with_topics(vec![grown]).with_timeout_ms(TIMEOUT_MS));
     cordon(recorder, "not-one-of-ours", "/no/such/directory");
     cordon(recorder, "all-and-one", "*,/no/such/directory");
     cordon(recorder, "no-more", "");
