@@ -299,10 +299,12 @@ fn connections_are_counted_by_reason() {
         fetch_sessions_evicted: 8,
         partitions: 3,
         image_version: 44,
-        dirty_ratio_max_ppm: 0,
-        uncleanable: 0,
+        dirty_ratio_max_ppm: 250_000,
+        uncleanable: 11,
         groups: super::GroupGauges { coordinators_serving: 2, stable: 1, members: 3, ..super::GroupGauges::default() },
     };
+    registry.compaction.passes.increment();
+    registry.compaction.written_bytes.add(77);
     let shot = registry.snapshot(ShardId(1), gauges, WorldSnapshot::default());
     let read = read(&page(&broker(), &[shot]));
     let shard = [("shard", "1")];
@@ -319,6 +321,10 @@ fn connections_are_counted_by_reason() {
         ("ottla_fetch_session_evictions_total", 8.0),
         ("ottla_partitions", 3.0),
         ("ottla_metadata_image_version", 44.0),
+        ("ottla_compaction_passes_total", 1.0),
+        ("ottla_compaction_written_bytes_total", 77.0),
+        ("ottla_compaction_dirty_ratio_max", 0.25),
+        ("ottla_compaction_uncleanable_partitions", 11.0),
     ] {
         assert_eq!(read.value(name, &shard), value, "{name}");
     }

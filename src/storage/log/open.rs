@@ -138,6 +138,9 @@ impl<W: World> Log<W> {
         let last = segments.back().expect("a segment was created if there was none");
         let mark = EndMark { offset: end, segment: last.base, position: last.len };
         let durable = durable.min(end).max(log_start.min(end));
+        // Of what is not there any more nothing is known; and after a crash, of what may have been cut and written anew.
+        let lowest = floor.filter(|_| believed != Believed::All).map_or(end, |floor| floor.low);
+        let cleaned = cleaned.filter(|cleaned| *cleaned <= end).map(|cleaned| cleaned.min(lowest));
         let mut state = State {
             life: Life::Open,
             log_start,
@@ -146,8 +149,7 @@ impl<W: World> Log<W> {
             durable_end: durable,
             recovery_point: durable,
             flushed: mark,
-            // Of what is not there any more, or may have been cut and written anew, nothing is known.
-            cleaned: cleaned.filter(|cleaned| *cleaned <= end).map(|cleaned| floor.map_or(cleaned, |floor| cleaned.min(floor.low))),
+            cleaned,
             editions: 0,
             size: segments.iter().map(|segment| segment.len).sum(),
             segments,

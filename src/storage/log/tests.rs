@@ -92,7 +92,7 @@ async fn read_all(log: &Log<MemoryWorld>, from: Offset, below: Offset, max_bytes
     let mut all = Vec::new();
     let mut from = from;
     while let Some(range) = log.plan_read(from, below, max_bytes).await.unwrap() {
-        let bytes = read_range(log, from, &range).await;
+        let bytes = read_range(log, &range).await;
         let batches: Vec<_> = batch::batches(&Bytes::from(bytes.clone())).map(Result::unwrap).collect();
         assert!(batches[0].header.last_offset() >= from, "the first batch holds the offset, or is the first after it");
         let first_len = batches[0].bytes.len() as u64;
@@ -106,17 +106,13 @@ async fn read_all(log: &Log<MemoryWorld>, from: Offset, below: Offset, max_bytes
 }
 
 /// The bytes of a range, through a handle of their own segment.
-async fn read_range(log: &Log<MemoryWorld>, from: Offset, range: &ReadRange<MemoryWorld>) -> Vec<u8> {
-    let at = log.state().segment_for(from).unwrap();
-    // The batch may lie in the next segment, if offsets are missing between.
-    for at in [at, at + 1] {
-        let file = log.state().segments[at].file.clone().unwrap();
-        let bytes = file.read_at(range.position, range.len as usize).await.unwrap();
-        if BatchHeader::parse(&bytes).is_ok_and(|header| header.last_offset() >= from) {
-            return bytes;
-        }
-    }
-    panic!("no batch at {} holds {from}", range.position);
+async fn read_range(log: &Log<MemoryWorld>, range: &ReadRange<MemoryWorld>) -> Vec<u8> {
+    let file = {
+        let state = log.state();
+        let at = state.position_of(range.segment).expect("the segment of the range");
+        state.segments[at].file.clone().expect("open, as it was planned on")
+    };
+    file.read_at(range.position, range.len as usize).await.unwrap()
 }
 
 fn offsets_in(bytes: &[u8]) -> Vec<(i64, i64)> {

@@ -17,11 +17,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ottla::io::memory::{MemoryReader, MemoryWorld, MemoryWriter, Simulation, SimulationSettings};
 use ottla::io::{File, Follows, Listener, OpenMode, Reader, World, Writer};
+use ottla::metrics::Compaction;
 use ottla::storage::checkpoint;
 use ottla::storage::identity;
 use ottla::storage::index::{AbortedTransaction, Entry, OffsetEntry, TimeEntry};
 use ottla::storage::layout::{LEADER_EPOCH_CHECKPOINT, NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart, SegmentPhase};
-use ottla::storage::{LeaderBatch, Log, LogSettings, OpenLog, ReadRange, Shutdown};
+use ottla::storage::{CleanRules, LeaderBatch, Log, LogSettings, OpenLog, ReadRange, Shutdown};
 use ottla::types::{LeaderEpoch, Offset, PartitionIndex, ProducerId, TimestampMs, TopicId};
 use ottla::wire::batch::{self, BatchBuilder, BatchHeader};
 
@@ -154,9 +155,31 @@ async fn open_and_use(case: &Case, world: &MemoryWorld, pipe: Pipe) {
     if case.believes_nothing() {
         let (log, _) = again.unwrap_or_else(|error| panic!("a log that was closed cannot be opened: {error}"));
         assert_eq!(log.end(), closed_at);
-        let (_, found_again) = read_all(pipe, &log, case).await;
+        let found_again;
+        (pipe, found_again) = read_all(pipe, &log, case).await;
         assert!(found_again.starts_with(&found), "what was served once is served again");
+        if case.has(4) && compact(&log).await {
+            read_all(pipe, &log, case).await;
+            ask_everything(&log).await;
+        }
+    } else if let Ok((log, _)) = again
+        && case.has(4)
+    {
+        compact(&log).await;
     }
+}
+
+/// One pass; answers whether it came to its end.
+async fn compact(log: &Log<MemoryWorld>) -> bool {
+    let Ok(found) = log.cleanable(log.last_stable(log.end()), NOW).await else { return false };
+    let rules = CleanRules {
+        key_bytes_max: 1 << 10,
+        key_load_factor: 0.9,
+        io_bytes_per_second_max: None,
+        decompressed_bytes_max: 1 << 20,
+        free_bytes_min: 0,
+    };
+    log.clean(&found, &rules, &Compaction::default()).await.is_ok()
 }
 
 /// One batch of two records, written; how many offsets that took, unless the log refuses.

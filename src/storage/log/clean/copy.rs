@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::filter::{Filling, Filter, FilterRules, Filtered, Found, LastOfProducer};
+use super::filter::{Consumed, Filling, Filter, FilterRules, Filtered, Found, LastOfProducer, Within};
 use super::map::{ENTRY_BYTES, OffsetMap};
 use super::pace::Pace;
 use super::plan::{Cleanable, Edition, Source};
@@ -62,26 +62,29 @@ impl<'a, W: World> Pass<'a, W> {
         Self { log, counts, rules, pace: Pace::new(world.monotonic(), rules.io_bytes_per_second_max), map: Some(map), filter_rules }
     }
 
-    /// Tells the keys of the dirty part to the map.
-    pub async fn fill_map(&mut self, found: &Cleanable) -> Result<Filling, CleanError> {
+    /// Tells the keys of the dirty part to the map. Answers with the segments that were told.
+    pub async fn fill_map(&mut self, found: &Cleanable) -> Result<(Filling, Vec<Source>), CleanError> {
         let aborted = self.aborted_between(found.dirty_from, found.upper).await?;
         let map = self.map.take().expect("a map is filled once");
         let mut filling = Filling::new(map, found.dirty_from, aborted, self.rules.decompressed_bytes_max);
         let sources = self.log.state().sources(found.dirty_from, found.upper);
+        let mut told = Vec::new();
         for source in sources {
+            told.push(source);
             let mut from = Reading::open(self, &source).await?;
             while let Some(chunk) = from.next(self).await? {
-                let (told, consumed) = self.off_shard(filling, &chunk, |filling, chunk| filling.tell(chunk)).await?;
-                filling = told;
+                let within = from.within();
+                let (used, consumed) = self.off_shard(filling, &chunk, move |filling, chunk| filling.tell(chunk, within)).await?;
+                filling = used;
                 let consumed = consumed.map_err(|found| from.unsound(found))?;
                 if filling.is_full() {
-                    return Ok(filling);
+                    return Ok((filling, told));
                 }
                 from.advance(consumed)?;
             }
             filling.on_segment_end(source.next.min(found.upper));
         }
-        Ok(filling)
+        Ok((filling, told))
     }
 
     pub fn filter_of(&self, filling: Filling, found: &Cleanable) -> Filter {
@@ -119,10 +122,11 @@ impl<'a, W: World> Pass<'a, W> {
             filter.expect(aborted);
             let mut from = Reading::open(self, source).await?;
             while let Some(chunk) = from.next(self).await? {
-                let (used, filtered) = self.off_shard(filter, &chunk, |filter, chunk| filter.filter(chunk)).await?;
+                let within = from.within();
+                let (used, filtered) = self.off_shard(filter, &chunk, move |filter, chunk| filter.filter(chunk, within)).await?;
                 filter = used;
-                let filtered = filtered.map_err(|found| from.unsound(found))?;
-                from.advance(filtered.consumed)?;
+                let (consumed, filtered) = filtered.map_err(|found| from.unsound(found))?;
+                from.advance(consumed)?;
                 copy.add(self, filtered).await?;
             }
         }
@@ -172,6 +176,9 @@ struct Reading<F> {
     path: PathBuf,
     position: u64,
     len: u64,
+    /// Where the batch before ended, and where the segment does.
+    next: Offset,
+    below: Offset,
 }
 
 impl<F: File> Reading<F> {
@@ -182,7 +189,7 @@ impl<F: File> Reading<F> {
         pass.log.state().check_sources(std::slice::from_ref(source))?;
         pass.log.check_cleanable()?;
         let file = opened.map_err(CleanError::io("open", &path))?;
-        Ok(Self { file, path, position: 0, len: source.len })
+        Ok(Self { file, path, position: 0, len: source.len, next: source.base, below: source.next })
     }
 
     async fn next<W: World<File = F>>(&self, pass: &Pass<'_, W>) -> Result<Option<Bytes>, CleanError> {
@@ -203,13 +210,19 @@ impl<F: File> Reading<F> {
         self.file.read_at(self.position, len).await.map(Bytes::from).map_err(CleanError::io("read", &self.path))
     }
 
+    /// Where the offsets of the next chunk lie.
+    fn within(&self) -> Within {
+        Within { from: self.next, below: self.below }
+    }
+
     /// The next chunk begins behind what was consumed of this one.
-    fn advance(&mut self, consumed: usize) -> Result<(), CleanError> {
-        if consumed == 0 {
+    fn advance(&mut self, consumed: Consumed) -> Result<(), CleanError> {
+        if consumed.bytes == 0 {
             let why = "no whole batch begins here".to_owned();
             return Err(CleanError::Unsound { path: self.path.clone(), position: self.position, why });
         }
-        self.position += consumed as u64;
+        self.position += consumed.bytes as u64;
+        self.next = consumed.next;
         Ok(())
     }
 

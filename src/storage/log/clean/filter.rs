@@ -39,6 +39,8 @@ pub enum Unsound {
     Compression(#[from] CompressionError),
     #[error(transparent)]
     Record(#[from] RecordError),
+    #[error("a batch from {base} to {last} does not belong here")]
+    Misplaced { base: Offset, last: Offset },
     #[error("a record has offset delta {found} behind {before}, in a batch up to {last}")]
     OffsetDelta { before: i32, found: i32, last: i32 },
 }
@@ -50,10 +52,25 @@ pub struct Found {
     pub why: Unsound,
 }
 
+/// Offsets that the batches of a chunk lie within: behind those before, and before the next segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Within {
+    pub from: Offset,
+    pub below: Offset,
+}
+
+/// How much of a chunk was looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Consumed {
+    pub bytes: usize,
+    /// Where its last batch ends.
+    pub next: Offset,
+}
+
 /// Whole batches at the front of a chunk, each with its place and its CRC checked.
-fn sound_batches(chunk: &Bytes, mut visit: impl FnMut(&Batch) -> Result<Go, Unsound>) -> Result<usize, Found> {
+fn sound_batches(chunk: &Bytes, within: Within, mut visit: impl FnMut(&Batch) -> Result<Go, Unsound>) -> Result<Consumed, Found> {
     let mut walk = batches(chunk);
-    let mut at = 0;
+    let (mut at, mut next) = (0, within.from);
     while let Some(batch) = walk.next() {
         let batch = match batch {
             Ok(batch) => batch,
@@ -61,13 +78,17 @@ fn sound_batches(chunk: &Bytes, mut visit: impl FnMut(&Batch) -> Result<Go, Unso
             Err(BatchError::Truncated { .. }) => break,
             Err(why) => return Err(Found { at, why: why.into() }),
         };
+        let header = &batch.header;
+        if header.base_offset < next || header.last_offset() >= within.below {
+            return Err(Found { at, why: Unsound::Misplaced { base: header.base_offset, last: header.last_offset() } });
+        }
         let visited = batch.verify_crc().map_err(Unsound::from).and_then(|()| visit(&batch));
         match visited.map_err(|why| Found { at, why })? {
-            Go::On => at = walk.walked(),
+            Go::On => (at, next) = (walk.walked(), header.next_offset()),
             Go::NoFurther => break,
         }
     }
-    Ok(at)
+    Ok(Consumed { bytes: at, next })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,9 +155,9 @@ impl Filling {
         self.end = self.end.max(next);
     }
 
-    /// Tells the whole batches at the front of the chunk; answers with their bytes.
-    pub fn tell(&mut self, chunk: &Bytes) -> Result<usize, Found> {
-        sound_batches(chunk, |batch| {
+    /// Tells the whole batches at the front of the chunk.
+    pub fn tell(&mut self, chunk: &Bytes, within: Within) -> Result<Consumed, Found> {
+        sound_batches(chunk, within, |batch| {
             self.tell_batch(batch)?;
             Ok(if self.is_full { Go::NoFurther } else { Go::On })
         })
@@ -207,8 +228,6 @@ pub struct Kept {
 /// What became of a chunk.
 #[derive(Default)]
 pub struct Filtered {
-    /// Bytes of the chunk that were looked at.
-    pub consumed: usize,
     pub bytes: BytesMut,
     pub batches: Vec<Kept>,
     /// Aborted transactions whose markers were kept.
@@ -238,9 +257,9 @@ impl Filter {
     }
 
     /// Filters the whole batches at the front of the chunk.
-    pub fn filter(&mut self, chunk: &Bytes) -> Result<Filtered, Found> {
+    pub fn filter(&mut self, chunk: &Bytes, within: Within) -> Result<(Consumed, Filtered), Found> {
         let mut filtered = Filtered { bytes: BytesMut::with_capacity(chunk.len()), ..Filtered::default() };
-        let consumed = sound_batches(chunk, |batch| {
+        let consumed = sound_batches(chunk, within, |batch| {
             let header = &batch.header;
             let part = self.filter_batch(batch, &mut filtered.aborted)?;
             filtered.records_read += header.count as u64;
@@ -257,7 +276,7 @@ impl Filter {
             filtered.bytes.extend_from_slice(&bytes);
             Ok(Go::On)
         })?;
-        Ok(Filtered { consumed, ..filtered })
+        Ok((consumed, filtered))
     }
 
     fn filter_batch(&mut self, batch: &Batch, aborted: &mut Vec<AbortedTransaction>) -> Result<Part, Unsound> {
@@ -294,6 +313,8 @@ impl Filter {
                 Ok(Part::Whole)
             }
             MarkerFate::Unneeded if !header.has_delete_horizon() => rewrite(header, &batch.records(), Some(self.horizon()), |_, _| true),
+            // What else tells of the producer's epoch goes with the record.
+            MarkerFate::Unneeded if self.is_last_of_producer(header) => Ok(Part::Whole),
             MarkerFate::Unneeded if self.is_past(header.base_timestamp) => Ok(emptied),
             MarkerFate::Unneeded => Ok(Part::Whole),
         }
@@ -336,13 +357,16 @@ impl Filter {
 
     /// Whether the batch is the last of its producer, or the last of the part that may be compacted.
     fn is_last(&self, header: &BatchHeader) -> bool {
+        self.is_last_of_producer(header) || header.next_offset() == self.rules.upper
+    }
+
+    fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
         let of_producer = self.rules.producers.get(&header.producer_id).filter(|_| header.has_producer());
-        let last_of_producer = of_producer.is_some_and(|last| match last.offset {
+        of_producer.is_some_and(|last| match last.offset {
             Some(offset) => header.last_offset() == offset,
             // Its marker has the epoch by which older instances are fenced.
             None => header.is_control() && header.producer_epoch == last.epoch,
-        });
-        last_of_producer || header.next_offset() == self.rules.upper
+        })
     }
 
     fn horizon(&self) -> TimestampMs {

@@ -126,10 +126,17 @@ impl<W: World> Log<W> {
     pub async fn clean(&self, found: &Cleanable, rules: &CleanRules, counts: &Compaction) -> Result<Offset, CleanError> {
         self.check_cleanable()?;
         let mut pass = Pass::new(self, found, rules, counts);
-        let filling = pass.fill_map(found).await?;
+        let (filling, told) = pass.fill_map(found).await?;
         let end = filling.end();
         let mut filter = pass.filter_of(filling, found);
-        let groups = self.state().groups(end);
+        let groups = {
+            let state = self.state();
+            if !told.is_empty() {
+                // The keys of what was cut since say nothing of what came in its place.
+                state.check_sources(&told)?;
+            }
+            state.groups(end)
+        };
         let mut last = None;
         for group in groups {
             let copy;

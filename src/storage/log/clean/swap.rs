@@ -24,7 +24,7 @@ use super::copy::copy_path;
 use super::plan::{Edition, Source};
 use crate::io::World;
 use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
-use crate::storage::log::{Log, LogError};
+use crate::storage::log::{EndMark, Log, LogError};
 use crate::storage::segment::{Seal, Segment, Stored};
 use crate::types::Offset;
 
@@ -71,6 +71,10 @@ impl<W: World> Log<W> {
         state.size = state.size - removed + copy.len;
         let edition = state.next_edition();
         let base = copy.base;
+        if group.iter().any(|source| source.base == state.end.segment) {
+            // Nothing was written to the active segment yet: the log ends with the copy.
+            state.end = EndMark { segment: base, position: copy.len, ..state.end };
+        }
         // Rolled until its index files have their names: until then they are in memory only.
         state.segments.insert(first, Segment { edition, seal: Seal::Rolled, index_files: Stored::Yes, touched: true, ..copy });
         state.boundaries.clear();

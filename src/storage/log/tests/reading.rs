@@ -22,7 +22,7 @@ fn every_offset_is_found_whatever_is_in_memory() {
             }
             for from in 0..log.end().get() {
                 let range = log.plan_read(Offset(from), log.end(), 1).await.unwrap().unwrap();
-                let bytes = read_range(&log, Offset(from), &range).await;
+                let bytes = read_range(&log, &range).await;
                 let header = BatchHeader::parse(&bytes).unwrap();
                 assert!(header.base_offset.get() <= from && from <= header.last_offset().get());
                 assert_eq!(bytes.len(), header.total_len(), "one byte was asked for: one batch");
@@ -60,7 +60,7 @@ fn a_reader_at_the_tail_is_answered_from_memory() {
             }
             match log.try_plan_read(from, log.end(), 1 << 20) {
                 Planned::Ready(range) => {
-                    let bytes = read_range(&log, from, &range).await;
+                    let bytes = read_range(&log, &range).await;
                     assert_eq!(offsets_in(&bytes).first().unwrap().0, from.get());
                     from = Offset(offsets_in(&bytes).last().unwrap().1 + 1);
                 }
@@ -83,7 +83,7 @@ fn a_sequential_reader_of_large_batches_needs_no_look_up() {
         let mut from = Offset(0);
         while from < log.end() {
             let Planned::Ready(range) = log.try_plan_read(from, log.end(), 2000) else { panic!("a look-up at {from}") };
-            from = Offset(offsets_in(&read_range(&log, from, &range).await).last().unwrap().1 + 1);
+            from = Offset(offsets_in(&read_range(&log, &range).await).last().unwrap().1 + 1);
         }
     });
 }
@@ -104,12 +104,12 @@ fn gaps_between_batches_and_segments_are_stepped_over() {
         assert!(log.segment_count() > 2);
         for (from, found) in [(0, 5), (5, 5), (6, 20), (41, 100), (99, 100), (101, 140), (141, 3_000_000_000)] {
             let range = log.plan_read(Offset(from), log.end(), 1).await.unwrap().unwrap();
-            assert_eq!(offsets_in(&read_range(&log, Offset(from), &range).await), [(found, found)], "from {from}");
+            assert_eq!(offsets_in(&read_range(&log, &range).await), [(found, found)], "from {from}");
         }
         let log = reopen(&world, log).await;
         for (from, found) in [(0, 5), (41, 100), (141, 3_000_000_000)] {
             let range = log.plan_read(Offset(from), log.end(), 1).await.unwrap().unwrap();
-            assert_eq!(offsets_in(&read_range(&log, Offset(from), &range).await), [(found, found)], "from {from}");
+            assert_eq!(offsets_in(&read_range(&log, &range).await), [(found, found)], "from {from}");
         }
     });
 }
