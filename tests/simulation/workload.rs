@@ -93,8 +93,6 @@ pub async fn client(shared: Rc<Shared>, world: MemoryWorld, mut random: Random) 
                 let now_ms = client.world.wall().get();
                 crate::idempotent::produce(&shared, &mut client.connection, &mut client.random, now_ms).await
             }
-            // Where sessions are scarce, they come and go.
-            7..=9 if shared.shape.sessions_are_scarce => client.read_in_session().await,
             7..=8 => client.read_anywhere().await,
             9 => client.read_in_session().await,
             10..=11 => client.read_through().await,
@@ -357,7 +355,7 @@ impl Client {
         let version = self.fetch_version(&all, FIRST_WITH_SESSIONS);
         let scarce = self.shared.shape.sessions_are_scarce;
         // A follower's session takes the place of any consumer's, a parked one's too.
-        let follows = scarce && self.random.one_in(2);
+        let follows = scarce && self.random.one_in(3);
         let (mut changed, mut session, mut epoch) = (all.clone(), 0, 0);
         for _ in 0..self.random.between(2, 15) {
             if !self.shared.is_serving() || all.is_empty() {
