@@ -7,6 +7,7 @@
 
 mod adoption;
 mod clients;
+mod connect;
 mod crash;
 mod disk;
 mod hostile;

@@ -37,7 +37,7 @@ fn translated(role: Role, key: &str, value: &str) -> Result<Option<(String, Stri
         "max.request.size" => renamed("message.max.bytes"),
         "buffer.memory" => Ok(Some(("queue.buffering.max.kbytes".to_owned(), (bytes()? / 1024).max(1).to_string()))),
         "batch.size" => Ok(Some((key.to_owned(), if value == "0" { "1" } else { value }.to_owned()))),
-        "request.timeout.ms" if role == Role::Consumer => renamed("socket.timeout.ms"),
+        "request.timeout.ms" => renamed(if role == Role::Consumer { "socket.timeout.ms" } else { key }),
         // Java's largest numbers mean for ever, which is 0 here.
         "delivery.timeout.ms" if value == "2147483647" => Ok(Some((key.to_owned(), "0".to_owned()))),
         "partition.assignment.strategy" => Ok(Some((key.to_owned(), assignors(value)))),
@@ -145,6 +145,7 @@ pub fn lay_over(config: &mut ClientConfig, role: Role, properties: &BTreeMap<Str
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::KafkaError;
     use rdkafka::types::RDKafkaConfRes;
 
     use super::*;
@@ -157,19 +158,30 @@ mod tests {
 
     #[test]
     fn javas_properties_become_librdkafkas() {
-        let pairs = [("acks", "all"), ("send.buffer.bytes", "-1"), ("buffer.memory", "33554432"), ("batch.size", "0"), ("interceptor.classes", "x"), ("no.such.key", "1")];
+        let pairs = [
+            ("acks", "all"),
+            ("send.buffer.bytes", "-1"),
+            ("buffer.memory", "33554432"),
+            ("batch.size", "0"),
+            ("interceptor.classes", "x"),
+            ("no.such.key", "1"),
+        ];
         let (config, unknown) = laid(Role::Producer, &pairs).unwrap();
-        for (key, value) in [("acks", "all"), ("socket.send.buffer.bytes", "0"), ("queue.buffering.max.kbytes", "32768"), ("batch.size", "1")] {
+        for (key, value) in
+            [("acks", "all"), ("socket.send.buffer.bytes", "0"), ("queue.buffering.max.kbytes", "32768"), ("batch.size", "1")]
+        {
             assert_eq!(config.get(key), Some(value), "{key}");
         }
         assert_eq!(unknown, ["no.such.key"]);
-        let (config, _) = laid(Role::Consumer, &[("request.timeout.ms", "9"), ("partition.assignment.strategy", "a.b.RangeAssignor")]).unwrap();
+        let (config, _) =
+            laid(Role::Consumer, &[("request.timeout.ms", "9"), ("partition.assignment.strategy", "a.b.RangeAssignor")]).unwrap();
         assert_eq!((config.get("socket.timeout.ms"), config.get("partition.assignment.strategy")), (Some("9"), Some("range")));
     }
 
     #[test]
     fn security_is_refused() {
-        for bad in [("security.protocol", "SSL"), ("ssl.truststore.location", "x"), ("sasl.mechanism", "PLAIN"), ("buffer.memory", "much")] {
+        for bad in [("security.protocol", "SSL"), ("ssl.truststore.location", "x"), ("sasl.mechanism", "PLAIN"), ("buffer.memory", "much")]
+        {
             assert!(laid(Role::Producer, &[bad]).is_err(), "{bad:?}");
         }
         assert!(laid(Role::Producer, &[("security.protocol", "PLAINTEXT")]).unwrap().1.is_empty());

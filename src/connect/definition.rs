@@ -204,14 +204,18 @@ mod tests {
 
     #[test]
     fn every_error_is_named_in_kafkas_words() {
-        let errors = check(KEYS, &config(&[("tasks.max", "0"), ("errors.log.enable", "yes"), ("errors.tolerance", "some"), ("pattern", "[")]));
+        let errors =
+            check(KEYS, &config(&[("tasks.max", "0"), ("errors.log.enable", "yes"), ("errors.tolerance", "some"), ("pattern", "[")]));
         assert_eq!(errors[0], "Missing required configuration \"topic\" which has no default value.");
         assert_eq!(errors[1], "Invalid value 0 for configuration tasks.max: Value must be at least 1");
         assert_eq!(errors[2], "Invalid value some for configuration errors.tolerance: String must be one of (case insensitive): none, all");
         assert_eq!(errors[3], "Invalid value yes for configuration errors.log.enable: Expected value to be either true or false");
         assert!(errors[4].starts_with("Invalid value [ for configuration pattern: Invalid regex"), "{}", errors[4]);
         assert_eq!(errors.len(), 5);
-        assert_eq!(check(KEYS, &config(&[("topic", "t"), ("tasks.max", "x")])), ["Invalid value x for configuration tasks.max: Not a number of type INT"]);
+        assert_eq!(
+            check(KEYS, &config(&[("topic", "t"), ("tasks.max", "x")])),
+            ["Invalid value x for configuration tasks.max: Not a number of type INT"]
+        );
     }
 
     #[test]

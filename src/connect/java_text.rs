@@ -99,7 +99,13 @@ fn write_map(out: &mut String, entries: &[(Value, Value)]) {
 fn hash(value: &Value) -> u32 {
     match value {
         Value::String(text) => text.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into())),
-        Value::Boolean(flag) => if *flag { 1231 } else { 1237 },
+        Value::Boolean(flag) => {
+            if *flag {
+                1231
+            } else {
+                1237
+            }
+        }
         Value::Int8(number) => i32::from(*number).cast_unsigned(),
         Value::Int16(number) => i32::from(*number).cast_unsigned(),
         Value::Int32(number) => number.cast_unsigned(),
@@ -192,7 +198,7 @@ mod tests {
             (Value::Timestamp(-1), "Wed Dec 31 23:59:59 UTC 1969"),
             (Value::Timestamp(951_782_400_000), "Tue Feb 29 00:00:00 UTC 2000"),
             (map(&[("b", 1), ("a", 2)]), "{a=2, b=1}"),
-            (map(&[("line", 1), ("topic", 2), ("Aa", 3), ("zebra", 4)]), "{Aa=3, line=1, topic=2, zebra=4}"),
+            (map(&[("line", 1), ("topic", 2), ("Aa", 3), ("zebra", 4)]), "{Aa=3, zebra=4, line=1, topic=2}"),
         ];
         for (value, printed) in cases {
             assert_eq!(text(&value), printed);
@@ -202,7 +208,11 @@ mod tests {
     #[test]
     fn a_struct_leaves_out_what_is_null() {
         let string = Schema::optional(Kind::String);
-        let schema = Schema::required(Kind::Struct(vec![("a".to_owned(), string.clone()), ("b".to_owned(), string.clone()), ("c".to_owned(), string)]));
+        let schema = Schema::required(Kind::Struct(vec![
+            ("a".to_owned(), string.clone()),
+            ("b".to_owned(), string.clone()),
+            ("c".to_owned(), string),
+        ]));
         let value = Value::Struct(schema, vec![Value::String("x".to_owned()), Value::Null, Value::String("y".to_owned())]);
         assert_eq!(text(&value), "Struct{a=x,c=y}");
     }

@@ -55,7 +55,9 @@ pub struct OffsetStore {
 pub enum OffsetsError {
     #[error("cannot read the offsets in {path}: {source}")]
     Read { path: String, source: io::Error },
-    #[error("{path} is no file of offsets that this worker wrote ({why}); name another one in offset.storage.file.filename, or move it away")]
+    #[error(
+        "{path} is no file of offsets that this worker wrote ({why}); name another one in offset.storage.file.filename, or move it away"
+    )]
     Foreign { path: String, why: String },
     #[error("cannot write the offsets to {path}: {source}")]
     Write { path: String, source: io::Error },
@@ -171,7 +173,9 @@ mod tests {
     fn a_file_of_another_kind_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("offsets");
-        for bytes in [&b"\xac\xed\x00\x05sr"[..], b"{\"ottla.connect.offsets\":2,\"connectors\":{}}", b"{\"ottla.connect.offsets\":1,\"conn"] {
+        for bytes in
+            [&b"\xac\xed\x00\x05sr"[..], b"{\"ottla.connect.offsets\":2,\"connectors\":{}}", b"{\"ottla.connect.offsets\":1,\"conn"]
+        {
             fs::write(&path, bytes).unwrap();
             assert!(matches!(OffsetStore::open(&path), Err(OffsetsError::Foreign { .. })));
         }

@@ -130,7 +130,8 @@ impl WorkerSettings {
                 warnings.push(format!("{key} is not known here and has no effect"));
             }
         }
-        let converter = |key: &str| Converter::new(checked.text(key), &below(config, &format!("{key}."))).map_err(|why| format!("{key}: {why}"));
+        let converter =
+            |key: &str| Converter::new(checked.text(key), &below(config, &format!("{key}."))).map_err(|why| format!("{key}: {why}"));
         let millis = |key: &str| Duration::from_millis(u64::try_from(checked.number(key)).unwrap_or_default());
         Ok(WorkerSettings {
             bootstrap: checked.text("bootstrap.servers").to_owned(),
@@ -157,7 +158,9 @@ impl WorkerSettings {
 /// One listener: `http://host:port`. Without a host it is open to every network, as Kafka's.
 fn listener(said: &str) -> Result<SocketAddr, String> {
     let entries = list(said);
-    let [entry] = entries[..] else { return Err(format!("listeners={said}: this worker opens one listener, for example http://127.0.0.1:8083")) };
+    let [entry] = entries[..] else {
+        return Err(format!("listeners={said}: this worker opens one listener, for example http://127.0.0.1:8083"));
+    };
     let wrong = || format!("listeners={entry} is not http://host:port");
     let (scheme, address) = entry.split_once("://").ok_or_else(wrong)?;
     if scheme.eq_ignore_ascii_case("https") {
@@ -289,7 +292,11 @@ mod tests {
     #[test]
     fn a_connector_is_described_in_three_ways() {
         let dir = tempfile::tempdir().unwrap();
-        let expected = Config::from([("name".to_owned(), "s".to_owned()), ("file".to_owned(), "f".to_owned()), ("tasks.max".to_owned(), "2".to_owned())]);
+        let expected = Config::from([
+            ("name".to_owned(), "s".to_owned()),
+            ("file".to_owned(), "f".to_owned()),
+            ("tasks.max".to_owned(), "2".to_owned()),
+        ]);
         for (name, text) in [
             ("a.properties", "name=s\nfile=f\ntasks.max=2\n"),
             ("b.json", r#"{"name":"s","file":"f","tasks.max":2}"#),

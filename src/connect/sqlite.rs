@@ -23,8 +23,10 @@ use super::record::{SinkRecord, Value};
 pub const CLASS: &str = "ottla.connect.SqliteSinkConnector";
 
 pub const KEYS: &[Key] = &[
-    Key::new("database", KeyKind::String, Fallback::Required, "HIGH", "The database file; it is made if it is not there.").rule(Rule::NonEmpty),
-    Key::new("table", KeyKind::String, Fallback::Value("${topic}"), "MEDIUM", "The table; ${topic} is the record's topic.").rule(Rule::NonEmpty),
+    Key::new("database", KeyKind::String, Fallback::Required, "HIGH", "The database file; it is made if it is not there.")
+        .rule(Rule::NonEmpty),
+    Key::new("table", KeyKind::String, Fallback::Value("${topic}"), "MEDIUM", "The table; ${topic} is the record's topic.")
+        .rule(Rule::NonEmpty),
 ];
 
 pub fn sink() -> Box<dyn SinkConnector> {

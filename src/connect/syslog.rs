@@ -26,8 +26,15 @@ pub const CLASS: &str = "ottla.connect.SyslogSourceConnector";
 
 pub const KEYS: &[Key] = &[
     Key::new("topic", KeyKind::String, Fallback::Required, "HIGH", "The topic that the messages are sent to.").rule(Rule::NonEmpty),
-    Key::new("listen", KeyKind::String, Fallback::Value("127.0.0.1:5514"), "HIGH", "The address and port to listen on, for UDP and for TCP."),
-    Key::new("batch.size", KeyKind::Int, Fallback::Value("2000"), "LOW", "The most messages that one poll hands over.").rule(Rule::AtLeast(1)),
+    Key::new(
+        "listen",
+        KeyKind::String,
+        Fallback::Value("127.0.0.1:5514"),
+        "HIGH",
+        "The address and port to listen on, for UDP and for TCP.",
+    ),
+    Key::new("batch.size", KeyKind::Int, Fallback::Value("2000"), "LOW", "The most messages that one poll hands over.")
+        .rule(Rule::AtLeast(1)),
 ];
 
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -199,7 +206,11 @@ fn record(topic: &str, message: &[u8]) -> SourceRecord {
             record.key = Value::String(host.to_owned());
         }
         record.headers = [("facility", priority / 8), ("severity", priority % 8)]
-            .map(|(name, number)| Header { name: name.to_owned(), schema: Some(Schema::required(Kind::Int32)), value: Value::Int32(number) })
+            .map(|(name, number)| Header {
+                name: name.to_owned(),
+                schema: Some(Schema::required(Kind::Int32)),
+                value: Value::Int32(number),
+            })
             .into();
     }
     SourceRecord { record, source_partition: JsonMap::new(), source_offset: JsonMap::new() }

@@ -123,7 +123,10 @@ fn add(configs: &mut Vec<JudgedKey>, key: String, error: String) {
         display_name: key.clone(),
         dependents: [],
     };
-    configs.push(JudgedKey { definition, value: JudgedValue { name: key, value: None, recommended_values: [], errors: vec![error], visible: true } });
+    configs.push(JudgedKey {
+        definition,
+        value: JudgedValue { name: key, value: None, recommended_values: [], errors: vec![error], visible: true },
+    });
 }
 
 /// What no single key tells.
@@ -142,7 +145,9 @@ fn beyond_keys(plugin: &Plugin, config: &Config) -> Vec<(String, String)> {
         let dead = said("errors.deadletterqueue.topic.name");
         match (topics.is_empty(), regex.is_empty()) {
             (true, true) => errors.push(("topics".to_owned(), "Must configure one of topics or topics.regex".to_owned())),
-            (false, false) => errors.push(("topics".to_owned(), "topics and topics.regex are mutually exclusive options, but both are set.".to_owned())),
+            (false, false) => {
+                errors.push(("topics".to_owned(), "topics and topics.regex are mutually exclusive options, but both are set.".to_owned()))
+            }
             _ => {}
         }
         if !dead.is_empty() && topics.split(',').any(|topic| topic.trim() == dead) {
@@ -165,7 +170,10 @@ mod tests {
     fn a_good_configuration_has_no_errors() {
         let source = verdict("FileStreamSource", &[("name", "s"), ("connector.class", "FileStreamSource"), ("file", "f"), ("topic", "t")]);
         assert_eq!(source.error_count, 0, "{source:?}");
-        assert_eq!(source.groups, ["Common", "Transforms", "Predicates", "Error Handling", "Topic Creation", "Exactly Once Support", "offsets.topic"]);
+        assert_eq!(
+            source.groups,
+            ["Common", "Transforms", "Predicates", "Error Handling", "Topic Creation", "Exactly Once Support", "offsets.topic"]
+        );
         let sink = verdict("FileStreamSink", &[("name", "s"), ("connector.class", "FileStreamSink"), ("topics", "t")]);
         assert_eq!(sink.error_count, 0);
     }

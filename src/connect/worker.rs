@@ -193,7 +193,10 @@ impl Worker {
         let class = class.ok_or_else(|| Refused::Bad(format!("Connector config of {name} contains no connector type")))?;
         let plugin = registry::connector(class).ok_or_else(|| {
             let known: Vec<&str> = registry::CONNECTORS.iter().map(|plugin| plugin.class).collect();
-            Refused::Bad(format!("Failed to find any class that implements Connector and which name matches {class}, available connectors are: {}", known.join(", ")))
+            Refused::Bad(format!(
+                "Failed to find any class that implements Connector and which name matches {class}, available connectors are: {}",
+                known.join(", ")
+            ))
         })?;
         let verdict: Verdict = validate::judge(class, plugin, config);
         if verdict.error_count > 0 {
@@ -216,7 +219,9 @@ impl Worker {
             }
             Some(said) if said == name => {}
             Some(said) => {
-                return Err(Refused::Bad(format!("Connector name configuration ({said}) doesn't match connector name in the URL ({name})")));
+                return Err(Refused::Bad(format!(
+                    "Connector name configuration ({said}) doesn't match connector name in the URL ({name})"
+                )));
             }
         }
         let plugin = self.checked(name, &config)?;

@@ -4,8 +4,8 @@
 
 mod admin;
 mod franz_go;
-mod groups;
 mod group_path;
+mod groups;
 mod kafkajs;
 mod kcat;
 mod librdkafka;

@@ -3,5 +3,5 @@
 mod cut;
 mod damage;
 mod idempotent;
-mod kill;
+pub mod kill;
 mod load;

@@ -23,7 +23,8 @@ use crate::io::glommio;
 const TICK: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    after_help = "\
 Example, a file that follows a file:
   cat > worker.properties <<END
   bootstrap.servers=localhost:9092
@@ -36,7 +37,9 @@ Example, a file that follows a file:
   printf 'name=sink\\nconnector.class=FileStreamSink\\nfile=test.sink.txt\\ntopics=connect-test\\n' > sink.properties
   ottla connect-standalone worker.properties source.properties sink.properties
 
-More connectors can be made over REST: curl localhost:8083/connectors", arg_required_else_help = true)]
+More connectors can be made over REST: curl localhost:8083/connectors",
+    arg_required_else_help = true
+)]
 pub struct Args {
     /// The worker's properties file.
     #[arg(value_name = "WORKER.PROPERTIES")]
@@ -50,14 +53,16 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     start_log();
     let sentence = |why: &dyn std::fmt::Display| Failure::Sentence(why.to_string());
     let settings = WorkerSettings::from_file(&args.worker).map_err(|error| sentence(&error))?;
-    let connectors = args.connectors.iter().map(|file| connector_file(file)).collect::<Result<Vec<_>, _>>().map_err(|error| sentence(&error))?;
+    let connectors =
+        args.connectors.iter().map(|file| connector_file(file)).collect::<Result<Vec<_>, _>>().map_err(|error| sentence(&error))?;
     for line in &settings.warnings {
         writeln!(console.err()?, "warning: {line}")?;
     }
     reach(&settings.bootstrap)?;
     let status_interval = settings.status_interval;
-    let (listener, address) = rest::listen(settings.listener)
-        .map_err(|error| Failure::Sentence(format!("cannot listen on {} for REST: {error}; name another address in listeners", settings.listener)))?;
+    let (listener, address) = rest::listen(settings.listener).map_err(|error| {
+        Failure::Sentence(format!("cannot listen on {} for REST: {error}; name another address in listeners", settings.listener))
+    })?;
     let worker = Arc::new(Worker::new(settings).map_err(|error| sentence(&error))?);
     let termination = glommio::termination().map_err(|error| sentence(&error))?;
     for new in &connectors {

@@ -351,7 +351,9 @@ mod tests {
 
     #[test]
     fn base64_goes_there_and_back() {
-        for (bytes, text) in [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg=="), (b"\xff\x00\xfe", "/wD+")] {
+        for (bytes, text) in
+            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg=="), (b"\xff\x00\xfe", "/wD+")]
+        {
             assert_eq!(base64(bytes), text);
             assert_eq!(unbase64(text).as_deref(), Some(bytes));
         }

@@ -58,7 +58,9 @@ impl Converter {
                 match schemas.as_str() {
                     "true" => Ok(Converter::Json { schemas: true }),
                     "false" => Ok(Converter::Json { schemas: false }),
-                    other => Err(format!("Invalid value {other} for configuration schemas.enable: Expected value to be either true or false")),
+                    other => {
+                        Err(format!("Invalid value {other} for configuration schemas.enable: Expected value to be either true or false"))
+                    }
                 }
             }
             "StringConverter" | "String" | "SimpleHeaderConverter" | "Simple" => Ok(Converter::String),

@@ -23,7 +23,8 @@ fn a_line_stands_in_its_envelope() {
 #[test]
 fn everything_nested_goes_there_and_back() {
     let schema = r#"{"type":"struct","fields":[{"type":"string","optional":false,"field":"line"},{"type":"int64","optional":true,"name":"org.apache.kafka.connect.data.Timestamp","version":1,"field":"at"},{"type":"array","items":{"type":"int32","optional":false},"optional":true,"field":"numbers"},{"type":"map","keys":{"type":"string","optional":false},"values":{"type":"double","optional":true},"optional":true,"field":"map"},{"type":"bytes","optional":true,"field":"bytes"}],"optional":false,"name":"rows","version":2,"doc":"a row"}"#;
-    let message = format!(r#"{{"schema":{schema},"payload":{{"line":"x","at":5,"numbers":[1,2],"map":{{"a":1.5,"b":null}},"bytes":"Zm8="}}}}"#);
+    let message =
+        format!(r#"{{"schema":{schema},"payload":{{"line":"x","at":5,"numbers":[1,2],"map":{{"a":1.5,"b":null}},"bytes":"Zm8="}}}}"#);
     let (schema, value) = WITH.to_value(Some(message.as_bytes())).unwrap();
     assert_eq!(text(WITH, schema, &value), message);
     assert_eq!(java_text::text(&value), "Struct{line=x,at=Thu Jan 01 00:00:00 UTC 1970,numbers=[1, 2],map={a=1.5, b=null},bytes=fo}");

@@ -362,7 +362,9 @@ impl Tail {
         };
         let named_inode = named.as_ref().map(File::metadata).transpose()?.map(|metadata| metadata.ino());
         let opened = match named {
-            Some(file) if mark.inode.is_none_or(|inode| named_inode == Some(inode)) && continues(&file, &mark)? => Some(Open::at(file, mark.position)?),
+            Some(file) if mark.inode.is_none_or(|inode| named_inode == Some(inode)) && continues(&file, &mark)? => {
+                Some(Open::at(file, mark.position)?)
+            }
             named => match self.renamed(&mark)? {
                 Some(file) => Some(Open::at(file, mark.position)?),
                 // The old file is gone, or it is the same one with other bytes.
@@ -370,7 +372,8 @@ impl Tail {
                     Some(file) if continues(&file, &mark)? && mark.inode.is_some() => Some(Open::at(file, mark.position)?),
                     Some(file) if named_inode == mark.inode => Some(Open::at(file, 0)?),
                     Some(file) => {
-                        let between = mark.created.map(|created| self.successor(Some(created), None, mark.inode, &[])).transpose()?.flatten();
+                        let between =
+                            mark.created.map(|created| self.successor(Some(created), None, mark.inode, &[])).transpose()?.flatten();
                         Some(Open::at(between.unwrap_or(file), 0)?)
                     }
                     None => None,
@@ -397,7 +400,13 @@ impl Tail {
     }
 
     /// The oldest file that had the name after the one made at `made`, and has lost it since. A copy of that one does not count.
-    fn successor(&self, made: Option<i64>, written: Option<std::time::SystemTime>, inode: Option<u64>, head: &[u8]) -> io::Result<Option<File>> {
+    fn successor(
+        &self,
+        made: Option<i64>,
+        written: Option<std::time::SystemTime>,
+        inode: Option<u64>,
+        head: &[u8],
+    ) -> io::Result<Option<File>> {
         let Some(made) = made else { return Ok(None) };
         let written = written.and_then(|time| i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok());
         let named = fs::metadata(&self.path).ok().map(|metadata| metadata.ino());
@@ -405,10 +414,14 @@ impl Tail {
         for path in self.siblings()? {
             let Ok(metadata) = fs::metadata(&path) else { continue };
             let own = Some(metadata.ino());
-            let Some(born) = created(&metadata).filter(|born| *born > made && metadata.is_file() && own != inode && own != named) else { continue };
+            let Some(born) = created(&metadata).filter(|born| *born > made && metadata.is_file() && own != inode && own != named) else {
+                continue;
+            };
+            // It may be shorter: what it is a copy of has grown since.
             let is_copy = || {
-                let same = File::open(&path).and_then(|file| window(&file, head.len() as u64)).is_ok_and(|first| first == head);
-                same && !head.is_empty() && written.is_some_and(|written| born < written)
+                let length = metadata.len().min(head.len() as u64);
+                let same = File::open(&path).and_then(|file| window(&file, length)).is_ok_and(|first| head.starts_with(&first));
+                same && length > 0 && written.is_some_and(|written| born < written)
             };
             if !is_copy() {
                 found.push((born, path));
@@ -426,7 +439,9 @@ impl Tail {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let Some(own) = self.path.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for entry in fs::read_dir(directory)? {
+        // A directory that may be passed through but not listed has none to show.
+        let Ok(entries) = fs::read_dir(directory) else { return Ok(found) };
+        for entry in entries {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let rest = name.strip_prefix(&own).unwrap_or_default();

@@ -58,10 +58,12 @@ impl Routes {
     }
 
     fn route(&self, request: &Request, path: &[&str]) -> Answer {
-        let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
+        let method = request.method.as_str();
         match (method, path) {
             ("GET", []) => Ok(self.root()),
-            ("GET", ["health"]) => Ok(Response::json(200, &Health { status: "healthy", message: "The worker has started and serves requests." })),
+            ("GET", ["health"]) => {
+                Ok(Response::json(200, &Health { status: "healthy", message: "The worker has started and serves requests." }))
+            }
             ("GET", ["metrics"]) => Ok(self.metrics()),
             ("GET", ["connectors"]) => Ok(self.connectors(request)),
             ("POST", ["connectors"]) => self.create(&request.body),
@@ -164,7 +166,9 @@ impl Routes {
     }
 
     fn offsets(&self, method: &str, name: &str, bytes: &[u8]) -> Answer {
-        let done = |what: &str| Ok(Response::json(200, &Message { message: format!("The offsets for this connector have been {what} successfully") }));
+        let done = |what: &str| {
+            Ok(Response::json(200, &Message { message: format!("The offsets for this connector have been {what} successfully") }))
+        };
         match method {
             "GET" => {
                 let offsets = self.worker.offsets(name)?.into_iter().map(|(partition, offset)| Offset { partition, offset });
@@ -191,10 +195,11 @@ impl Routes {
                 Ok(Response::json(200, &body::status(name, &view, &self.worker_id)))
             }
             ["tasks"] => {
-                let tasks = self.view(name)?.tasks.into_iter().map(|task| TaskOf {
-                    id: TaskId { connector: name.to_owned(), task: task.shared.number },
-                    config: task.config,
-                });
+                let tasks = self
+                    .view(name)?
+                    .tasks
+                    .into_iter()
+                    .map(|task| TaskOf { id: TaskId { connector: name.to_owned(), task: task.shared.number }, config: task.config });
                 Ok(Response::json(200, &tasks.collect::<Vec<_>>()))
             }
             ["tasks", number, "status"] => {
@@ -228,8 +233,12 @@ impl Routes {
 /// Whether a path is one that other methods are served at.
 fn served(path: &[&str]) -> bool {
     let last = path.last().copied().unwrap_or_default();
-    matches!(path, [] | ["health" | "metrics" | "connectors" | "connector-plugins"] | ["connector-plugins", _, "config"] | ["connector-plugins", _, "config", "validate"])
-        || matches!(path, ["connectors", _, "pause" | "resume" | "stop" | "restart" | "status" | "tasks" | "topics"])
+    matches!(
+        path,
+        [] | ["health" | "metrics" | "connectors" | "connector-plugins"]
+            | ["connector-plugins", _, "config"]
+            | ["connector-plugins", _, "config", "validate"]
+    ) || matches!(path, ["connectors", _, "pause" | "resume" | "stop" | "restart" | "status" | "tasks" | "topics"])
         || (path.first() == Some(&"connectors") && path.len() == 5 && ["status", "restart"].contains(&last))
 }
 

@@ -125,7 +125,12 @@ fn client_id(worker: &WorkerSettings, role: &str, shared: &Shared) -> String {
 }
 
 /// Tries without end: a task waits for its brokers. Idempotent, so that trying again repeats and reorders nothing.
-pub fn producer(worker: &WorkerSettings, connector: &Config, shared: &Arc<Shared>, tolerant: bool) -> Result<BaseProducer<Delivery>, String> {
+pub fn producer(
+    worker: &WorkerSettings,
+    connector: &Config,
+    shared: &Arc<Shared>,
+    tolerant: bool,
+) -> Result<BaseProducer<Delivery>, String> {
     let mut config = ClientConfig::new();
     let id = client_id(worker, "producer", shared);
     for (key, value) in [
@@ -272,7 +277,9 @@ impl GroupOffsets {
                 topics.entry(topic).or_default().push(OffsetDeleteRequestPartition::default().with_partition_index(*partition));
             }
             let topics = topics.into_iter().map(|(topic, partitions)| {
-                OffsetDeleteRequestTopic::default().with_name(TopicName(StrBytes::from_string(topic.to_owned()))).with_partitions(partitions)
+                OffsetDeleteRequestTopic::default()
+                    .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+                    .with_partitions(partitions)
             });
             let request = OffsetDeleteRequest::default().with_group_id(GroupId(key.clone())).with_topics(topics.collect());
             client.call(&Target::Node(NodeId(node.0)), &request, |deleted| Refusal::check(deleted.error_code, None))?;

@@ -87,7 +87,9 @@ impl DeadLetters {
             ("exception.message", misfit.unfit.to_string()),
             ("exception.stacktrace", format!("{}: {}", Unfit::EXCEPTION, misfit.unfit)),
         ];
-        rows.iter().fold(headers, |headers, (name, value)| headers.insert(Header { key: &format!("{PREFIX}{name}"), value: Some(value.as_bytes()) }))
+        rows.iter().fold(headers, |headers, (name, value)| {
+            headers.insert(Header { key: &format!("{PREFIX}{name}"), value: Some(value.as_bytes()) })
+        })
     }
 
     /// Waits until everything sent is acknowledged: only then may the offsets behind it be committed.

@@ -77,7 +77,8 @@ impl Pipeline {
             value: own("value.converter", of_worker.value)?,
             header: own("header.converter", of_worker.header)?,
         };
-        let chain = Chain::new(&parts.config).map_err(|errors| errors.into_iter().map(|(_, error)| error).collect::<Vec<_>>().join("; "))?;
+        let chain =
+            Chain::new(&parts.config).map_err(|errors| errors.into_iter().map(|(_, error)| error).collect::<Vec<_>>().join("; "))?;
         let tolerance = Tolerance::new(Checked::new(registry::COMMON, &parts.config)?);
         Ok(Pipeline { converters, chain, tolerance })
     }

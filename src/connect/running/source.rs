@@ -161,9 +161,12 @@ impl Sending<'_> {
         let Some(record) = changed else { return Ok(None) };
         let converters = &self.pipeline.converters;
         let fits = |stage, class| move |unfit| Misfit { stage, class, unfit };
-        let key = converters.key.to_bytes(record.key_schema.as_ref(), &record.key).map_err(fits(Stage::KeyConverter, converters.key.class()))?;
-        let value =
-            converters.value.to_bytes(record.value_schema.as_ref(), &record.value).map_err(fits(Stage::ValueConverter, converters.value.class()))?;
+        let key =
+            converters.key.to_bytes(record.key_schema.as_ref(), &record.key).map_err(fits(Stage::KeyConverter, converters.key.class()))?;
+        let value = converters
+            .value
+            .to_bytes(record.value_schema.as_ref(), &record.value)
+            .map_err(fits(Stage::ValueConverter, converters.value.class()))?;
         let mut headers = (!record.headers.is_empty()).then(OwnedHeaders::new);
         for header in &record.headers {
             let value = converters.header.to_bytes(header.schema.as_ref(), &header.value);

@@ -64,7 +64,11 @@ impl Tolerance {
     pub fn new(checked: Checked<'_>) -> Tolerance {
         let millis = |key: &str| u64::try_from(checked.number(key)).ok().map(Duration::from_millis);
         Tolerance {
-            tolerated: if checked.text("errors.tolerance").trim().eq_ignore_ascii_case("all") { Tolerated::All } else { Tolerated::Nothing },
+            tolerated: if checked.text("errors.tolerance").trim().eq_ignore_ascii_case("all") {
+                Tolerated::All
+            } else {
+                Tolerated::Nothing
+            },
             retry_timeout: millis("errors.retry.timeout").filter(|timeout| !timeout.is_zero()),
             retry_pause_max: millis("errors.retry.delay.max.ms").unwrap_or(PAUSE_FIRST),
             log: checked.flag("errors.log.enable"),

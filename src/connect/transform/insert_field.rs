@@ -73,8 +73,11 @@ impl InsertField {
         if is_null {
             return Ok(record);
         }
-        let inserted: Vec<(&Field, Kind, Value)> =
-            self.fields.iter().map(|(field, what)| what.of(&record, offset).map(|(kind, value)| (field, kind, value))).collect::<Result<_, _>>()?;
+        let inserted: Vec<(&Field, Kind, Value)> = self
+            .fields
+            .iter()
+            .map(|(field, what)| what.of(&record, offset).map(|(kind, value)| (field, kind, value)))
+            .collect::<Result<_, _>>()?;
         let (_, value) = part.take(&mut record);
         match value {
             Value::Map(mut entries) => {
@@ -106,7 +109,10 @@ impl InsertField {
                 part.put(&mut record, Some(schema.clone()), Value::Struct(schema, values));
             }
             other => {
-                return Err(Unfit::new(format!("Only Struct or Map objects supported for [field insertion], found: {}", kind_word(&other))));
+                return Err(Unfit::new(format!(
+                    "Only Struct or Map objects supported for [field insertion], found: {}",
+                    kind_word(&other)
+                )));
             }
         }
         Ok(record)

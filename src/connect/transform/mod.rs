@@ -49,8 +49,13 @@ pub const PLUGINS: &[Plugin] = &[
     plugin("org.apache.kafka.connect.transforms.predicates.TopicNameMatches", predicate::TOPIC_KEYS, Make::Predicate),
 ];
 
-const HOIST_KEYS: &[Key] =
-    &[Key::new("field", definition::KeyKind::String, definition::Fallback::Required, "MEDIUM", "The one field that the key or value becomes.")];
+const HOIST_KEYS: &[Key] = &[Key::new(
+    "field",
+    definition::KeyKind::String,
+    definition::Fallback::Required,
+    "MEDIUM",
+    "The one field that the key or value becomes.",
+)];
 
 /// Which half of a record a transform works on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

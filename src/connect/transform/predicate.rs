@@ -16,7 +16,8 @@ pub const TOPIC_KEYS: &[Key] = &[Key::new(
 .rule(Rule::Regex)];
 
 pub const HEADER_KEYS: &[Key] =
-    &[Key::new("name", KeyKind::String, Fallback::Required, "MEDIUM", "The header of which the record is to have at least one.").rule(Rule::NonEmpty)];
+    &[Key::new("name", KeyKind::String, Fallback::Required, "MEDIUM", "The header of which the record is to have at least one.")
+        .rule(Rule::NonEmpty)];
 
 /// What a transform asks of a record before it touches it.
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use crate::connect::definition::{Fallback, Key, KeyKind, Rule};
 use crate::connect::record::Record;
 
 pub const KEYS: &[Key] = &[
-    Key::new("regex", KeyKind::String, Fallback::Required, "HIGH", "The regular expression that the whole name of the topic is to match.").rule(Rule::Regex),
+    Key::new("regex", KeyKind::String, Fallback::Required, "HIGH", "The regular expression that the whole name of the topic is to match.")
+        .rule(Rule::Regex),
     Key::new("replacement", KeyKind::String, Fallback::Required, "HIGH", "The topic's new name; $1 is what the first group matched."),
 ];
 

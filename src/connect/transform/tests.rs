@@ -72,7 +72,13 @@ fn topics_are_routed() {
 #[test]
 fn a_filter_drops_what_its_predicate_finds() {
     let dropped = |predicate: &[&str], negate: &str, record: Record| {
-        let mut lines = vec!["transforms=f", "transforms.f.type=org.apache.kafka.connect.transforms.Filter", "transforms.f.predicate=p", "predicates=p", negate];
+        let mut lines = vec![
+            "transforms=f",
+            "transforms.f.type=org.apache.kafka.connect.transforms.Filter",
+            "transforms.f.predicate=p",
+            "predicates=p",
+            negate,
+        ];
         lines.extend(predicate);
         Chain::new(&config(&lines)).unwrap().apply(record, None).unwrap().is_none()
     };
@@ -94,7 +100,10 @@ fn what_is_wrong_is_named_by_its_key() {
     assert_eq!(error(&["transforms=a"]), "transforms.a.type");
     assert_eq!(error(&["transforms=a", "transforms.a.type=org.example.Own"]), "transforms.a.type");
     assert_eq!(error(&["transforms=a", "transforms.a.type=RegexRouter", "transforms.a.regex=x"]), "transforms.a.replacement");
-    assert_eq!(error(&["transforms=a", "transforms.a.type=RegexRouter", "transforms.a.regex=[", "transforms.a.replacement=x"]), "transforms.a.regex");
+    assert_eq!(
+        error(&["transforms=a", "transforms.a.type=RegexRouter", "transforms.a.regex=[", "transforms.a.replacement=x"]),
+        "transforms.a.regex"
+    );
     assert_eq!(error(&["transforms=a", "transforms.a.type=Filter", "transforms.a.predicate=p"]), "predicates");
     assert_eq!(error(&["transforms=a", "transforms.a.type=InsertField$Key"]), "transforms.a.type");
 }
