@@ -8,6 +8,7 @@
 mod adoption;
 mod clients;
 mod compaction;
+mod connect;
 mod crash;
 mod disk;
 mod hostile;

@@ -37,7 +37,7 @@ fn translated(role: Role, key: &str, value: &str) -> Result<Option<(String, Stri
         "max.request.size" => renamed("message.max.bytes"),
         "buffer.memory" => Ok(Some(("queue.buffering.max.kbytes".to_owned(), (bytes()? / 1024).max(1).to_string()))),
         "batch.size" => Ok(Some((key.to_owned(), if value == "0" { "1" } else { value }.to_owned()))),
-        "request.timeout.ms" if role == Role::Consumer => renamed("socket.timeout.ms"),
+        "request.timeout.ms" => renamed(if role == Role::Consumer { "socket.timeout.ms" } else { key }),
         // Java's largest numbers mean for ever, which is 0 here.
         "delivery.timeout.ms" if value == "2147483647" => Ok(Some((key.to_owned(), "0".to_owned()))),
         "partition.assignment.strategy" => Ok(Some((key.to_owned(), assignors(value)))),

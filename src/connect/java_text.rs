@@ -198,7 +198,7 @@ mod tests {
             (Value::Timestamp(-1), "Wed Dec 31 23:59:59 UTC 1969"),
             (Value::Timestamp(951_782_400_000), "Tue Feb 29 00:00:00 UTC 2000"),
             (map(&[("b", 1), ("a", 2)]), "{a=2, b=1}"),
-            (map(&[("line", 1), ("topic", 2), ("Aa", 3), ("zebra", 4)]), "{Aa=3, line=1, topic=2, zebra=4}"),
+            (map(&[("line", 1), ("topic", 2), ("Aa", 3), ("zebra", 4)]), "{Aa=3, zebra=4, line=1, topic=2}"),
         ];
         for (value, printed) in cases {
             assert_eq!(text(&value), printed);

@@ -1,6 +1,6 @@
 //! Disks that fill, fail and vanish under a running broker, and segments that go while they are read.
 
 mod failing;
-mod medium;
+pub mod medium;
 mod retention;
 mod space;

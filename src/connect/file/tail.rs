@@ -417,9 +417,11 @@ impl Tail {
             let Some(born) = created(&metadata).filter(|born| *born > made && metadata.is_file() && own != inode && own != named) else {
                 continue;
             };
+            // It may be shorter: what it is a copy of has grown since.
             let is_copy = || {
-                let same = File::open(&path).and_then(|file| window(&file, head.len() as u64)).is_ok_and(|first| first == head);
-                same && !head.is_empty() && written.is_some_and(|written| born < written)
+                let length = metadata.len().min(head.len() as u64);
+                let same = File::open(&path).and_then(|file| window(&file, length)).is_ok_and(|first| head.starts_with(&first));
+                same && length > 0 && written.is_some_and(|written| born < written)
             };
             if !is_copy() {
                 found.push((born, path));
@@ -437,7 +439,9 @@ impl Tail {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let Some(own) = self.path.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for entry in fs::read_dir(directory)? {
+        // A directory that may be passed through but not listed has none to show.
+        let Ok(entries) = fs::read_dir(directory) else { return Ok(found) };
+        for entry in entries {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let rest = name.strip_prefix(&own).unwrap_or_default();

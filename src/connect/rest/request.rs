@@ -1,12 +1,15 @@
 //! One HTTP request read from a stream, and one response written to it.
 
 use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// For a whole request to arrive.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Request {
     pub method: String,
@@ -103,13 +106,9 @@ impl Unread {
 /// The outer error is the connection's.
 pub fn read(stream: &mut (impl Read + Write)) -> io::Result<Result<Request, Unread>> {
     let mut bytes = Vec::new();
-    let mut chunk = [0; 4096];
+    let deadline = Instant::now() + ARRIVES_WITHIN;
     let (mut request, length, expects) = loop {
-        let count = stream.read(&mut chunk)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes.extend_from_slice(&chunk[..count]);
+        take(stream, &mut bytes, deadline)?;
         match head(&bytes) {
             Ok(Some((request, head, length, expects))) => {
                 bytes.drain(..head);
@@ -127,15 +126,24 @@ pub fn read(stream: &mut (impl Read + Write)) -> io::Result<Result<Request, Unre
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     while bytes.len() < length {
-        let count = stream.read(&mut chunk)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes.extend_from_slice(&chunk[..count]);
+        take(stream, &mut bytes, deadline)?;
     }
     bytes.truncate(length);
     request.body = bytes;
     Ok(Ok(request))
+}
+
+fn take(stream: &mut impl Read, bytes: &mut Vec<u8>, deadline: Instant) -> io::Result<()> {
+    if Instant::now() >= deadline {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let mut chunk = [0; 4096];
+    let count = stream.read(&mut chunk)?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    bytes.extend_from_slice(&chunk[..count]);
+    Ok(())
 }
 
 /// The request without its body, the length of the head and of the body, and whether the client waits to be told to go on.

@@ -58,7 +58,7 @@ impl Routes {
     }
 
     fn route(&self, request: &Request, path: &[&str]) -> Answer {
-        let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
+        let method = request.method.as_str();
         match (method, path) {
             ("GET", []) => Ok(self.root()),
             ("GET", ["health"]) => {
