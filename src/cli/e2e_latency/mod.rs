@@ -183,18 +183,13 @@ impl<'a> Pair<'a> {
         // One that could not be delivered is missed by the reader.
         self.sender.context().0.wait_for(number);
         while begun.elapsed() < TIMEOUT {
-            match self.reader.poll(TIMEOUT) {
-                Some(Ok(message)) => {
-                    let elapsed = begun.elapsed();
-                    return match message.payload().unwrap_or_default() == value {
-                        true => Ok(elapsed),
-                        false => {
-                            Err(sentence("the record read is not the one that was sent; somebody else produces to the topic".to_owned()))
-                        }
-                    };
-                }
-                // A broker or a leader that is not there for a moment.
-                Some(Err(_)) | None => {}
+            // An error is a broker or a leader that is not there for a moment.
+            if let Some(Ok(message)) = self.reader.poll(TIMEOUT) {
+                let elapsed = begun.elapsed();
+                return match message.payload().unwrap_or_default() == value {
+                    true => Ok(elapsed),
+                    false => Err(sentence("the record read is not the one that was sent; somebody else produces to the topic".to_owned())),
+                };
             }
         }
         Err(sentence(format!("a record was not there after {} ms", TIMEOUT.as_millis())))
