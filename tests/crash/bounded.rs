@@ -16,7 +16,7 @@ const BATCHES: usize = 32;
 /// The bytes a start has read again, by its own word.
 fn read_again(broker: &Broker) -> u64 {
     let output = broker.output();
-    let line = output.lines().filter(|line| line.contains("partitions opened")).next_back().expect("the broker says that it is ready");
+    let line = output.lines().rfind(|line| line.contains("partitions opened")).expect("the broker says that it is ready");
     let bytes = line.split(", ").find_map(|part| part.strip_suffix(" bytes re-read after an unclean stop"));
     bytes.map_or(0, |bytes| bytes.parse().expect("a number of bytes"))
 }
