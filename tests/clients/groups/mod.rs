@@ -93,7 +93,8 @@ impl<'a> Group<'a> {
             if began.elapsed() > SETTLES {
                 let members: Vec<String> =
                     self.members.iter().map(|member| format!("{:?} {:?} {:?}", member.client, member.state, member.owned)).collect();
-                panic!("{} not within {SETTLES:?}: {what}; {members:#?}; {:?}", self.name, self.described());
+                let described = self.described();
+                panic!("{} not within {SETTLES:?}: {what}; {members:#?}; {described:?}", self.name);
             }
             std::thread::sleep(Duration::from_millis(20));
         }

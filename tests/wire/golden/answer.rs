@@ -418,16 +418,6 @@ macro_rules! by_api {
     };
 }
 
-/// What Kafka says of a group while it has no coordinator for it, in every version: error 15 and a node that is none.
-pub fn says_no_coordinator(version: i16, frame: Bytes) -> bool {
-    const NOT_AVAILABLE: i16 = 15;
-    let (_, body) = response_body::<FindCoordinatorRequest>(version, frame);
-    let single = (body.error_code, body.node_id.0, body.host.to_string(), body.port);
-    let many = body.coordinators.iter().map(|one| (one.error_code, one.node_id.0, one.host.to_string(), one.port));
-    let none = (NOT_AVAILABLE, -1, String::new(), -1);
-    if version < 4 { single == none } else { body.coordinators.len() == 2 && many.into_iter().all(|one| one == none) }
-}
-
 /// The session that a Fetch answer names.
 pub fn session_of(version: i16, frame: &Bytes) -> i32 {
     response_body::<FetchRequest>(version, frame.clone()).1.session_id
