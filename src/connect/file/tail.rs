@@ -127,6 +127,11 @@ fn created(metadata: &Metadata) -> Option<i64> {
     i64::try_from(since.as_nanos()).ok()
 }
 
+/// `.1`, `-20261128`, `.2026-11-28`: what else begins with a file's name may be a copy of it, or what a sink makes of it.
+fn is_numbered(ending: &str) -> bool {
+    ending.as_bytes().get(1).is_some_and(u8::is_ascii_digit) && !PACKED.iter().any(|packed| ending.ends_with(packed))
+}
+
 /// Up to `WINDOW` bytes that end at `end`.
 fn window(file: &File, end: u64) -> io::Result<Vec<u8>> {
     let length = end.min(WINDOW as u64);
@@ -388,7 +393,8 @@ impl Tail {
 
     /// The marked file under another name of its directory.
     fn renamed(&self, mark: &Mark) -> io::Result<Option<File>> {
-        for path in self.siblings()? {
+        // Whatever it is called now: it is known by its inode.
+        for path in self.siblings(|_| true)? {
             if fs::metadata(&path).is_ok_and(|metadata| Some(metadata.ino()) == mark.inode)
                 && let Ok(file) = File::open(&path)
                 && continues(&file, mark)?
@@ -411,7 +417,7 @@ impl Tail {
         let written = written.and_then(|time| i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok());
         let named = fs::metadata(&self.path).ok().map(|metadata| metadata.ino());
         let mut found: Vec<(i64, PathBuf)> = Vec::new();
-        for path in self.siblings()? {
+        for path in self.siblings(is_numbered)? {
             let Ok(metadata) = fs::metadata(&path) else { continue };
             let own = Some(metadata.ino());
             let Some(born) = created(&metadata).filter(|born| *born > made && metadata.is_file() && own != inode && own != named) else {
@@ -434,8 +440,8 @@ impl Tail {
         }
     }
 
-    /// Files whose names are the file's own and something behind it, as rotation makes them.
-    fn siblings(&self) -> io::Result<Vec<PathBuf>> {
+    /// Files whose names are the file's own and an ending, as rotation makes them.
+    fn siblings(&self, ending: fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let Some(own) = self.path.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
@@ -445,7 +451,7 @@ impl Tail {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let rest = name.strip_prefix(&own).unwrap_or_default();
-            if rest.starts_with(['.', '-', '_', '~']) && !PACKED.iter().any(|packed| rest.ends_with(packed)) {
+            if rest.starts_with(['.', '-', '_', '~']) && ending(rest) {
                 found.push(entry.path());
             }
         }

@@ -151,12 +151,13 @@ fn what_an_editor_saves_is_not_read_twice() {
 }
 
 #[test]
-fn a_copy_is_no_successor() {
+fn neither_a_copy_nor_a_sinks_file_is_a_successor() {
     let mut file = Followed::new();
     file.append("one\n");
     file.expect(&["one"]);
     std::thread::sleep(Duration::from_millis(15));
-    fs::copy(&file.path, file.rotated(".bak")).unwrap();
+    fs::copy(&file.path, file.rotated(".0")).unwrap();
+    fs::write(file.rotated(".out"), "what a sink made of it\n").unwrap();
     std::thread::sleep(Duration::from_millis(15));
     file.append("two\n");
     file.expect(&["two"]);
