@@ -3,6 +3,7 @@
 mod bounded;
 mod cut;
 mod damage;
+mod groups;
 mod idempotent;
 pub mod kill;
 mod load;

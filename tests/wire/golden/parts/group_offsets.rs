@@ -48,6 +48,10 @@ fn create(recorder: &mut Recorder, topic: &str) {
 
 /// Who commits: a member of a generation, or nobody.
 #[derive(Clone, Copy)]
+/// Topics and the partitions asked of each.
+type Asked<'a> = &'a [(&'a str, &'a [i32])];
+type AskedById<'a> = Vec<(Uuid, &'a [i32])>;
+
 struct As<'a> {
     generation: i32,
     member: &'a str,
@@ -79,13 +83,13 @@ impl Offsets<'_, '_> {
         self.recorder.record(version, case, &commit_request(version, &self.group, who, topics));
     }
 
-    fn fetch(&mut self, case: &str, topics: Option<&[(&str, &[i32])]>) {
+    fn fetch(&mut self, case: &str, topics: Option<Asked<'_>>) {
         let group = self.group.clone();
         self.fetch_many(case, &[(&group, topics)]);
     }
 
     /// Up to version 7 one group after the other.
-    fn fetch_many(&mut self, case: &str, groups: &[(&str, Option<&[(&str, &[i32])]>)]) {
+    fn fetch_many(&mut self, case: &str, groups: &[(&str, Option<Asked<'_>>)]) {
         if self.version < 8 {
             for (group, topics) in groups {
                 let topics = topics.map(|topics| {
@@ -105,7 +109,7 @@ impl Offsets<'_, '_> {
             let groups = groups.iter().map(|(group, topics)| fetched(group, *topics)).collect();
             return self.recorder.record(self.version, case, &OffsetFetchRequest::default().with_groups(groups));
         }
-        let by_id: Vec<Option<Vec<(Uuid, &[i32])>>> = groups
+        let by_id: Vec<Option<AskedById<'_>>> = groups
             .iter()
             .map(|(_, topics)| topics.map(|topics| topics.iter().map(|(topic, partitions)| (self.topic_id(topic), *partitions)).collect()))
             .collect();
@@ -118,7 +122,7 @@ impl Offsets<'_, '_> {
     }
 }
 
-fn fetched(group: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchRequestGroup {
+fn fetched(group: &str, topics: Option<Asked<'_>>) -> OffsetFetchRequestGroup {
     let topics = topics.map(|topics| {
         let topic = |(topic, partitions): &(&str, &[i32])| {
             OffsetFetchRequestTopics::default().with_name(name(topic)).with_partition_indexes(partitions.to_vec())
