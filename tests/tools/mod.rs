@@ -3,7 +3,7 @@
 //!
 //! `OTTLA_HEAVY=1` gives each of Kafka's tools a JVM of its own.
 
-mod runner;
+pub mod runner;
 mod table;
 
 use std::collections::BTreeSet;
