@@ -46,12 +46,12 @@ fn create(recorder: &mut Recorder, topic: &str) {
     recorder.create(7, "new", &request, &[(topic, 3)]);
 }
 
-/// Who commits: a member of a generation, or nobody.
-#[derive(Clone, Copy)]
 /// Topics and the partitions asked of each.
 type Asked<'a> = &'a [(&'a str, &'a [i32])];
 type AskedById<'a> = Vec<(Uuid, &'a [i32])>;
 
+/// Who commits: a member of a generation, or nobody.
+#[derive(Clone, Copy)]
 struct As<'a> {
     generation: i32,
     member: &'a str,
