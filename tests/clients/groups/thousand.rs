@@ -28,7 +28,9 @@ fn make(broker: &Broker, group: &str) -> Made {
     // The first is alone; when the others have come it joins again, and all are answered.
     let nobody = StrBytes::default();
     let first = groups::ask_to_join(&mut connections[0], group, &nobody, PATIENCE).expect("an id");
-    groups::joined(&mut connections[0], group).expect("alone");
+    let alone = groups::joined(&mut connections[0], group).expect("alone");
+    groups::ask_for_share(&mut connections[0], &alone, PARTITIONS).expect("asked");
+    groups::share(&mut connections[0]).expect("all of it");
     for connection in &mut connections[1..] {
         groups::ask_to_join(connection, group, &nobody, PATIENCE).expect("an id");
     }

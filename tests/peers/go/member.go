@@ -53,7 +53,9 @@ func member(words []string) error {
 	for ctx.Err() == nil {
 		fetches := client.PollFetches(ctx)
 		for _, failed := range fetches.Errors() {
-			if !errors.Is(failed.Err, context.Canceled) {
+			// The group went on without it: it joins again by itself.
+			var missed *kgo.ErrGroupSession
+			if !errors.Is(failed.Err, context.Canceled) && !errors.As(failed.Err, &missed) {
 				return failed.Err
 			}
 		}
