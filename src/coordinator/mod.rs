@@ -28,7 +28,10 @@ pub struct Token(pub u64);
 /// What a machine hears.
 #[derive(Debug)]
 pub enum Event<R> {
-    Request { token: Token, request: R },
+    Request {
+        token: Token,
+        request: R,
+    },
     /// The machine's deadline has passed.
     Timer,
     /// The metadata image is another one; topics may be gone.
