@@ -25,7 +25,7 @@ fn a_file_follows_a_file() {
     bench.expect_lines("test.sink.txt", &["foo", "bar", "Another line", "saved"]);
 
     let mut consumer = command(env!("CARGO_BIN_EXE_ottla"));
-    consumer.args(["console-consumer", "--bootstrap-server", &broker.bootstrap(), "--topic", "connect-test", "--from-beginning"]);
+    consumer.args(["console-consumer", "--bootstrap-server", &broker.bootstrap(), "--topic", "connect-test"]);
     consumer.args(["--max-messages", "2", "--partition", "0", "--offset", "earliest"]);
     let seen = run("console-consumer", consumer, b"", WITHIN).expect_success();
     let line = |text: &str| format!("{{\"schema\":{{\"type\":\"string\",\"optional\":false}},\"payload\":\"{text}\"}}");

@@ -128,11 +128,18 @@ fn a_killed_worker_loses_no_line() {
         watched.write(1 + dice.below(50));
     }
     let worker = bench.start(&connectors);
+    let deadline = Instant::now() + WITHIN;
     let expected: BTreeSet<String> = (0..watched.written).map(line).collect();
-    let found = eventually("every line has arrived", WITHIN, || {
+    let found = loop {
         let found = lines(&to);
-        (found.iter().collect::<BTreeSet<_>>().len() >= expected.len()).then_some(found)
-    });
+        let arrived: BTreeSet<&String> = found.iter().collect();
+        let missing: Vec<&String> = expected.iter().filter(|line| !arrived.contains(line)).collect();
+        if missing.is_empty() {
+            break found;
+        }
+        assert!(Instant::now() < deadline, "{} lines are missing: {missing:?}\n{}", missing.len(), worker.process.output());
+        std::thread::sleep(Duration::from_millis(100));
+    };
     worker.stop();
     let mut times: BTreeMap<&String, usize> = BTreeMap::new();
     for line in &found {
