@@ -155,9 +155,9 @@ impl Producer {
         self.stored().last().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
     }
 
-    /// Offset of its last record. `None`: only a marker of its epoch is known.
-    pub fn last_record_offset(&self) -> Option<Offset> {
-        self.stored().last().map(|batch| batch.last_offset)
+    /// Offset of the last record of its last batch below `end`, of the batches that are known.
+    pub fn last_record_offset(&self, end: Offset) -> Option<Offset> {
+        self.stored().iter().rev().map(|batch| batch.last_offset).find(|last| *last < end)
     }
 
     fn stored(&self) -> &[StoredBatch] {

@@ -360,7 +360,8 @@ impl<W: World> crate::storage::log::State<W> {
     /// The last batch of each producer, so that it is kept.
     fn last_of_producers(&self) -> BTreeMap<ProducerId, LastOfProducer> {
         let last = |producer: &crate::storage::producer::Producer| LastOfProducer {
-            offset: producer.last_record_offset(),
+            offset: producer.last_record_offset(Offset(i64::MAX)),
+            durable: producer.last_record_offset(self.durable_end),
             epoch: producer.epoch(),
         };
         self.producers.iter().map(|(id, producer)| (id, last(producer))).collect()

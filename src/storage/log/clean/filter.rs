@@ -196,6 +196,8 @@ impl Filling {
 pub struct LastOfProducer {
     /// Of its last batch of records; `None` if only a marker is known.
     pub offset: Option<Offset>,
+    /// The same of those that are on disk: a loss of power may take the others.
+    pub durable: Option<Offset>,
     pub epoch: ProducerEpoch,
 }
 
@@ -362,11 +364,12 @@ impl Filter {
 
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
         let of_producer = self.rules.producers.get(&header.producer_id).filter(|_| header.has_producer());
-        of_producer.is_some_and(|last| match last.offset {
+        let is_last = |last: &LastOfProducer, of: Option<Offset>| match of {
             Some(offset) => header.last_offset() == offset,
             // Its marker has the epoch by which older instances are fenced.
             None => header.is_control() && header.producer_epoch == last.epoch,
-        })
+        };
+        of_producer.is_some_and(|last| is_last(last, last.offset) || is_last(last, last.durable))
     }
 
     fn horizon(&self) -> TimestampMs {
