@@ -1,25 +1,25 @@
 //! Logs that change hands: compacted by Kafka and read, then compacted on, by Ottla; with transactions in them; and back.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::{CONFIGS, SOON, Seen, THEN, by_librdkafka, keyed, settings, wait_cleaned};
+use super::{CONFIGS, SOON, Seen, by_librdkafka, keyed, settings, wait_cleaned};
 use crate::support::broker::{Broker, Kind, Settings, only_ottla};
 use crate::support::forge::{Forged, body};
 use crate::support::raw::Connection;
 use crate::support::{dump, noisy, topics};
 
 const TOPIC: &str = "exchanged";
-const ROLL_MS: i64 = 2_000_000;
+const ROLL_MS: i64 = 200_000;
 const LEVELS: [&str; 2] = ["read_uncommitted", "read_committed"];
 
 /// Topics' settings do not travel: what an adopted one gets is the broker's.
 fn as_defaults(settings: Settings) -> Settings {
     settings
         .with("log.cleanup.policy", "compact")
-        .with("log.roll.ms", "1000000")
+        .with("log.roll.ms", "100000")
         .with("log.cleaner.min.cleanable.ratio", "0.001")
         .with("log.cleaner.delete.retention.ms", "1")
         .with("log.segment.delete.delay.ms", "100")
@@ -27,7 +27,7 @@ fn as_defaults(settings: Settings) -> Settings {
 }
 
 /// One transaction after the other, every third aborted, over a few keys; and records outside any.
-fn write_transactions(bootstrap: &str, from: i64) -> i64 {
+fn write_transactions(bootstrap: &str, from: i64, then: i64) -> i64 {
     let deadline = Duration::from_secs(60);
     let producer = |id: Option<&str>| -> BaseProducer {
         let mut config = ClientConfig::new();
@@ -48,7 +48,7 @@ fn write_transactions(bootstrap: &str, from: i64) -> i64 {
         for (producer, count) in [(&transactional, 6), (&plain, 2)] {
             for _ in 0..count {
                 let (key, value) = (format!("key {}", number * 7919 % 17), format!("{number} {}", "v".repeat(100)));
-                let record = BaseRecord::to(TOPIC).partition(0).key(&key).payload(&value).timestamp(THEN + number);
+                let record = BaseRecord::to(TOPIC).partition(0).key(&key).payload(&value).timestamp(then + number);
                 let record = if number % 13 == 5 { BaseRecord { payload: None, ..record } } else { record };
                 producer.send(record).unwrap_or_else(|(error, _)| panic!("send: {error}"));
                 number += 1;
@@ -64,8 +64,8 @@ fn write_transactions(bootstrap: &str, from: i64) -> i64 {
 }
 
 /// Begins another segment; answers with its first offset.
-fn roll(connection: &mut Connection, times: i64) -> i64 {
-    topics::produce(connection, TOPIC, 0, Forged::around(body(&[keyed(0, "roll", Some("x"))]), 1, THEN + times * ROLL_MS).encode())
+fn roll(connection: &mut Connection, then: i64, times: i64) -> i64 {
+    topics::produce(connection, TOPIC, 0, Forged::around(body(&[keyed(0, "roll", Some("x"))]), 1, then + times * ROLL_MS).encode())
 }
 
 /// The last value of each key that a reader has in the end.
@@ -86,17 +86,19 @@ fn a_compacted_log_with_transactions_goes_from_kafka_to_ottla_and_back() {
         return;
     }
     let _noisy = noisy();
+    // Markers have the broker's time.
+    let then = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     let mut kafka = Broker::start_kind(Kind::Kafka, settings());
     let mut connection = kafka.connect();
-    let mut configs = CONFIGS.to_vec();
-    configs.push(("delete.retention.ms", "86400000"));
+    let mut configs: Vec<_> = CONFIGS.into_iter().filter(|(key, _)| *key != "segment.ms").collect();
+    configs.extend([("segment.ms", "100000"), ("delete.retention.ms", "86400000")]);
     topics::create(&mut connection, TOPIC, 1, &configs);
-    let number = write_transactions(&kafka.bootstrap(), 0);
-    let active = roll(&mut connection, 1);
+    let number = write_transactions(&kafka.bootstrap(), 0, then);
+    let active = roll(&mut connection, then, 1);
     wait_cleaned(&kafka, TOPIC, 0, active);
     // This part Kafka has compacted, the next it has not.
-    write_transactions(&kafka.bootstrap(), number);
-    let active = roll(&mut connection, 2);
+    write_transactions(&kafka.bootstrap(), number, then);
+    let active = roll(&mut connection, then, 2);
     let before = LEVELS.map(|level| by_librdkafka(&kafka.bootstrap(), TOPIC, 0, level));
     drop(connection);
     kafka.stop();
@@ -125,7 +127,7 @@ fn a_compacted_log_with_transactions_goes_from_kafka_to_ottla_and_back() {
     let below: Vec<&Seen> = committed.iter().filter(|(at, ..)| *at < active).collect();
     let keys: std::collections::BTreeSet<&String> = below.iter().map(|(_, key, _)| key).collect();
     assert_eq!(keys.len(), below.len(), "each key once");
-    let last = roll(&mut connection, 3);
+    let last = roll(&mut connection, then, 3);
     drop(connection);
     ottla.stop();
 

@@ -339,10 +339,11 @@ impl Filter {
         each_record(header, &body, |offset, record| {
             if keeps(offset, record) {
                 kept += 1;
-                has_tombstone |= record.value.is_none() && offset < self.mapped_end;
+                has_tombstone |= record.value.is_none();
             }
         })?;
-        let begins_horizon = has_tombstone && !header.has_delete_horizon();
+        // The time of a batch's tombstones begins when all of it was told: what they delete may be there until then.
+        let begins_horizon = has_tombstone && !header.has_delete_horizon() && header.last_offset() < self.mapped_end;
         if kept == 0 {
             Ok(emptied)
         } else if kept == header.count && !begins_horizon {

@@ -125,6 +125,10 @@ impl<W: World> Log<W> {
     /// One pass over what was found. Answers with the end of what is compacted now.
     pub async fn clean(&self, found: &Cleanable, rules: &CleanRules, counts: &Compaction) -> Result<Offset, CleanError> {
         self.check_cleanable()?;
+        if !self.state().producers.is_empty() {
+            // What is dropped for the sake of a marker, or of a producer's later batch, may not outlive it.
+            self.sync_written().await?;
+        }
         let mut pass = Pass::new(self, found, rules, counts);
         let (filling, told) = pass.fill_map(found).await?;
         let end = filling.end();
