@@ -3,6 +3,7 @@
 //! Every test here runs at one, two and four shards: a client must not be able to tell.
 
 mod admin;
+mod crates;
 mod franz_go;
 mod group_path;
 mod groups;
