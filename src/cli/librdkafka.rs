@@ -6,6 +6,8 @@
 //! 1. A property of the Java clients means what it means there; one that this client cannot follow is named on standard error, and one
 //!    that promises security is refused.
 
+use std::sync::{Condvar, Mutex, PoisonError};
+
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -61,6 +63,25 @@ pub fn refused(error: &KafkaError) -> Failure {
         KafkaError::ClientCreation(why) => why.clone(),
         other => other.to_string(),
     })
+}
+
+/// How many records the client has reported on, delivered or not. A wait ends with the report; a flush would look for it ten times a second.
+#[derive(Default)]
+pub struct Reports {
+    count: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Reports {
+    pub fn one_more(&self) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.moved.notify_all();
+    }
+
+    pub fn wait_for(&self, count: u64) {
+        let reported = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.moved.wait_while(reported, |reported| *reported < count).unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// What the client tells about itself goes to standard error: that nobody answers any more. It goes on trying by itself.

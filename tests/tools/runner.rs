@@ -87,7 +87,8 @@ fn split(words: &[String]) -> (Vec<&String>, Vec<u8>) {
 pub fn run_ottla(tool: Tool, words: &[String]) -> Said {
     let (words, input) = split(words);
     let mut ottla = command(env!("CARGO_BIN_EXE_ottla"));
-    ottla.arg(tool.name()).args(words);
-    let output = run("ottla", ottla, &input, DEADLINE);
+    ottla.arg(tool.name()).args(&words);
+    // Whoever waits in vain is named with what it was told.
+    let output = run(&format!("ottla {} {words:?}", tool.name()), ottla, &input, DEADLINE);
     Said { status: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
 }

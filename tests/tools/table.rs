@@ -57,6 +57,8 @@ pub enum Expect {
     Same,
     /// As `Same`, but Kafka's tool prints in the order of a hash table.
     SameInAnyOrder,
+    /// Standard output byte for byte; on standard error Kafka's tool prints a stack trace to it, and ours nothing.
+    NoTrace,
     /// As `Same`, but standard error says it in other words, for this reason.
     OtherWords(&'static str),
     /// Kafka's output holds the first text, ours the second, for this reason; each may end with a status of its own.
@@ -81,6 +83,10 @@ pub const fn same(words: &'static str) -> Row {
 
 pub const fn unordered(words: &'static str) -> Row {
     Row { words, expect: Expect::SameInAnyOrder }
+}
+
+pub const fn no_trace(words: &'static str) -> Row {
+    Row { words, expect: Expect::NoTrace }
 }
 
 pub const fn other_words(words: &'static str, why: &'static str) -> Row {

@@ -38,7 +38,9 @@ pub fn run(
     console: &mut Console,
 ) -> Result<(), Failure> {
     let client = reach(bootstrap)?;
-    let config = config(Role::Consumer, bootstrap, properties, console)?;
+    let mut config = config(Role::Consumer, bootstrap, properties, console)?;
+    // Only what has been printed counts as read: the client itself would count what it holds when it is closed.
+    config.set("enable.auto.offset.store", "false");
     let termination = glommio::termination().map_err(|error| Failure::Sentence(error.to_string()))?;
     let reader: Reader = config.create_with_context(Background).map_err(|error| refused(&error))?;
     let topics = begin(&reader, source, properties, client)?;
@@ -137,6 +139,8 @@ impl Session<'_> {
                     self.count += 1;
                     last = Instant::now();
                     self.print(&message, console)?;
+                    // Fails where the group has just taken the partition away: then it is another's to read.
+                    let _ = self.reader.store_offset_from_message(&message);
                 }
                 Some(Err(error)) => report(&error, console)?,
                 None if self.limits.silence.is_some_and(|longest| last.elapsed() > longest) => break,

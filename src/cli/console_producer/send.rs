@@ -13,7 +13,7 @@ use super::lines::Lines;
 use super::record::{Layout, Record};
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
-use crate::cli::librdkafka::{Background, Role, config, reach, refused};
+use crate::cli::librdkafka::{Background, Reports, Role, config, reach, refused};
 use crate::cli::pairs::Pairs;
 use crate::io::glommio;
 
@@ -26,6 +26,7 @@ const READ_BYTES: usize = 64 << 10;
 #[derive(Default)]
 struct Deliveries {
     background: Background,
+    reports: Reports,
     failed: AtomicU64,
 }
 
@@ -54,6 +55,7 @@ impl ProducerContext for Deliveries {
                 told(message.payload())
             );
         }
+        self.reports.one_more();
     }
 }
 
@@ -104,9 +106,9 @@ fn read_lines(topic: &str, layout: &Layout, sync: bool, sender: &Sender, console
         let record = layout.record(&line, number).map_err(|error| Failure::Sentence(error.to_string()))?;
         send(topic, &record, sender)?;
         if sync {
-            let failed = sender.context().failed.load(Ordering::Relaxed);
-            sender.flush(Timeout::Never).map_err(|error| Failure::Sentence(error.to_string()))?;
-            if sender.context().failed.load(Ordering::Relaxed) != failed {
+            // The report has come, or after the delivery timeout that of a failure.
+            sender.context().reports.wait_for(number);
+            if sender.context().failed.load(Ordering::Relaxed) > 0 {
                 return Err(Failure::Said);
             }
         }

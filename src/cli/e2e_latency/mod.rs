@@ -7,16 +7,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use rdkafka::util::Timeout;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
-use super::librdkafka::{Background, Role, config, reach, refused};
+use super::librdkafka::{Background, Reports, Role, config, reach, refused};
 use super::pairs::{self, Pairs};
 use crate::client::{Client, ClientError, NewTopic, OffsetSpec, Placement};
 use crate::wire::error::ErrorCode;
@@ -85,7 +85,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     for number in 0..count {
         // Another value each time, so that a record that was late is not taken for this one.
         let letter = b'A' + (number % 26) as u8;
-        let elapsed = pair.round(&vec![letter; args.record_key_size], &vec![letter; size])?;
+        let elapsed = pair.round(number as u64 + 1, &vec![letter; args.record_key_size], &vec![letter; size])?;
         if number % TOLD_EVERY == 0 {
             writeln!(console.out(), "{number}\t{}", elapsed.as_secs_f64() * 1000.0)?;
             console.flush()?;
@@ -121,10 +121,26 @@ fn ends(topic: &str, client: &mut Client, console: &mut Console) -> Result<Vec<(
     answers.into_iter().map(|((_, index), answer)| Ok((index, answer?.unwrap_or(0)))).collect()
 }
 
+/// Waits for acknowledgements.
+#[derive(Default)]
+struct Acknowledged(Reports);
+
+impl ClientContext for Acknowledged {
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+}
+
+impl ProducerContext for Acknowledged {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {
+        self.0.one_more();
+    }
+}
+
 /// A producer and a consumer of the same topic.
 struct Pair<'a> {
     topic: &'a str,
-    sender: ThreadedProducer<DefaultProducerContext>,
+    sender: ThreadedProducer<Acknowledged>,
     reader: BaseConsumer<Background>,
 }
 
@@ -145,7 +161,7 @@ impl<'a> Pair<'a> {
         let sending = config(Role::Producer, bootstrap, &with(&[("linger.ms", "0"), ("acks", acks)]), console)?;
         let reading = [("group.id", "e2e-latency"), ("enable.auto.commit", "false"), ("auto.offset.reset", "latest")];
         let reading = config(Role::Consumer, bootstrap, &with(&reading), console)?;
-        let sender = sending.create_with_context(DefaultProducerContext).map_err(|error| refused(&error))?;
+        let sender = sending.create_with_context(Acknowledged::default()).map_err(|error| refused(&error))?;
         let reader: BaseConsumer<Background> = reading.create_with_context(Background).map_err(|error| refused(&error))?;
         let mut assignment = TopicPartitionList::new();
         for (index, end) in ends {
@@ -155,8 +171,8 @@ impl<'a> Pair<'a> {
         Ok(Pair { topic, sender, reader })
     }
 
-    /// Sends one record and reads it.
-    fn round(&self, key: &[u8], value: &[u8]) -> Result<Duration, Failure> {
+    /// Sends record `number`, counted from 1, and reads it.
+    fn round(&self, number: u64, key: &[u8], value: &[u8]) -> Result<Duration, Failure> {
         let sentence = |sentence: String| Failure::Sentence(sentence);
         let begun = Instant::now();
         let mut record = BaseRecord::<[u8], [u8]>::to(self.topic).payload(value);
@@ -164,20 +180,16 @@ impl<'a> Pair<'a> {
             record = record.key(key);
         }
         self.sender.send(record).map_err(|(error, _)| sentence(error.to_string()))?;
-        self.sender.flush(Timeout::After(TIMEOUT)).map_err(|error| sentence(error.to_string()))?;
+        // One that could not be delivered is missed by the reader.
+        self.sender.context().0.wait_for(number);
         while begun.elapsed() < TIMEOUT {
-            match self.reader.poll(TIMEOUT) {
-                Some(Ok(message)) => {
-                    let elapsed = begun.elapsed();
-                    return match message.payload().unwrap_or_default() == value {
-                        true => Ok(elapsed),
-                        false => {
-                            Err(sentence("the record read is not the one that was sent; somebody else produces to the topic".to_owned()))
-                        }
-                    };
-                }
-                // A broker or a leader that is not there for a moment.
-                Some(Err(_)) | None => {}
+            // An error is a broker or a leader that is not there for a moment.
+            if let Some(Ok(message)) = self.reader.poll(TIMEOUT) {
+                let elapsed = begun.elapsed();
+                return match message.payload().unwrap_or_default() == value {
+                    true => Ok(elapsed),
+                    false => Err(sentence("the record read is not the one that was sent; somebody else produces to the topic".to_owned())),
+                };
             }
         }
         Err(sentence(format!("a record was not there after {} ms", TIMEOUT.as_millis())))

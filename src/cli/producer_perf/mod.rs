@@ -123,7 +123,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
         if plan.warmup > 0 && number == plan.warmup {
             sender.context().begin_steady_state(&plan);
         }
-        send(&plan.topic, payload, &sender)?;
+        send(&plan.topic, payload, plan.warmup > 0 && number >= plan.warmup, &sender)?;
         throttle(&plan, number + 1, sender.context().begun);
     }
     sender.flush(Timeout::Never).map_err(|error| Failure::Sentence(error.to_string()))?;
@@ -307,10 +307,11 @@ impl ClientContext for Measured {
 }
 
 impl ProducerContext for Measured {
-    /// When the record was handed over, in milliseconds since the test began.
+    /// When the record was handed over, in milliseconds since the test began, and in the lowest bit whether in the steady state.
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, sent_ms: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: usize) {
+        let (sent_ms, is_steady) = (sent >> 1, sent & 1 == 1);
         let message = match result {
             Ok(message) => message,
             Err((error, _)) => {
@@ -322,7 +323,7 @@ impl ProducerContext for Measured {
         let bytes = message.payload().map_or(0, <[u8]>::len) as u64;
         let (whole, steady) = &mut *self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = whole.record(latency, bytes, now);
-        if let Some(steady) = steady {
+        if let Some(steady) = steady.as_mut().filter(|_| is_steady) {
             lines.extend(steady.record(latency, bytes, now));
         }
         for line in lines {
@@ -333,10 +334,10 @@ impl ProducerContext for Measured {
 
 type Sender = ThreadedProducer<Measured>;
 
-fn send(topic: &str, payload: &[u8], sender: &Sender) -> Result<(), Failure> {
-    let sent_ms = usize::try_from(sender.context().now_ms()).unwrap_or(usize::MAX);
+fn send(topic: &str, payload: &[u8], is_steady: bool, sender: &Sender) -> Result<(), Failure> {
+    let sent = usize::try_from(sender.context().now_ms()).unwrap_or(0) << 1 | usize::from(is_steady);
     loop {
-        match sender.send(BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, sent_ms).payload(payload)) {
+        match sender.send(BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, sent).payload(payload)) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => std::thread::sleep(FULL_PAUSE),
             Err((error, _)) => return Err(Failure::Sentence(format!("cannot send to topic {topic}: {error}"))),
