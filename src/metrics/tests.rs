@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::page::{Broker, Process, page};
 use super::*;
-use crate::types::{Monotonic, NodeId, ShardId, TopicId, TopicName};
+use crate::types::{Monotonic, NodeId, Offset, PartitionIndex, ShardId, TopicId, TopicName};
 
 fn broker() -> Broker {
     Broker {
@@ -320,9 +320,35 @@ fn connections_are_counted_by_reason() {
     ] {
         assert_eq!(read.value(name, &shard), value, "{name}");
     }
+    assert_eq!(read.value("ottla_coordinators", &[("phase", "serving")]), 2.0);
+    assert_eq!(read.value("ottla_groups", &[("state", "stable")]), 1.0);
+    assert_eq!(read.value("ottla_group_members", &[]), 3.0);
     assert_eq!(read.value("ottla_connections_rejected_total", &[("limit", "connections_of_address")]), 1.0);
     assert_eq!(read.value("ottla_connections_closed_total", &[("reason", "bad_frame")]), 1.0);
     assert_eq!(read.value("ottla_connections_closed_total", &[("reason", "peer")]), 0.0);
+}
+
+#[test]
+fn groups_tell_their_rebalances_and_how_far_they_are_behind() {
+    let registry = registry();
+    registry.groups.commits.add(3);
+    registry.groups.on_rebalances(2, &[Duration::from_millis(40)]);
+    let committed = |partition, offset| super::Committed {
+        group: "g \"1\"".to_owned(),
+        topic: TopicName::new("t"),
+        partition: PartitionIndex(partition),
+        offset: Offset(offset),
+    };
+    let known = vec![(committed(0, 7), Some(Offset(10))), (committed(1, 9), Some(Offset(8))), (committed(2, 4), None)];
+    let broker = Broker { lags: super::Lags { known, unnamed: 5 }, ..broker() };
+    let read = read(&page(&broker, &[shot(&registry, 0)]));
+    let of = |partition| [("group", "g \"1\""), ("partition", partition), ("topic", "t")];
+    assert_eq!(read.value("ottla_group_lag", &of("0")), 3.0);
+    assert_eq!(read.value("ottla_group_lag", &of("1")), 0.0, "a commit may be ahead of what it is held against");
+    assert_eq!(read.value("ottla_group_committed_offset", &of("2")), 4.0, "of a partition that is gone");
+    assert_eq!(read.value("ottla_group_offsets_unnamed", &[]), 5.0);
+    assert_eq!(read.value("ottla_group_rebalances_total", &[]), 2.0);
+    assert_eq!(read.value("ottla_group_offset_commits_total", &[]), 3.0);
 }
 
 #[test]

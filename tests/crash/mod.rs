@@ -2,6 +2,7 @@
 
 mod cut;
 mod damage;
+mod groups;
 mod idempotent;
 pub mod kill;
 mod load;

@@ -5,18 +5,13 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, BytesMut};
 
 use crate::support::broker::{Broker, Settings, only_ottla};
+use crate::support::process::resident_mib;
 use crate::support::raw::Connection;
 use crate::support::records::Batch;
 use crate::support::{noisy, topics};
 
 const THEN: i64 = 1_700_000_000_000;
 const ANNOUNCED: i32 = 99 << 20;
-
-pub fn resident_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") / 1024
-}
 
 /// Two hundred clients announce 99 MiB each, and send a little: that is what the broker may hold of it.
 #[test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::connections::resident_mib;
 use crate::support::broker::{Broker, Kind, Settings, kind};
+use crate::support::process::resident_mib;
 use crate::support::raw::Connection;
 use crate::support::records::Batch;
 use crate::support::{noisy, topics};

@@ -208,3 +208,10 @@ pub fn run(name: &str, command: Command, input: &[u8], within: Duration) -> Outp
     let _ = writer.join();
     Output { status, stdout: process.stdout.text(), stderr: process.stderr.text(), name: name.to_string() }
 }
+
+/// What a process holds of memory.
+pub fn resident_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") / 1024
+}

@@ -5,7 +5,7 @@
 
 mod groups;
 mod links;
-mod runner;
+pub mod runner;
 mod table;
 mod table_groups;
 mod terminal;

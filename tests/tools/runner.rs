@@ -40,11 +40,7 @@ impl Kafkas {
         if std::env::var("OTTLA_HEAVY").is_ok_and(|set| set == "1") {
             return Kafkas::JvmEach;
         }
-        let dir = broker::temp_dir();
-        let mut java = peers::java(256);
-        java.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/ToolRunner.java")).arg(dir.path());
-        let (process, commands) = Process::spawn_fed("kafka's tools", java);
-        Kafkas::OneJvm(Box::new(OneJvm { process, commands, dir, count: 0 }))
+        Kafkas::OneJvm(Box::new(OneJvm::start()))
     }
 
     pub fn run(&mut self, tool: Tool, words: &[String]) -> Said {
@@ -62,8 +58,21 @@ impl Kafkas {
 }
 
 impl OneJvm {
+    pub fn start() -> Self {
+        let dir = broker::temp_dir();
+        let mut java = peers::java(256);
+        java.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/ToolRunner.java")).arg(dir.path());
+        let (process, commands) = Process::spawn_fed("kafka's tools", java);
+        OneJvm { process, commands, dir, count: 0 }
+    }
+
     fn run(&mut self, tool: Tool, words: &[String]) -> Said {
-        let line = std::iter::once(tool.class()).chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join("\t");
+        self.run_class(tool.class(), words)
+    }
+
+    /// As [`Kafkas::run`], for tools that ours have no counterpart of.
+    pub fn run_class(&mut self, class: &str, words: &[String]) -> Said {
+        let line = std::iter::once(class).chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join("\t");
         writeln!(self.commands, "{line}").expect("the tools' JVM reads its commands");
         let done = format!("done {} ", self.count);
         let status = self.process.wait_for_line(DEADLINE, |line| line.strip_prefix(&done)?.parse().ok());

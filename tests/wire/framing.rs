@@ -8,6 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::support::broker::{Broker, Settings};
 use crate::support::noisy;
+use crate::support::process::resident_mib;
 use crate::support::raw::{Connection, request_frame, response_body};
 use crate::support::records::Batch;
 use crate::support::topics::{self, Ask, FETCH, PRODUCE, fetch_request, produce_request};
@@ -260,12 +261,6 @@ fn a_client_that_does_not_read_harms_nobody() {
             assert!(frame.len() > 8 * 500_000, "{} bytes", frame.len());
         }
     }
-}
-
-fn resident_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
 }
 
 /// Clients that come and go, in the middle of a frame too.

@@ -72,6 +72,9 @@ impl Groups {
                 let says_so = caller.version >= GROUP_ID_NOT_FOUND_FROM;
                 return Err(if says_so { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration });
             }
+            if request.group_id.len() > record::STRING_BYTES_MAX {
+                return Err(ErrorCode::InvalidRequest);
+            }
             // Consumers that assign partitions to themselves, and administrators, make groups by committing to them.
             let group = Group::new(owned(&request.group_id), Some(turn.moment.wall));
             self.groups.insert(group.id.clone(), group);

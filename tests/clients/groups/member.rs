@@ -77,6 +77,9 @@ pub struct Member {
     process: Process,
     topic: String,
     heard: (usize, usize),
+    /// It was paused, and has not yet said that its group went on without it: what it reads until then counts for nothing, for it cannot
+    /// commit it.
+    stale: bool,
     pub owned: BTreeSet<i32>,
     /// Partitions and offsets, in the order read.
     pub read: Vec<(i32, i64)>,
@@ -109,6 +112,7 @@ impl Member {
             process: Process::spawn(&format!("{:?} in {}", wanted.client, wanted.group), command),
             topic: wanted.topic.to_owned(),
             heard: (0, 0),
+            stale: false,
             owned: BTreeSet::new(),
             read: Vec::new(),
             changes: 0,
@@ -130,14 +134,17 @@ impl Member {
             };
             match said {
                 Some(Said::Given(partitions)) => self.owned.extend(partitions),
-                Some(Said::Taken(partitions)) => partitions.iter().for_each(|partition| drop(self.owned.remove(partition))),
+                Some(Said::Taken(partitions)) => self.owned.retain(|owned| !partitions.contains(owned)),
                 Some(Said::Owns(partitions)) => self.owned = partitions.into_iter().collect(),
                 Some(Said::Read(partition, offset)) => {
-                    self.read.push((partition, offset));
+                    if !self.stale {
+                        self.read.push((partition, offset));
+                    }
                     continue;
                 }
                 None => continue,
             }
+            self.stale = false;
             self.changes += 1;
         }
     }
@@ -166,7 +173,9 @@ impl Member {
         self.state = State::Paused;
     }
 
+    /// It goes on as if nothing had been, until it is told otherwise.
     pub fn resume(&mut self) {
+        self.stale = true;
         self.process.signal(Signal::SIGCONT);
         self.state = State::Running;
     }

@@ -3,21 +3,22 @@
 
 mod matrix;
 mod member;
+mod thousand;
+mod tools;
 mod topic;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::DescribeGroupsRequest;
-use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
 
 use self::member::{Assignor, Client, Member, State, Wanted};
 use crate::support::broker::{Broker, Settings};
 use crate::support::forge::{Forged, Part, Record, body};
-use crate::support::groups::id;
+use crate::support::groups::{self, id};
 use crate::support::raw::Connection;
 use crate::support::records::Codec;
-use crate::support::topics::{self, name};
+use crate::support::topics;
 
 /// Silence after which a member counts as dead.
 const SESSION_MS: u32 = 4_000;
@@ -132,22 +133,13 @@ impl<'a> Group<'a> {
     fn read_all(&mut self) {
         let all = self.ends.iter().sum::<i64>() as usize;
         self.until("all read", |group| group.readers.len() == all);
-        self.until("all committed", |group| group.committed() == group.ends);
+        self.until("all committed", |group| {
+            groups::committed(&mut group.connection, &group.name, &group.topic, group.ends.len() as i32) == group.ends
+        });
         self.hear();
         for ((partition, offset), reader) in &self.readers {
             assert!(*offset < self.ends[*partition as usize], "member {reader} read {offset} of {partition}, which nobody wrote");
         }
-    }
-
-    /// The group's offsets; -1 where there is none.
-    fn committed(&mut self) -> Vec<i64> {
-        let partitions = (0..self.ends.len() as i32).collect();
-        let topic = OffsetFetchRequestTopic::default().with_name(name(&self.topic)).with_partition_indexes(partitions);
-        let answer = self.connection.call(5, &OffsetFetchRequest::default().with_group_id(id(&self.name)).with_topics(Some(vec![topic])));
-        assert_eq!(answer.error_code, 0, "OffsetFetch of {}", self.name);
-        let mut partitions = answer.topics[0].partitions.clone();
-        partitions.sort_by_key(|partition| partition.partition_index);
-        partitions.iter().map(|partition| partition.committed_offset).collect()
     }
 }
 

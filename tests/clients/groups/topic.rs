@@ -94,7 +94,8 @@ fn reads_from_the_beginning_what_was_there_before() {
     // A partition more is found by the members themselves.
     let wider = kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic::default()
         .with_name(topics::name("before"))
-        .with_count(PARTITIONS + 1);
+        .with_count(PARTITIONS + 1)
+        .with_assignments(None);
     let request = kafka_protocol::messages::CreatePartitionsRequest::default().with_topics(vec![wider]).with_timeout_ms(30_000);
     assert_eq!(connection.call(3, &request).results[0].error_code, 0);
     topics::wait_for_leaders(&mut connection, "before", PARTITIONS + 1);

@@ -38,7 +38,7 @@ func member(words []string) error {
 		kgo.SeedBrokers(bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.SessionTimeout(time.Duration(session) * time.Millisecond), kgo.HeartbeatInterval(300 * time.Millisecond),
-		kgo.FetchMaxWait(100 * time.Millisecond), kgo.MetadataMaxAge(2 * time.Second), kgo.Balancers(balancer(assignor)),
+		kgo.FetchMaxWait(100 * time.Millisecond), kgo.MetadataMinAge(100 * time.Millisecond), kgo.MetadataMaxAge(2 * time.Second), kgo.Balancers(balancer(assignor)),
 		kgo.OnPartitionsAssigned(say("+")), kgo.OnPartitionsRevoked(say("-")), kgo.OnPartitionsLost(say("-")),
 	}
 	if len(words) > 5 {

@@ -159,6 +159,7 @@ const BY_CLOCK: i64 = 1_750_000_000_000;
 
 impl Comparable for ProduceResponse {
     fn settle(&mut self) {
+        self.responses.sort_by(|a, b| (&a.name, a.topic_id).cmp(&(&b.name, b.topic_id)));
         for topic in &mut self.responses {
             topic.partition_responses.sort_by_key(|partition| partition.index);
             for partition in &mut topic.partition_responses {

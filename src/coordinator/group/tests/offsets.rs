@@ -112,6 +112,8 @@ fn a_commit_to_a_group_that_is_not_there_is_refused_by_version() {
     let mut stage = Stage::new();
     assert_eq!(stage.commit_as(8, commit_request("m", 1, "t", 0, 5)), ErrorCode::IllegalGeneration.code());
     assert_eq!(stage.commit_as(9, commit_request("m", 1, "t", 0, 5)), ErrorCode::GroupIdNotFound.code());
+    let endless = commit_request("", -1, "t", 0, 5).with_group_id(group_id(&"x".repeat(40_000)));
+    assert_eq!(stage.commit_as(9, endless), ErrorCode::InvalidRequest.code());
     assert_eq!(stage.log, []);
     assert_eq!(stage.state("g"), "Dead");
 }

@@ -14,7 +14,7 @@ use kafka_protocol::messages::{HeartbeatRequest, ListGroupsRequest};
 use super::{TIMEOUT_MS, batch, text};
 use crate::support::groups::id;
 use crate::support::topics::{PRODUCE, name, produce_request};
-use crate::wire::golden::capture::Recorder;
+use crate::wire::golden::capture::{Recorder, SOON};
 
 const OFFSETS: &str = "__consumer_offsets";
 const TOPIC: i8 = 2;
@@ -93,5 +93,6 @@ fn deleted(recorder: &mut Recorder) {
     let request = DeleteTopicsRequest::default().with_topic_names(vec![name(OFFSETS)]).with_timeout_ms(TIMEOUT_MS);
     recorder.record(5, "internal", &request);
     recorder.wait_until_gone(OFFSETS);
-    recorder.record(5, "after", &ListGroupsRequest::default());
+    recorder.wait_for_changes();
+    recorder.record(5, &format!("{SOON}after"), &ListGroupsRequest::default());
 }
