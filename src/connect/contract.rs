@@ -93,6 +93,13 @@ impl SourceOffsets {
     pub fn of(&self, partition: &JsonMap) -> Option<JsonMap> {
         self.store.get(&self.connector, partition)
     }
+
+    /// Stores at once where a partition begins of which nothing is known yet, so that whatever happens to it before its first record is
+    /// acknowledged can be told.
+    pub fn begin_at(&self, partition: &JsonMap, offset: JsonMap) -> Result<(), TaskError> {
+        self.store.set(&self.connector, partition.clone(), Some(offset));
+        self.store.persist().map_err(TaskError::failed)
+    }
 }
 
 /// A kind of sink. Kafka splits the partitions of the topics among its tasks.

@@ -42,7 +42,7 @@ impl SourceConnector for FileSource {
     }
 
     fn task(&self) -> Box<dyn SourceTask> {
-        Box::new(FileSourceTask { topic: String::new(), batch: 0, partition: JsonMap::new(), from: From::Nowhere })
+        Box::new(FileSourceTask { topic: String::new(), batch: 0, partition: JsonMap::new(), from: From::Nowhere, unmarked: None })
     }
 
     fn check_offsets(&self, config: &Config, offsets: &[(JsonMap, Option<JsonMap>)]) -> Result<(), String> {
@@ -73,6 +73,8 @@ struct FileSourceTask {
     batch: usize,
     partition: JsonMap,
     from: From,
+    /// Until it is stored which file this began with: it may be renamed before its first line is acknowledged.
+    unmarked: Option<SourceOffsets>,
 }
 
 impl SourceTask for FileSourceTask {
@@ -84,6 +86,7 @@ impl SourceTask for FileSourceTask {
             Some(file) => {
                 self.partition = [(PARTITION.to_owned(), Json::from(file))].into_iter().collect();
                 let stored = offsets.of(&self.partition);
+                self.unmarked = stored.is_none().then(|| offsets.clone());
                 From::File(Tail::new(Path::new(file), stored.as_ref().and_then(Mark::of_offset)))
             }
             None => From::Input(Input::begin().map_err(TaskError::failed)?),
@@ -97,6 +100,12 @@ impl SourceTask for FileSourceTask {
             let lines: Vec<(String, JsonMap)> = match &mut self.from {
                 From::Nowhere => Vec::new(),
                 From::File(tail) => {
+                    if let Some(offsets) = &self.unmarked
+                        && let Some(mark) = tail.mark().map_err(TaskError::failed)?
+                    {
+                        offsets.begin_at(&self.partition, mark.to_offset())?;
+                        self.unmarked = None;
+                    }
                     let lines = tail.next_lines(self.batch).map_err(TaskError::failed)?;
                     lines.into_iter().map(|(line, mark)| (line, mark.to_offset())).collect()
                 }

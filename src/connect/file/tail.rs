@@ -258,6 +258,14 @@ impl Tail {
         Tail { path: path.to_owned(), open: None, resume, missing: Missing::No }
     }
 
+    /// Where the next line will begin, once there is a file.
+    pub fn mark(&mut self) -> Result<Option<Mark>, TailError> {
+        if self.open.is_none() {
+            self.open = self.open_first().map_err(|source| TailError::Read { path: self.path.display().to_string(), source })?;
+        }
+        Ok(self.open.as_ref().map(Open::mark))
+    }
+
     /// Bytes known to be there and not handed out.
     pub fn waiting(&self) -> Option<u64> {
         let open = self.open.as_ref()?;
@@ -371,7 +379,7 @@ impl Tail {
                 Some(Open::at(file, mark.position)?)
             }
             named => match self.renamed(&mark)? {
-                Some(file) => Some(Open::at(file, mark.position)?),
+                Some((file, position)) => Some(Open::at(file, position)?),
                 // The old file is gone, or it is the same one with other bytes.
                 None => match named {
                     Some(file) if continues(&file, &mark)? && mark.inode.is_some() => Some(Open::at(file, mark.position)?),
@@ -391,15 +399,21 @@ impl Tail {
         Ok(opened)
     }
 
-    /// The marked file under another name of its directory.
-    fn renamed(&self, mark: &Mark) -> io::Result<Option<File>> {
+    /// The marked file under another name of its directory, and where to begin in it: it may have been rewritten before it was renamed.
+    fn renamed(&self, mark: &Mark) -> io::Result<Option<(File, u64)>> {
         // Whatever it is called now: it is known by its inode.
         for path in self.siblings(|_| true)? {
-            if fs::metadata(&path).is_ok_and(|metadata| Some(metadata.ino()) == mark.inode)
-                && let Ok(file) = File::open(&path)
-                && continues(&file, mark)?
-            {
-                return Ok(Some(file));
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            if Some(metadata.ino()) != mark.inode {
+                continue;
+            }
+            let Ok(file) = File::open(&path) else { continue };
+            if continues(&file, mark)? {
+                return Ok(Some((file, mark.position)));
+            }
+            // The inode of a file that is gone may have been given to another.
+            if mark.created.is_none_or(|known| created(&metadata) == Some(known)) {
+                return Ok(Some((file, 0)));
             }
         }
         Ok(None)

@@ -127,6 +127,33 @@ fn a_cut_file_is_read_from_its_beginning() {
 }
 
 #[test]
+fn a_file_that_was_cut_and_then_renamed_is_read_from_its_beginning() {
+    let mut file = Followed::new();
+    file.append("one\ntwo\n");
+    file.expect(&["one", "two"]);
+    // Nobody reads, or nothing of it was stored.
+    File::create(&file.path).unwrap().write_all(b"other one\nother two\n").unwrap();
+    fs::rename(&file.path, file.rotated(".1")).unwrap();
+    std::thread::sleep(Duration::from_millis(15));
+    file.append("three\n");
+    file.begin_again();
+    file.expect(&["other one", "other two", "three"]);
+}
+
+#[test]
+fn a_file_that_is_renamed_before_its_first_line_is_stored_is_found_again() {
+    let mut file = Followed::new();
+    file.append("one\n");
+    file.mark = file.tail.mark().unwrap();
+    assert_eq!(file.mark.as_ref().map(|mark| mark.position), Some(0));
+    fs::rename(&file.path, file.rotated(".1")).unwrap();
+    std::thread::sleep(Duration::from_millis(15));
+    file.append("two\n");
+    file.begin_again();
+    file.expect(&["one", "two"]);
+}
+
+#[test]
 fn what_an_editor_saves_is_not_read_twice() {
     let mut file = Followed::new();
     file.append("one\ntwo\n");
