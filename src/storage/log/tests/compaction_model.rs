@@ -104,8 +104,11 @@ struct Model {
     clock: i64,
     sequences: [i32; PRODUCERS],
     checkpoint: (Offset, Option<Offset>),
-    /// Below it a pass may have dropped something: nothing there is cut off.
+    /// Below it a pass may have dropped something.
     touched: Offset,
+    /// Where the log ended when the last pass began. What is dropped is dropped for the sake of what lies below, so that nothing there is
+    /// cut off, as nothing is below a high watermark.
+    relied_on: Offset,
     /// When a pass first came past the offset.
     passed: BTreeMap<Offset, TimestampMs>,
     /// Producers of whom a loss of power took so many batches that nothing durable was known of them: what they had before may have been
@@ -129,6 +132,7 @@ impl Model {
             sequences: [0; PRODUCERS],
             checkpoint: (Offset(0), None),
             touched: Offset(0),
+            relied_on: Offset(0),
             passed: BTreeMap::new(),
             forgotten: BTreeSet::new(),
         }
@@ -151,7 +155,7 @@ impl Model {
             Op::Pause { ms } => self.run(async |_, world| world.sleep(Duration::from_millis(ms)).await),
             Op::Clean { keys } => self.clean(keys),
             Op::Truncate { share } => {
-                let target = self.touched.plus(self.end.since(self.touched) * i64::from(share) / 255);
+                let target = self.relied_on.plus(self.end.since(self.relied_on) * i64::from(share) / 255);
                 let end = self.run(async |log, _| log.truncate_to(target).await.unwrap());
                 self.cut_to(end);
             }
@@ -212,6 +216,7 @@ impl Model {
         assert!(counts.read_bytes.get() >= counts.written_bytes.get() / 2);
         self.on_pass(end, began);
         self.touched = self.touched.max(upper);
+        self.relied_on = self.end;
         self.check(Some(end));
     }
 
@@ -285,6 +290,7 @@ impl Model {
                 self.forgotten.insert(producer);
             }
         }
+        self.relied_on = recovered.end;
         // It may have come so far.
         self.on_pass(upper, began);
         self.cut_to(recovered.end);
