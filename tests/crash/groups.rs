@@ -128,6 +128,8 @@ fn a_commit_acknowledged_is_kept_by_kill_nine() {
     let rounds = if heavy() { 30 } else { 3 };
     let mut dice = Dice::new();
     let settings = Settings::new().with("offsets.topic.num.partitions", 4).with("group.initial.rebalance.delay.ms", 0);
+    // Kafka's reader takes minutes for the index entries of tens of mebibytes.
+    let settings = settings.with("log.index.interval.bytes", 1 << 20);
     let mut broker = Broker::start(settings.shards(2));
     let mut connection = broker.connect();
     topics::create(&mut connection, TOPIC, PARTITIONS, &[]);

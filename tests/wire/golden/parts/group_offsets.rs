@@ -46,10 +46,6 @@ fn create(recorder: &mut Recorder, topic: &str) {
     recorder.create(7, "new", &request, &[(topic, 3)]);
 }
 
-/// Topics and the partitions asked of each.
-type Asked<'a> = &'a [(&'a str, &'a [i32])];
-type AskedById<'a> = Vec<(Uuid, &'a [i32])>;
-
 /// Who commits: a member of a generation, or nobody.
 #[derive(Clone, Copy)]
 struct As<'a> {
@@ -59,6 +55,10 @@ struct As<'a> {
 }
 
 const NOBODY: As = As { generation: -1, member: "", instance: None };
+
+/// Partitions of topics by name, or all of a group's.
+type Asked<'a> = Option<&'a [(&'a str, &'a [i32])]>;
+type ById<'a> = (Uuid, &'a [i32]);
 
 /// The version of OffsetFetch, and of OffsetCommit where it has one, in which a group's offsets are told.
 struct Offsets<'a, 'b> {
@@ -83,13 +83,13 @@ impl Offsets<'_, '_> {
         self.recorder.record(version, case, &commit_request(version, &self.group, who, topics));
     }
 
-    fn fetch(&mut self, case: &str, topics: Option<Asked<'_>>) {
+    fn fetch(&mut self, case: &str, topics: Asked) {
         let group = self.group.clone();
         self.fetch_many(case, &[(&group, topics)]);
     }
 
     /// Up to version 7 one group after the other.
-    fn fetch_many(&mut self, case: &str, groups: &[(&str, Option<Asked<'_>>)]) {
+    fn fetch_many(&mut self, case: &str, groups: &[(&str, Asked)]) {
         if self.version < 8 {
             for (group, topics) in groups {
                 let topics = topics.map(|topics| {
@@ -109,7 +109,7 @@ impl Offsets<'_, '_> {
             let groups = groups.iter().map(|(group, topics)| fetched(group, *topics)).collect();
             return self.recorder.record(self.version, case, &OffsetFetchRequest::default().with_groups(groups));
         }
-        let by_id: Vec<Option<AskedById<'_>>> = groups
+        let by_id: Vec<Option<Vec<ById>>> = groups
             .iter()
             .map(|(_, topics)| topics.map(|topics| topics.iter().map(|(topic, partitions)| (self.topic_id(topic), *partitions)).collect()))
             .collect();
@@ -122,7 +122,7 @@ impl Offsets<'_, '_> {
     }
 }
 
-fn fetched(group: &str, topics: Option<Asked<'_>>) -> OffsetFetchRequestGroup {
+fn fetched(group: &str, topics: Asked) -> OffsetFetchRequestGroup {
     let topics = topics.map(|topics| {
         let topic = |(topic, partitions): &(&str, &[i32])| {
             OffsetFetchRequestTopics::default().with_name(name(topic)).with_partition_indexes(partitions.to_vec())
@@ -234,7 +234,7 @@ fn fetches(offsets: &mut Offsets) {
     if offsets.version >= 2 {
         offsets.fetch_many("all", &[(&simple, None), (&members, None), ("golden-no-group", None), ("", None)]);
     }
-    let one: Option<&[(&str, &[i32])]> = Some(&[(TOPIC, &[0, 2])]);
+    let one: Asked = Some(&[(TOPIC, &[0, 2])]);
     offsets.fetch_many("several", &[(&members, one), ("golden-no-group", one), (&simple, one), (&members, one)]);
     if offsets.version == 7 {
         let topic = OffsetFetchRequestTopic::default().with_name(name(TOPIC)).with_partition_indexes(vec![0, 1]);
