@@ -184,6 +184,9 @@ pub trait Reader: 'static {
     /// Appends what has arrived to `buffer`, within its capacity: at least one byte, or 0 at the end of the stream. The buffer must have
     /// spare capacity.
     async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize>;
+
+    /// Lets all that is ready run first: between two reads of something long, for which nobody waits as they do for what is short.
+    async fn stand_aside(&mut self) {}
 }
 
 /// Whether more of the same response follows at once, so that a header and its data share a segment.

@@ -104,6 +104,9 @@ impl<R: Reader> FrameReader<R> {
                 return Ok(Some(frame));
             }
             self.make_room().await?;
+            if self.buffer.len() >= WHOLE_FROM {
+                self.reader.stand_aside().await;
+            }
             let read = self.reader.read(&mut self.buffer).await?;
             if read == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::CutShort) };

@@ -28,7 +28,7 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
         "Address and port on which this broker shows its metrics to Prometheus by plain HTTP, at /metrics; empty shows them nowhere.";
     "ottla.metrics.topics.max", Int = "1000", Between(0, 1_000_000), Low, ReadOnly, Served,
         "Topics with metrics of their own; further ones are counted together, under an empty topic label.";
-    "ottla.recovery.bytes.max", Long = "1073741824", AtLeast(1_048_576), Medium, ReadOnly, Served,
+    "ottla.recovery.bytes.max", Long = "4294967296", AtLeast(1_048_576), Medium, ReadOnly, Served,
         "Unflushed bytes of a log directory that a restart after a crash may have to read again; a quarter of it is flushed behind the \
          writers, and the recovery points are written down.";
     "ottla.shard.listeners", List = "", EachOrNone(&[]), Medium, ReadOnly, Served,

@@ -13,7 +13,7 @@
 //! 1. A task that was woken is in exactly one ready queue until it is polled; waking it again changes nothing.
 //! 2. A shard that goes idle says so before it looks at the wake-ups from other threads for the last time; they push before they ask
 //!    whether it is idle. So none is missed, and only an idle shard costs a system call to wake.
-//! 3. While foreground tasks are ready, background tasks get a [`BACKGROUND_SHARE`]th of the time.
+//! 3. While foreground tasks are ready, background tasks, and those that stand aside, get a [`BACKGROUND_SHARE`]th of the time.
 //! 4. The kernel is asked for completions at least every [`TURN`], however much is ready.
 
 use std::cell::{Cell, RefCell};
@@ -81,6 +81,8 @@ pub(super) struct TaskWaker {
     urgency: Urgency,
     /// In a ready queue, or on the way to one.
     is_queued: AtomicBool,
+    /// Its next turn is a background task's.
+    stands_aside: AtomicBool,
 }
 
 impl Wake for TaskWaker {
@@ -124,6 +126,8 @@ pub(super) struct Scheduler {
     background_due: Cell<u64>,
     /// When the task being polled was given the shard.
     task_began: Cell<u64>,
+    /// The task being polled.
+    polled: RefCell<Option<Arc<TaskWaker>>>,
     /// What wakes the runtime's one task.
     step: RefCell<Waker>,
     /// That task runs, or was woken.
@@ -161,6 +165,7 @@ impl Scheduler {
             background: RefCell::default(),
             background_due: Cell::new(0),
             task_began: Cell::new(0),
+            polled: RefCell::default(),
             step: RefCell::new(Waker::noop().clone()),
             is_awake: Cell::new(true),
             blocking: pools.blocking,
@@ -189,8 +194,13 @@ impl Scheduler {
         let waker = {
             let mut tasks = self.tasks.borrow_mut();
             let entry = tasks.vacant_entry();
-            let waker = TaskWaker { home: self.home.clone(), key: entry.key(), urgency, is_queued: AtomicBool::new(true) };
-            let waker = Arc::new(waker);
+            let waker = Arc::new(TaskWaker {
+                home: self.home.clone(),
+                key: entry.key(),
+                urgency,
+                is_queued: AtomicBool::new(true),
+                stands_aside: AtomicBool::new(false),
+            });
             entry.insert(Task { future: Some(Box::pin(future)), waker: waker.clone() });
             waker
         };
@@ -223,7 +233,8 @@ impl Scheduler {
     }
 
     fn push(&self, task: Arc<TaskWaker>) {
-        match task.urgency {
+        let urgency = if task.stands_aside.swap(false, Ordering::Relaxed) { Urgency::Background } else { task.urgency };
+        match urgency {
             Urgency::Foreground => self.foreground.borrow_mut().push_back(task),
             Urgency::Background => self.background.borrow_mut().push_back(task),
         }
@@ -244,7 +255,7 @@ impl Scheduler {
             while let Some(task) = self.home.woken.pop() {
                 self.push(task);
             }
-            let Some(task) = self.next(now) else {
+            let Some((task, urgency)) = self.next(now) else {
                 self.home.is_idle.store(true, Ordering::SeqCst);
                 if self.home.woken.is_empty() {
                     self.is_awake.set(false);
@@ -255,7 +266,6 @@ impl Scheduler {
                 continue;
             };
             self.task_began.set(now);
-            let urgency = task.urgency;
             self.run(task);
             if is_over.get() {
                 return Poll::Ready(Step::Over);
@@ -273,12 +283,16 @@ impl Scheduler {
         }
     }
 
-    fn next(&self, now: u64) -> Option<Arc<TaskWaker>> {
-        let background_is_due = now >= self.background_due.get();
-        if background_is_due && let Some(task) = self.background.borrow_mut().pop_front() {
-            return Some(task);
+    /// The next task, and as what it gets its turn.
+    fn next(&self, now: u64) -> Option<(Arc<TaskWaker>, Urgency)> {
+        let background = || self.background.borrow_mut().pop_front().map(|task| (task, Urgency::Background));
+        if now >= self.background_due.get()
+            && let Some(next) = background()
+        {
+            return Some(next);
         }
-        self.foreground.borrow_mut().pop_front().or_else(|| self.background.borrow_mut().pop_front())
+        let foreground = self.foreground.borrow_mut().pop_front();
+        foreground.map(|task| (task, Urgency::Foreground)).or_else(background)
     }
 
     fn run(&self, task: Arc<TaskWaker>) {
@@ -291,7 +305,9 @@ impl Scheduler {
         };
         let Some(mut future) = future else { return };
         let waker = Waker::from(task.clone());
+        self.polled.replace(Some(task.clone()));
         let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        self.polled.take();
         let mut tasks = self.tasks.borrow_mut();
         if polled.is_pending() {
             if let Some(found) = tasks.get_mut(task.key) {
@@ -321,6 +337,14 @@ pub(super) async fn give_way() {
     if current().task_turn_is_over() {
         futures_lite::future::yield_now().await;
     }
+}
+
+/// Lets every foreground task run first: for work that is long, and that nobody waits for as they do for what is short.
+pub(super) async fn stand_aside() {
+    if let Some(task) = &*current().polled.borrow() {
+        task.stands_aside.store(true, Ordering::Relaxed);
+    }
+    futures_lite::future::yield_now().await;
 }
 
 /// Its wait is what the kernel ends when another thread wakes the idle shard. The scheduler itself looks at who was woken.

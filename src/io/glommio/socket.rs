@@ -116,6 +116,10 @@ impl crate::io::Reader for GlommioReader {
             }
         }
     }
+
+    async fn stand_aside(&mut self) {
+        scheduler::stand_aside().await;
+    }
 }
 
 impl crate::io::Writer for GlommioWriter {
