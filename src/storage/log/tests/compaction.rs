@@ -64,10 +64,10 @@ async fn clean(world: &MemoryWorld, log: &Log<MemoryWorld>) -> Offset {
 /// What a reader of the whole log finds: offset, key, value.
 type Seen = (i64, Option<String>, Option<String>);
 
-/// A record: offset, timestamp, key, value.
-pub(super) type Stored = (Offset, TimestampMs, Option<Vec<u8>>, Option<Vec<u8>>);
+/// Offset, time, key and value.
+pub(super) type Written = (Offset, TimestampMs, Option<Vec<u8>>, Option<Vec<u8>>);
 
-pub(super) fn records_of(batch: &batch::Batch) -> Vec<Stored> {
+pub(super) fn records_of(batch: &batch::Batch) -> Vec<Written> {
     let header = &batch.header;
     let body = compression::decompress(header.codec, &batch.records(), 1 << 20).unwrap();
     let record = |record: record::Record<'_>| {

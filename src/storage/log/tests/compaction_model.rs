@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::compaction::{RULES, Stored, records_of, seal};
+use super::compaction::{RULES, Written, records_of, seal};
 use super::*;
 use crate::io::memory::{Simulation, SimulationSettings};
 use crate::metrics::Compaction;
@@ -91,7 +91,7 @@ fn settings() -> impl Strategy<Value = LogSettings> {
 #[derive(Clone)]
 struct Known {
     batch: batch::Batch,
-    records: Vec<Stored>,
+    records: Vec<Written>,
 }
 
 struct Model {
