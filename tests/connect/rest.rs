@@ -63,7 +63,7 @@ const ROWS: &[Row] = &[
     ("GET", "/connectors/new/config", "", 200),
     ("DELETE", "/connectors/new", "", 204),
     ("DELETE", "/connectors/new", "", 404),
-    ("PUT", "/connectors/in/topics/reset", "", 200),
+    ("PUT", "/connectors/in/topics/reset", "", 202),
     ("GET", "/connector-plugins/FileStreamSource/config", "", 200),
     ("GET", "/connector-plugins/FileStreamSink/config", "", 200),
     ("GET", "/connector-plugins/Nope/config", "", 404),

@@ -74,7 +74,7 @@ impl Routes {
             ("PUT", ["connectors", name, "pause"]) => self.worker.set_target(name, Target::Paused).map(|()| Response::empty(202)),
             ("PUT", ["connectors", name, "resume"]) => self.worker.set_target(name, Target::Running).map(|()| Response::empty(202)),
             ("PUT", ["connectors", name, "stop"]) => self.worker.set_target(name, Target::Stopped).map(|()| Response::empty(204)),
-            ("PUT", ["connectors", name, "topics", "reset"]) => self.worker.forget_topics(name).map(|()| Response::empty(200)),
+            ("PUT", ["connectors", name, "topics", "reset"]) => self.worker.forget_topics(name).map(|()| Response::empty(202)),
             ("POST", ["connectors", name, "restart"]) => self.restart(name, request),
             ("POST", ["connectors", name, "tasks", number, "restart"]) => {
                 let number = number.parse().map_err(|_| Refused::NotFound(format!("Task {name}-{number} not found")))?;
