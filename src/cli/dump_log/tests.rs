@@ -257,7 +257,7 @@ fn producers_and_aborted_transactions() {
 fn what_is_not_served_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |flags: &[&str]| dumped(dir.path(), LOG, flags).2.unwrap();
-    assert!(refused(&["--offsets-decoder"]).starts_with("--offsets-decoder is not served yet"));
+    assert!(refused(&["--transaction-log-decoder"]).starts_with("--transaction-log-decoder is not served yet"));
     assert!(refused(&["--value-decoder-class", "com.x.Y"]).starts_with("--value-decoder-class names a Java class"));
     assert!(refused(&["--key-decoder-class", STRING_DECODER]).starts_with("cannot read"));
     assert!(dumped(dir.path(), "abc.log", &[]).2.unwrap().ends_with("(For input string: \"abc\")"));
