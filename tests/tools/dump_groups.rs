@@ -71,13 +71,14 @@ fn written() -> Vec<KeyValue> {
     let assignment = b"\x00\x03\x00\x00\x00\x01\x00\x01t\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff";
     let (subscribed, assigned) = (subscription.len() as u8, assignment.len() as u8);
     let group = |protocol: &[u8; 8]| {
-        let head = [b"\x00\x03\x00\x08", &protocol[..], b"\x00\x00\x00\x02\x00\x05range\x00\x01m", EIGHT, b"\x00\x00\x00\x01"].concat();
+        let head =
+            [&b"\x00\x03\x00\x08"[..], &protocol[..], b"\x00\x00\x00\x02\x00\x05range\x00\x01m", EIGHT, b"\x00\x00\x00\x01"].concat();
         let member = b"\x00\x01m\x00\x01i\x00\x01c\x00\x02/h\x00\x00\x00\x04\x00\x00\x00\x05";
         let blobs = [&[0, 0, 0, subscribed], &subscription[..], &[0, 0, 0, assigned], &assignment[..]].concat();
         [head, member.to_vec(), blobs].concat()
     };
     let flexible_group = [
-        b"\x00\x04\x09consumer\x00\x00\x00\x02\x00\x00",
+        &b"\x00\x04\x09consumer\x00\x00\x00\x02\x00\x00"[..],
         EIGHT,
         b"\x02\x02m\x00\x02c\x03/h\x00\x00\x00\x04\x00\x00\x00\x05",
         &[subscribed + 1],
@@ -88,28 +89,28 @@ fn written() -> Vec<KeyValue> {
     ];
     let id: &[u8] = b"\x10\x32\x54\x76\x98\xba\x4d\xfe\x80\x11\x22\x33\x44\x55\x66\x77";
     let values: Vec<(i16, Vec<u8>)> = vec![
-        (0, [b"\x00\x00", EIGHT, b"\x00\x01m", EIGHT].concat()),
-        (1, [b"\x00\x00", EIGHT, b"\x00\x01m", EIGHT].concat()),
-        (1, [b"\x00\x01", EIGHT, b"\x00\x01m", EIGHT, EIGHT].concat()),
-        (1, [b"\x00\x02", EIGHT, b"\x00\x01m", EIGHT].concat()),
-        (1, [b"\x00\x03", EIGHT, b"\x00\x00\x00\x05\x00\x01m", EIGHT].concat()),
-        (1, [b"\x00\x04", EIGHT, b"\x00\x00\x00\x05\x02m", EIGHT, b"\x00"].concat()),
-        (1, [b"\x00\x04", EIGHT, b"\xff\xff\xff\xff\x02m", EIGHT, b"\x01\x00\x10", id].concat()),
+        (0, [&b"\x00\x00"[..], EIGHT, b"\x00\x01m", EIGHT].concat()),
+        (1, [&b"\x00\x00"[..], EIGHT, b"\x00\x01m", EIGHT].concat()),
+        (1, [&b"\x00\x01"[..], EIGHT, b"\x00\x01m", EIGHT, EIGHT].concat()),
+        (1, [&b"\x00\x02"[..], EIGHT, b"\x00\x01m", EIGHT].concat()),
+        (1, [&b"\x00\x03"[..], EIGHT, b"\x00\x00\x00\x05\x00\x01m", EIGHT].concat()),
+        (1, [&b"\x00\x04"[..], EIGHT, b"\x00\x00\x00\x05\x02m", EIGHT, b"\x00"].concat()),
+        (1, [&b"\x00\x04"[..], EIGHT, b"\xff\xff\xff\xff\x02m", EIGHT, b"\x01\x00\x10", id].concat()),
         (2, group(b"consumer")),
         (2, group(b"connect ")),
         (2, flexible_group.concat()),
-        (3, [b"\x00\x00\x00\x00\x00\x02\x01\x00\x08", EIGHT].concat()),
+        (3, [&b"\x00\x00\x00\x00\x00\x02\x01\x00\x08"[..], EIGHT].concat()),
         (
             5,
             b"\x00\x00\x00\x02r\x02c\x03/h\x02\x02t\x01\x00\x00\xaf\xc8\x00\x01\x00\x0b\x01\x00\x00\x00\x05\x02\x02p\x02x\x00\x00".to_vec(),
         ),
-        (7, [b"\x00\x00\x02", id, b"\x02\x00\x00\x00\x01\x00\x00"].concat()),
+        (7, [&b"\x00\x00\x02"[..], id, b"\x02\x00\x00\x00\x01\x00\x00"].concat()),
         (
             8,
-            [b"\x00\x00\x00\x00\x00\x02\x00\x00\x00\x01\x01\x02", id, b"\x02\x00\x00\x00\x01\x01\x00\x05\x02\x00\x00\x00\x02\x01\x00"]
+            [&b"\x00\x00\x00\x00\x00\x02\x00\x00\x00\x01\x01\x02"[..], id, b"\x02\x00\x00\x00\x01\x01\x00\x05\x02\x00\x00\x00\x02\x01\x00"]
                 .concat(),
         ),
-        (16, [b"\x00\x00\x02\x02t", EIGHT, EIGHT, b"\x00"].concat()),
+        (16, [&b"\x00\x00\x02\x02t"[..], EIGHT, EIGHT, b"\x00"].concat()),
         (19, b"\x00\x00\x00\x00\x02c\x03/h\x00\x00\x00\x05\x00\x00\x00\x01\x02p\x01\x02h\xff\xfe\x00\x02\x02k\x02v\x00\x00".to_vec()),
         (24, b"\x00\x00".to_vec()),
     ];
