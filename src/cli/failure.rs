@@ -15,6 +15,7 @@ pub enum Failure {
     /// Everything has been said already.
     Said,
     /// A signal asked the tool to end, and it did so in order; with this status, as Kafka's tools do.
+    #[cfg(feature = "librdkafka")]
     Ended(u8),
     /// Standard output or error cannot be written.
     Output(io::Error),
@@ -28,16 +29,20 @@ impl From<io::Error> for Failure {
 
 impl Failure {
     pub fn report(self, console: &mut Console) -> ExitCode {
-        let ended = match self {
-            Failure::Ended(status) => Some(status),
-            _ => None,
-        };
+        let status = self.status();
         match self.print(console) {
-            Ok(()) if ended.is_some() => ExitCode::from(ended.unwrap_or_default()),
-            Ok(()) => ExitCode::FAILURE,
+            Ok(()) => status,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             // Nowhere left to say it.
             Err(_) => ExitCode::FAILURE,
+        }
+    }
+
+    fn status(&self) -> ExitCode {
+        match self {
+            #[cfg(feature = "librdkafka")]
+            Failure::Ended(status) => ExitCode::from(*status),
+            _ => ExitCode::FAILURE,
         }
     }
 
@@ -52,7 +57,9 @@ impl Failure {
                     writeln!(console.err()?, "ottla {tool}: {sentence}")?;
                 }
             }
-            Failure::Said | Failure::Ended(_) => {}
+            Failure::Said => {}
+            #[cfg(feature = "librdkafka")]
+            Failure::Ended(_) => {}
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
             Failure::Output(error) => writeln!(io::stderr(), "cannot write the output: {error}")?,
         }

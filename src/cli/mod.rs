@@ -30,7 +30,9 @@ mod dump_log;
 mod e2e_latency;
 mod failure;
 mod get_offsets;
+mod group_records;
 mod groups;
+mod java_text;
 mod leader_election;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;

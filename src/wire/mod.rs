@@ -26,6 +26,7 @@ pub mod error;
 pub mod fetch;
 mod guard;
 pub mod header;
+pub mod json;
 pub mod log_dirs;
 pub mod message;
 pub mod offsets;

@@ -3,6 +3,7 @@
 //!
 //! `OTTLA_HEAVY=1` gives each of Kafka's tools a JVM of its own.
 
+mod dump_groups;
 mod groups;
 mod links;
 pub mod runner;

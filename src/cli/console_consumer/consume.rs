@@ -175,7 +175,7 @@ impl Session<'_> {
         match self.formatter.print(&shown, console.out()) {
             Ok(()) => Ok(()),
             Err(PrintError::Output(error)) => Err(Failure::Output(error)),
-            Err(PrintError::Value(error)) => {
+            Err(error) => {
                 let place = format!("{}-{} at offset {}", message.topic(), message.partition(), message.offset());
                 if self.skip_faulty {
                     writeln!(console.err()?, "skipping the record of {place}: {error}")?;

@@ -1,8 +1,9 @@
-//! How a record is printed, as Kafka's DefaultMessageFormatter prints it.
+//! How a record is printed, as Kafka's formatters print it.
 
 use std::io::{self, Write};
 
 use super::java::{Deserializer, ValueError};
+use crate::cli::group_records::{self, GroupRecord, GroupValue, Undecoded};
 use crate::cli::pairs::{Pairs, flag};
 
 pub const DEFAULT: &str = "org.apache.kafka.tools.consumer.DefaultMessageFormatter";
@@ -11,7 +12,7 @@ pub const DEFAULT: &str = "org.apache.kafka.tools.consumer.DefaultMessageFormatt
 pub enum FormatterError {
     #[error(
         "--formatter {0} names a Java class that this tool cannot load; it has org.apache.kafka.tools.consumer.DefaultMessageFormatter, \
-         LoggingMessageFormatter and NoOpMessageFormatter"
+         LoggingMessageFormatter, NoOpMessageFormatter, OffsetsMessageFormatter and GroupMetadataMessageFormatter"
     )]
     Class(String),
     #[error("{key}={class} names a Java class that this tool cannot load; it has those of org.apache.kafka.common.serialization")]
@@ -22,6 +23,8 @@ pub enum FormatterError {
 pub enum PrintError {
     #[error(transparent)]
     Value(#[from] ValueError),
+    #[error(transparent)]
+    Group(#[from] Undecoded),
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
 }
@@ -56,10 +59,18 @@ enum Column {
     Value,
 }
 
+/// What becomes of a record.
+#[derive(Debug)]
+enum Shape {
+    Columns(Vec<Column>),
+    /// JSON of those records of groups that are of one of these types.
+    Groups(&'static [i16]),
+    Nothing,
+}
+
 #[derive(Debug)]
 pub struct Formatter {
-    /// None: nothing is printed at all.
-    columns: Option<Vec<Column>>,
+    shape: Shape,
     key_separator: Vec<u8>,
     line_separator: Vec<u8>,
     headers_separator: Vec<u8>,
@@ -72,10 +83,12 @@ pub struct Formatter {
 impl Formatter {
     pub fn new(class: &str, properties: &Pairs) -> Result<Self, FormatterError> {
         let name = class.strip_prefix("org.apache.kafka.tools.consumer.").or_else(|| class.strip_prefix("kafka.tools."));
-        let columns = match name.unwrap_or(class) {
+        let shape = match name.unwrap_or(class) {
             // The second also writes to the log, which these tools do not keep.
-            "DefaultMessageFormatter" | "LoggingMessageFormatter" => Some(columns(properties)),
-            "NoOpMessageFormatter" => None,
+            "DefaultMessageFormatter" | "LoggingMessageFormatter" => Shape::Columns(columns(properties)),
+            "OffsetsMessageFormatter" => Shape::Groups(&[group_records::LEGACY_OFFSET, group_records::OFFSET]),
+            "GroupMetadataMessageFormatter" => Shape::Groups(&[group_records::GROUP]),
+            "NoOpMessageFormatter" => Shape::Nothing,
             _ => return Err(FormatterError::Class(class.to_owned())),
         };
         let bytes = |key: &str, default: &str| properties.get(key).map_or(default, String::as_str).as_bytes().to_vec();
@@ -84,7 +97,7 @@ impl Formatter {
             Some(class) => Deserializer::of_class(class).ok_or_else(|| FormatterError::Deserializer { key, class: class.clone() }),
         };
         Ok(Formatter {
-            columns,
+            shape,
             key_separator: bytes("key.separator", "\t"),
             line_separator: bytes("line.separator", "\n"),
             headers_separator: bytes("headers.separator", ","),
@@ -102,7 +115,11 @@ impl Formatter {
 
     /// Writes the whole record or, where a part of it cannot be read, what stands before that part.
     pub fn print(&self, record: &Shown<'_>, out: &mut impl Write) -> Result<(), PrintError> {
-        let Some(columns) = &self.columns else { return Ok(()) };
+        let columns = match &self.shape {
+            Shape::Columns(columns) => columns,
+            Shape::Groups(kinds) => return print_group(record, kinds, out),
+            Shape::Nothing => return Ok(()),
+        };
         for (at, column) in columns.iter().enumerate() {
             match column {
                 Column::Timestamp => match record.timestamp {
@@ -138,6 +155,24 @@ impl Formatter {
         }
         Ok(())
     }
+}
+
+/// Kafka's formatters put nothing between two records, nor behind the last one. Types that they do not know are passed over.
+fn print_group(record: &Shown<'_>, kinds: &[i16], out: &mut impl Write) -> Result<(), PrintError> {
+    let Some(key) = record.key else { return Ok(()) };
+    let GroupRecord { kind, key, value } = match group_records::decode(key, record.value, false) {
+        Ok(record) => record,
+        Err(Undecoded::Type(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if kinds.contains(&kind) {
+        write!(out, "{{\"key\":{{\"type\":{kind},\"data\":{key}}},\"value\":")?;
+        match value {
+            Some(GroupValue { version, json }) => write!(out, "{{\"version\":{version},\"data\":{json}}}}}")?,
+            None => write!(out, "null}}")?,
+        }
+    }
+    Ok(())
 }
 
 fn columns(properties: &Pairs) -> Vec<Column> {

@@ -35,6 +35,9 @@ Examples:
     ottla console-consumer --bootstrap-server localhost:9092 --topic orders --partition 0 --offset 100 --max-messages 3
   As a member of a group, which goes on where it stopped:
     ottla console-consumer --bootstrap-server localhost:9092 --topic orders --group billing
+  What groups commit, as JSON:
+    ottla console-consumer --bootstrap-server localhost:9092 --topic __consumer_offsets --from-beginning \\
+        --formatter org.apache.kafka.tools.consumer.OffsetsMessageFormatter
   Several topics; only what transactions have committed:
     ottla console-consumer --bootstrap-server localhost:9092 --include 'orders.*' --isolation-level read_committed";
 
@@ -88,7 +91,8 @@ pub struct Args {
     formatter_config: Option<PathBuf>,
     #[arg(long, value_name = "KEY=VALUE", hide = true)]
     property: Vec<String>,
-    /// The formatter, by the name of Kafka's class: DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter.
+    /// The formatter, by the name of Kafka's class: DefaultMessageFormatter, LoggingMessageFormatter, NoOpMessageFormatter, or for
+    /// __consumer_offsets OffsetsMessageFormatter or GroupMetadataMessageFormatter.
     #[arg(long, value_name = "CLASS", default_value = format::DEFAULT, hide_default_value = true)]
     formatter: String,
     /// What keys are, by the name of Kafka's class: StringDeserializer, LongDeserializer, ...

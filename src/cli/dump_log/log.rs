@@ -1,8 +1,10 @@
 use std::io::Write;
 
 use super::segment::{Batch, Segment, Span};
-use super::{Args, DumpError, Dumped, Findings, of_file, text};
+use super::{Args, DumpError, Dumped, Findings, of_file};
 use crate::cli::console::Console;
+use crate::cli::group_records::{self, GroupRecord, GroupValue, Undecoded};
+use crate::cli::java_text;
 use crate::wire::record::Record;
 
 /// Kafka's snapshot of a fresh metadata log has a name without an offset.
@@ -112,7 +114,8 @@ fn dump_records(args: &Args, batch: &Batch<'_>, gaps: &mut Gaps, findings: &mut 
             print_metadata(batch, record, offset, out)?;
         }
         if args.prints_content() && !batch.is_control() {
-            print_content(record, if args.skip_record_metadata { "| " } else { " " }, out)?;
+            let before = if args.skip_record_metadata { "| " } else { " " };
+            if args.offsets_decoder { print_group_record(record, offset, before, out)? } else { print_content(record, before, out)? }
         }
         writeln!(out)?;
         Ok(())
@@ -132,7 +135,7 @@ fn print_metadata(batch: &Batch<'_>, record: &Record<'_>, offset: i64, out: &mut
     )?;
     for (index, header) in record.headers().enumerate() {
         let comma = if index == 0 { "" } else { "," };
-        write!(out, "{comma}{}", text::of(header.key))?;
+        write!(out, "{comma}{}", java_text::of(header.key))?;
     }
     write!(out, "]")?;
     if batch.is_control() {
@@ -143,11 +146,28 @@ fn print_metadata(batch: &Batch<'_>, record: &Record<'_>, offset: i64, out: &mut
 
 fn print_content(record: &Record<'_>, mut before: &str, out: &mut impl Write) -> Result<(), DumpError> {
     if let Some(key) = record.key {
-        write!(out, "{before}key: {}", text::of(key))?;
+        write!(out, "{before}key: {}", java_text::of(key))?;
         before = " ";
     }
     if let Some(value) = record.value {
-        write!(out, "{before}payload: {}", text::of(value))?;
+        write!(out, "{before}payload: {}", java_text::of(value))?;
+    }
+    Ok(())
+}
+
+/// A record of `__consumer_offsets`. What cannot be decoded is said in its place.
+fn print_group_record(record: &Record<'_>, offset: i64, before: &str, out: &mut impl Write) -> Result<(), DumpError> {
+    let key = record.key.ok_or(DumpError::NoKey { offset })?;
+    match group_records::decode(key, record.value, true) {
+        Ok(GroupRecord { kind, key, value }) => {
+            write!(out, "{before}key: {{\"type\":\"{kind}\",\"data\":{key}}}")?;
+            match value {
+                Some(GroupValue { version, json }) => write!(out, " payload: {{\"version\":\"{version}\",\"data\":{json}}}")?,
+                None => write!(out, " payload: <DELETE>")?,
+            }
+        }
+        Err(error @ Undecoded::Type(_)) => write!(out, "{before}key: {error} at offset {offset}, skipping.")?,
+        Err(error) => write!(out, "{before}key: Error at offset {offset}, skipping. {error}")?,
     }
     Ok(())
 }

@@ -6,13 +6,12 @@
 //!
 //! What is found wrong between files is reported to standard error at the end, with exit code 0, as in Kafka; bytes that cannot be read
 //! on end the tool with one sentence and exit code 1, after what was found until then. Not served: records older than format 2, decoder
-//! classes, the decoders of internal topics, and the content of control records of Kafka's metadata log.
+//! classes, the decoders of internal topics other than `__consumer_offsets`, and the content of control records of Kafka's metadata log.
 
 mod index;
 mod log;
 mod segment;
 mod state;
-mod text;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -33,6 +32,8 @@ Examples:
     ottla dump-log --files /data/orders-0/00000000000000000000.log --print-data-log
   Do the indexes agree with the log?
     ottla dump-log --files /data/orders-0/00000000000000000000.index,/data/orders-0/00000000000000000000.timeindex --verify-index-only
+  What groups have committed, and who was in them:
+    ottla dump-log --files /data/__consumer_offsets-7/00000000000000000000.log --offsets-decoder --skip-record-metadata
   Producers and aborted transactions:
     ottla dump-log --files /data/orders-0/00000000000000004711.snapshot,/data/orders-0/00000000000000000000.txnindex
 
@@ -65,13 +66,14 @@ pub struct Args {
     /// Print only keys and values of records, and nothing of control records.
     #[arg(long)]
     skip_record_metadata: bool,
+    /// Print each record of __consumer_offsets as what it says of a group, in JSON.
+    #[arg(long)]
+    offsets_decoder: bool,
 
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = STRING_DECODER)]
     value_decoder_class: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = STRING_DECODER)]
     key_decoder_class: Option<String>,
-    #[arg(long, hide = true)]
-    offsets_decoder: bool,
     #[arg(long, hide = true)]
     transaction_log_decoder: bool,
     #[arg(long, hide = true)]
@@ -114,6 +116,8 @@ enum DumpError {
     TimeIndexOffset { file: String, last: i64, base: i64 },
     #[error("Time index file {file} is corrupt, found {len} bytes which is neither positive nor a multiple of 12")]
     TimeIndexLength { file: String, len: usize },
+    #[error("Failed to decode message at offset {offset} using the specified decoder (message had a missing key)")]
+    NoKey { offset: i64 },
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -225,7 +229,6 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
 
 fn refuse_decoders(args: &Args) -> Result<(), Failure> {
     let unserved = [
-        ("offsets-decoder", args.offsets_decoder),
         ("transaction-log-decoder", args.transaction_log_decoder),
         ("cluster-metadata-decoder", args.cluster_metadata_decoder),
         ("remote-log-metadata-decoder", args.remote_log_metadata_decoder),
@@ -261,7 +264,7 @@ fn dump(args: &Args, file: &str, findings: &mut Findings, console: &mut Console)
 
 impl Args {
     fn prints_content(&self) -> bool {
-        self.print_data_log || self.value_decoder_class.is_some() || self.key_decoder_class.is_some()
+        self.print_data_log || self.offsets_decoder || self.value_decoder_class.is_some() || self.key_decoder_class.is_some()
     }
 
     fn is_deep(&self) -> bool {

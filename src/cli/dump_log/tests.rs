@@ -257,9 +257,15 @@ fn producers_and_aborted_transactions() {
 fn what_is_not_served_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |flags: &[&str]| dumped(dir.path(), LOG, flags).2.unwrap();
-    assert!(refused(&["--offsets-decoder"]).starts_with("--offsets-decoder is not served yet"));
+    assert!(refused(&["--transaction-log-decoder"]).starts_with("--transaction-log-decoder is not served yet"));
     assert!(refused(&["--value-decoder-class", "com.x.Y"]).starts_with("--value-decoder-class names a Java class"));
     assert!(refused(&["--key-decoder-class", STRING_DECODER]).starts_with("cannot read"));
     assert!(dumped(dir.path(), "abc.log", &[]).2.unwrap().ends_with("(For input string: \"abc\")"));
     assert_eq!(dumped(dir.path(), "leader-epoch-checkpoint", &[]).1, "Ignoring unknown file leader-epoch-checkpoint\n");
+}
+
+    let Ok(file) = std::env::var("DUMP_THIS") else { return };
+    let args = Line::try_parse_from(["dump-log", "--offsets-decoder", "--files", &file]).unwrap().args;
+    let (_, out, _) = capture(|console| run(&args, console));
+    fs::write(std::env::var("DUMP_TO").unwrap(), out).unwrap();
 }

@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 
 use super::{Schemed, Unfit, kind_word};
 use crate::connect::record::{JsonMap, Kind, Schema, Value};
+use crate::wire::json::{base64, unbase64, write_text};
 
 /// Schemas and values may be nested so deep: what reads them calls itself.
 const DEPTH_MAX: usize = 100;
@@ -37,10 +38,6 @@ pub fn to_bytes(schemas: bool, schema: Option<&Arc<Schema>>, value: &Value) -> R
         out.push('}');
     }
     Ok(Some(out.into_bytes()))
-}
-
-fn write_text(out: &mut String, text: &str) {
-    out.push_str(&Json::from(text).to_string());
 }
 
 fn write_schema(out: &mut String, schema: &Schema, field: Option<&str>) {
@@ -313,52 +310,4 @@ fn word(kind: &Kind) -> &'static str {
 
 fn kind_word_of(json: &Json) -> &'static str {
     schemaless(json, DEPTH_MAX).map_or("a value nested too deep", |value| kind_word(&value))
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().chain([0, 0].iter()).take(3).fold(0usize, |word, byte| word << 8 | usize::from(*byte));
-        for place in 0..4 {
-            out.push(if place <= chunk.len() { char::from(ALPHABET[word >> (18 - 6 * place) & 63]) } else { '=' });
-        }
-    }
-    out
-}
-
-fn unbase64(text: &str) -> Option<Vec<u8>> {
-    let bare = text.trim_end_matches('=').as_bytes();
-    if !text.len().is_multiple_of(4) || text.len() - bare.len() > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(bare.len() * 3 / 4);
-    for chunk in bare.chunks(4) {
-        let mut word = 0usize;
-        for letter in chunk {
-            word = word << 6 | ALPHABET.iter().position(|known| known == letter)?;
-        }
-        word <<= 6 * (4 - chunk.len());
-        out.extend([word >> 16, word >> 8, word].iter().take(chunk.len() - 1).map(|part| (part & 255) as u8));
-    }
-    Some(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_goes_there_and_back() {
-        for (bytes, text) in
-            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg=="), (b"\xff\x00\xfe", "/wD+")]
-        {
-            assert_eq!(base64(bytes), text);
-            assert_eq!(unbase64(text).as_deref(), Some(bytes));
-        }
-        for bad in ["Zg", "Z===", "Zm9v!A==", "===="] {
-            assert_eq!(unbase64(bad), None, "{bad}");
-        }
-    }
 }
