@@ -263,9 +263,3 @@ fn what_is_not_served_is_said() {
     assert!(dumped(dir.path(), "abc.log", &[]).2.unwrap().ends_with("(For input string: \"abc\")"));
     assert_eq!(dumped(dir.path(), "leader-epoch-checkpoint", &[]).1, "Ignoring unknown file leader-epoch-checkpoint\n");
 }
-
-    let Ok(file) = std::env::var("DUMP_THIS") else { return };
-    let args = Line::try_parse_from(["dump-log", "--offsets-decoder", "--files", &file]).unwrap().args;
-    let (_, out, _) = capture(|console| run(&args, console));
-    fs::write(std::env::var("DUMP_TO").unwrap(), out).unwrap();
-}

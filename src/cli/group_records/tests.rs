@@ -26,7 +26,8 @@ fn fields_are_those_of_the_version() {
 #[test]
 fn what_consumers_put_into_a_group_is_decoded_on_request() {
     let value = |protocol: &str, subscription: &[u8]| {
-        let head = [&b"\x00\x00\x00"[..], &[protocol.len() as u8], protocol.as_bytes(), b"\x00\x00\x00\x02\xff\xff\xff\xff\x00\x00\x00\x01"];
+        let head =
+            [&b"\x00\x00\x00"[..], &[protocol.len() as u8], protocol.as_bytes(), b"\x00\x00\x00\x02\xff\xff\xff\xff\x00\x00\x00\x01"];
         let length = (subscription.len() as u32).to_be_bytes();
         [&head.concat(), &b"\x00\x01m\x00\x01c\x00\x02/h\x00\x00\x00\x05"[..], &length, subscription, b"\x00\x00\x00\x01z"].concat()
     };
