@@ -24,6 +24,8 @@ pub enum Fault {
     Null(String),
     #[error("string field {field} had invalid length {length}")]
     Text { field: String, length: i32 },
+    #[error("Can't read version {0}")]
+    Newer(i16),
     #[error("Varint is too long, the most significant bit in the 5th byte is set, converted value: {0:x}")]
     Varint(i32),
 }
@@ -36,11 +38,13 @@ pub struct Reader<'a> {
     /// Whether bytes that hold a structure of consumers are to be read as that, and whether they do hold one.
     embedded: bool,
     of_consumers: bool,
+    /// Elements of lists are refused in versions newer than this one.
+    newest: i16,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8], version: i16, flexible: bool, embedded: bool) -> Self {
-        Self { bytes, version, flexible, embedded, of_consumers: false }
+        Self { bytes, version, flexible, embedded, of_consumers: false, newest: i16::MAX }
     }
 
     fn take(&mut self, wanted: i32) -> Result<&'a [u8], Fault> {
@@ -198,6 +202,7 @@ impl<'a> Reader<'a> {
             }
             match of {
                 Kind::Text => self.text(field, " element", out)?,
+                Kind::Object(_) if self.version > self.newest => return Err(Fault::Newer(self.version)),
                 Kind::Object(fields) => self.object(fields, out)?,
                 other => self.value(field, other, out)?,
             }
@@ -215,10 +220,16 @@ fn null(is_allowed: bool, name: impl Fn() -> String, out: &mut String) -> Result
     Ok(())
 }
 
-/// A version and its fields, which newer versions than the known ones only add to; None if that is not what is there.
+/// The newest version of what consumers put into the records of their groups.
+const EMBEDDED_NEWEST: i16 = 3;
+
+/// A version and its fields; None if that is not what is there. Of a version that is not known yet Kafka reads what it knows, as long as
+/// no list in it has elements of several fields.
 fn embedded(bytes: &[u8], fields: &[Field]) -> Option<String> {
     let (version, rest) = bytes.split_first_chunk()?;
+    let mut from = Reader::new(rest, i16::from_be_bytes(*version), false, false);
+    from.newest = EMBEDDED_NEWEST;
     let mut json = String::new();
-    Reader::new(rest, i16::from_be_bytes(*version), false, false).object(fields, &mut json).ok()?;
+    from.object(fields, &mut json).ok()?;
     Some(json)
 }
