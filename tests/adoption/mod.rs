@@ -231,11 +231,12 @@ fn directories_in_doubt_are_left_alone() {
     }
     let _noisy = noisy();
     let mut giver = Broker::start(Settings::new());
-    for topic in ["mixed", "other", "deleted", "__consumer_offsets"] {
-        let mut connection = giver.connect();
+    let mut connection = giver.connect();
+    for topic in ["mixed", "other", "deleted"] {
         topics::create(&mut connection, topic, 2, &[]);
         topics::produce(&mut connection, topic, 0, Forged::sound(then()).encode());
     }
+    topics::create(&mut connection, "__transaction_state", 2, &[]);
     giver.stop();
     let dir = temp_dir();
     let mut broker = Broker::start(Settings::new().with("log.dirs", dir.path().display()));
@@ -243,7 +244,7 @@ fn directories_in_doubt_are_left_alone() {
     let put = |name: &str, from: &str| copy(&giver.log_dir().join(from), &dir.path().join(name), |_| true);
     put("mixed-0", "mixed-0");
     put("mixed-1", "other-1");
-    put("__consumer_offsets-0", "__consumer_offsets-0");
+    put("__transaction_state-0", "__transaction_state-0");
     put("anonymous-0", "other-0");
     std::fs::remove_file(dir.path().join("anonymous-0/partition.metadata")).unwrap();
     put("deleted-0", "deleted-0");
@@ -258,7 +259,7 @@ fn directories_in_doubt_are_left_alone() {
     put("deleted-0", "deleted-0");
     broker.launch();
     assert!(listed(&mut broker.connect()).is_empty());
-    for name in ["mixed-0", "mixed-1", "__consumer_offsets-0", "anonymous-0"] {
+    for name in ["mixed-0", "mixed-1", "__transaction_state-0", "anonymous-0"] {
         assert!(dir.path().join(name).join("00000000000000000000.log").exists(), "{name}");
     }
     let strays = std::fs::read_dir(dir.path()).unwrap().filter(|entry| {
