@@ -7,6 +7,9 @@ use super::broker::files_below;
 use super::peers;
 use super::process::ending;
 
+/// The system takes no argument of 128 KiB.
+const ARGUMENT_MAX: usize = 120_000;
+
 /// What it says when something is wrong; it ends with status zero all the same.
 const COMPLAINTS: [&str; 9] = [
     "isvalid: false",
@@ -59,10 +62,21 @@ fn check_with(log_dir: &Path, gaps: Gaps) -> String {
     });
     // An index is held against the log beside it, which must be there.
     assert!(files.iter().any(|file| file.extension().is_some_and(|extension| extension == "log")), "no log below {}", log_dir.display());
-    let list = files.iter().map(|file| file.to_str().expect("a path in UTF-8")).collect::<Vec<_>>().join(",");
-    let output = peers::kafka_tool("org.apache.kafka.tools.DumpLogSegments", &["--deep-iteration", "--files", &list]);
-    let said = format!("{}\n{}", output.stdout, output.stderr);
-    output.expect_success();
+    let mut lists = vec![String::new()];
+    for file in files.iter().map(|file| file.to_str().expect("a path in UTF-8")) {
+        if lists[lists.len() - 1].len() + file.len() >= ARGUMENT_MAX {
+            lists.push(String::new());
+        }
+        let list = lists.last_mut().expect("one at least");
+        list.push_str(if list.is_empty() { "" } else { "," });
+        list.push_str(file);
+    }
+    let mut said = String::new();
+    for list in &lists {
+        let output = peers::kafka_tool("org.apache.kafka.tools.DumpLogSegments", &["--deep-iteration", "--files", list]);
+        said.push_str(&format!("{}\n{}\n", output.stdout, output.stderr));
+        output.expect_success();
+    }
     let complaints: Vec<&str> = said.lines().filter(|line| complains(line, gaps)).collect();
     assert!(complaints.is_empty(), "Kafka's reader complains:\n{}\n--- its last words\n{}", complaints.join("\n"), ending(&said));
     for file in &files {
