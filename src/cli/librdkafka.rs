@@ -32,8 +32,8 @@ pub fn config(role: Role, bootstrap: &str, properties: &Pairs, console: &mut Con
             }
             config.set("partitioner", "murmur2_random")
         }
-        // A topic that is not there comes into being, as the Java client asks for it.
-        Role::Consumer => config.set("allow.auto.create.topics", "true"),
+        // A topic that is not there comes into being, as the Java client asks for it, and is found at once.
+        Role::Consumer => config.set("allow.auto.create.topics", "true").set("topic.metadata.refresh.interval.ms", "1000"),
     };
     let unknown = lay_over(&mut config, role, properties).map_err(|error| Failure::Sentence(error.to_string()))?;
     if !unknown.is_empty() {

@@ -1,5 +1,6 @@
 //! Groups for the tools to look at.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -12,40 +13,37 @@ use crate::support::process::{Process, command};
 use crate::support::{eventually, topics};
 
 pub const OFFSET_COMMIT: i16 = 8;
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Groups that have committed and that nobody is in, one for each program; and members of two groups for both to see, who leave when they
 /// are dropped.
-pub fn begin(broker: &Broker, programs: &[Names]) -> Vec<Process> {
+pub fn begin(broker: &Broker, served: &BTreeSet<i16>, programs: &[Names]) -> Vec<Process> {
     wait_for_coordinator(broker);
     for names in programs {
         commit(broker, names.group, names.topic, &[2, 1]);
     }
-    let members = [("classic-members", "classic"), ("modern-members", "consumer")];
-    let members = members.map(|(group, protocol)| {
+    let member = |group: &str, protocol: &str| {
         let mut consumer = command(env!("CARGO_BIN_EXE_ottla"));
         consumer.args(["console-consumer", "--bootstrap-server", &broker.bootstrap(), "--topic", "zoo", "--group", group]);
         consumer.args(["--command-property", &format!("group.protocol={protocol}")]);
         Process::spawn(group, consumer)
-    });
+    };
+    let mut members = vec![member("classic-members", "classic")];
     wait_for_member(broker, "classic-members");
-    // The newer protocol has no short way to ask; its member is there when its group has a row with a partition.
-    eventually("modern-members has a member", DEADLINE, || {
-        let mut describe = command(env!("CARGO_BIN_EXE_ottla"));
-        describe.args([
-            "consumer-groups",
-            "--bootstrap-server",
-            &broker.bootstrap(),
-            "--describe",
-            "--group",
-            "modern-members",
-            "--members",
-        ]);
-        let output = crate::support::process::run("consumer-groups", describe, b"", DEADLINE);
-        output.stdout.lines().any(|line| line.starts_with("modern-members") && line.trim_end().ends_with(" 1")).then_some(())
-    });
-    members.into()
+    if served.contains(&CONSUMER_GROUP_HEARTBEAT) {
+        members.push(member("modern-members", "consumer"));
+        // The newer protocol has no short way to ask; its member is there when its group has a row with a partition.
+        eventually("modern-members has a member", DEADLINE, || {
+            let mut describe = command(env!("CARGO_BIN_EXE_ottla"));
+            let bootstrap = broker.bootstrap();
+            describe.args(["consumer-groups", "--bootstrap-server", &bootstrap, "--describe", "--group", "modern-members", "--members"]);
+            let output = crate::support::process::run("consumer-groups", describe, b"", DEADLINE);
+            output.stdout.lines().any(|line| line.starts_with("modern-members") && line.trim_end().ends_with(" 1")).then_some(())
+        });
+    }
+    members
 }
 
 fn wait_for_coordinator(broker: &Broker) {

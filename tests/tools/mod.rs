@@ -51,7 +51,7 @@ fn ottlas_tools_say_what_kafkas_say() {
         write_files(dir.path(), names);
     }
     topics::create(&mut broker.connect(), "zoo", 1, &[]);
-    let _members = served.contains(&groups::OFFSET_COMMIT).then(|| groups::begin(&broker, &[KAFKAS, OTTLAS]));
+    let _members = served.contains(&groups::OFFSET_COMMIT).then(|| groups::begin(&broker, &served, &[KAFKAS, OTTLAS]));
     let mut kafkas = Kafkas::start();
     let mut failures = Vec::new();
     let (mut compared, mut equal) = (0, 0);

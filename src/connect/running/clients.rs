@@ -166,6 +166,8 @@ pub fn consumer_config(worker: &WorkerSettings, connector: &Config, connector_na
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", "earliest"),
         ("allow.auto.create.topics", "true"),
+        // A topic that is made while the sink waits for it is to be found at once, and not with the next look at all topics.
+        ("topic.metadata.refresh.interval.ms", "1000"),
         ("statistics.interval.ms", "1000"),
     ] {
         config.set(key, value);
