@@ -396,6 +396,9 @@ async fn send(
 
 // ---- readers ----
 
+/// Answers without a record below the high watermark after which a reader takes that for the end.
+const EMPTY_MAX: u32 = 20;
+
 async fn read_on(run: &Rc<Run>, world: &MemoryWorld, mut random: Random) {
     while run.shared.is_serving() {
         let partition = random.below(run.partitions.len() as u64) as i32;
@@ -413,7 +416,7 @@ async fn read(run: &Rc<Run>, world: &MemoryWorld, partition: i32, max_bytes: i32
     let id = shared.model.borrow().topics[TOPIC].id.expect("known since its creation");
     let topic = Target { name: TOPIC.to_owned(), id, shape: shared.shape.topics[0].clone() };
     let mut seen: BTreeMap<Vec<u8>, (i64, Option<Vec<u8>>)> = BTreeMap::new();
-    let mut offset = 0;
+    let (mut offset, mut empty) = (0, 0);
     loop {
         let wanted = Wanted { topic: topic.clone(), partition, offset, max_bytes };
         let request = requests::fetch(12, std::slice::from_ref(&wanted), 0, 1, 1 << 20);
@@ -429,8 +432,14 @@ async fn read(run: &Rc<Run>, world: &MemoryWorld, partition: i32, max_bytes: i32
             return Err(Broken);
         }
         if records.is_empty() {
-            // The end, or all up to it is compacted away, a last tombstone too. Whether more than that is missing is told below.
-            break;
+            // All that lay below the end of a moment ago may be compacted away, in favour of what lies behind it: asked again, the log tells
+            // more. If it does not, a last tombstone is gone, too; whether more than that is missing is told below.
+            empty += 1;
+            if offset >= answer.high_watermark || empty > EMPTY_MAX {
+                break;
+            }
+            world.sleep(Duration::from_millis(1)).await;
+            continue;
         }
         let next = take(run, partition, offset, &records, &mut seen);
         if next >= answer.high_watermark {

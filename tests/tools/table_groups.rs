@@ -9,6 +9,7 @@ use super::table::{
 
 const PRODUCE: i16 = 0;
 const OFFSET_COMMIT: i16 = 8;
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 const JOIN_GROUP: i16 = 11;
 const LIST_GROUPS: i16 = 16;
 const CONSUMER_GROUP_DESCRIBE: i16 = 69;
@@ -22,6 +23,7 @@ pub const GROUPS_OF_CONSUMERS: &[Group] = &[
     Group { tool: Tool::ConsoleProducer, needs: &[PRODUCE], rows: CONSOLE_PRODUCER },
     Group { tool: Tool::ConsoleConsumer, needs: &[PRODUCE], rows: CONSOLE_CONSUMER },
     Group { tool: Tool::ConsoleConsumer, needs: &[JOIN_GROUP], rows: CONSOLE_CONSUMER_IN_GROUP },
+    Group { tool: Tool::ConsoleConsumer, needs: &[JOIN_GROUP, CONSUMER_GROUP_HEARTBEAT], rows: CONSOLE_CONSUMER_IN_MODERN_GROUP },
     Group { tool: Tool::Groups, needs: &[LIST_GROUPS], rows: GROUPS_ROWS },
     Group { tool: Tool::ConsumerGroups, needs: &[LIST_GROUPS, OFFSET_COMMIT], rows: FAULTY },
     Group { tool: Tool::ConsumerGroups, needs: &[LIST_GROUPS, OFFSET_COMMIT], rows: LIST_AND_DESCRIBE },
@@ -169,7 +171,6 @@ const CONSOLE_CONSUMER_IN_GROUP: &[Row] = &[
     unordered(
         "--bootstrap-server {server} --include {topic} --from-beginning --max-messages 8 --formatter-property print.partition=true --formatter-property print.offset=true",
     ),
-    same("--bootstrap-server {server} --topic {lines} --from-beginning --consumer-property group.protocol=consumer --max-messages 2"),
     same("--bootstrap-server {server} --topic {lines} --from-beginning --max-messages 2 --enable-systest-events"),
 ];
 
@@ -272,6 +273,9 @@ const LIST_AND_DESCRIBE: &[Row] = &[
     no_trace("--bootstrap-server {server} --describe --group no-such-group"),
     no_trace("--bootstrap-server {server} --describe --group no-such-group --members"),
 ];
+
+const CONSOLE_CONSUMER_IN_MODERN_GROUP: &[Row] =
+    &[same("--bootstrap-server {server} --topic {lines} --from-beginning --consumer-property group.protocol=consumer --max-messages 2")];
 
 const DESCRIBE_MODERN: &[Row] = &[
     same("--bootstrap-server {server} --describe --group modern-members"),
