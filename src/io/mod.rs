@@ -78,6 +78,9 @@ pub trait World: Clone + 'static {
     async fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Free and total bytes of the filesystem that holds `path`.
     async fn space(&self, path: &Path) -> io::Result<Space>;
+    /// Names the memory that holds what is written to the filesystem of `path` and not synced: as long as the name is the same, all of that
+    /// is read back, whoever wrote it and however it ended. `None` where it cannot be told.
+    async fn cache_identity(&self, path: &Path) -> io::Result<Option<String>>;
 
     /// Listens on the address; port 0 picks one (see [`Listener::local_addr`]). Every shard may listen on the same address: the
     /// kernel (or the simulator) spreads connections over them.

@@ -138,6 +138,12 @@ impl<W: World> Replica<W> {
             traffic,
             log,
         });
+        let unflushed = replica.unflushed_bytes();
+        if unflushed > 0 {
+            replica.unflushed_told.set(true);
+            replica.directory.on_unflushed(id);
+            replica.directory.on_appended(unflushed);
+        }
         replica.log.observe(Rc::new(Observer(Rc::downgrade(&replica))));
         replica
     }

@@ -39,6 +39,9 @@ impl<W: World> Shard<W> {
     /// Opens this shard's partitions of the first image.
     pub(super) async fn open_all(self: &Rc<Self>, image: MetadataImage, start: &StartState) -> Result<OpenedSummary, String> {
         self.take_running(&image);
+        for (directory, found) in self.directories.iter().zip(&start.directories) {
+            *directory.cache.borrow_mut() = found.cache.as_deref().map(Rc::from);
+        }
         let mut openings = VecDeque::new();
         for topic in image.topics() {
             self.metrics.topics.on_created(topic.id, &topic.name);
@@ -205,6 +208,7 @@ impl<W: World> Shard<W> {
             recovery_point: state.and_then(|state| state.recovery_points.get(&key).copied()),
             log_start: state.and_then(|state| state.log_starts.get(&key).copied()),
             cleaned: state.and_then(|state| state.cleaned.get(&key).copied()),
+            cache: self.directories[directory].cache.borrow().clone(),
         };
         let dir = open.dir.clone();
         let (log, recovered) = Log::open(&self.world, open).await.map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -221,7 +225,9 @@ impl<W: World> Shard<W> {
         }
         self.replicas.borrow_mut().insert(id, replica);
         self.placed.borrow_mut().insert(id, directory);
-        Ok(OpenedSummary { partitions: 1, recovered_bytes: recovered.bytes_read, truncated_bytes: recovered.bytes_cut })
+        let unclean = state.is_some_and(|state| !state.clean);
+        let recovered_bytes = if unclean || recovered.bytes_cut > 0 { recovered.bytes_read } else { 0 };
+        Ok(OpenedSummary { partitions: 1, recovered_bytes, truncated_bytes: recovered.bytes_cut })
     }
 
     fn epoch_of(&self, topic: &TopicImage, partition: PartitionIndex) -> Option<crate::types::LeaderEpoch> {

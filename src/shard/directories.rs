@@ -51,21 +51,23 @@ pub(super) struct LogDirectory<W: World> {
     has_room: Cell<bool>,
     /// What this shard appended to it and did not flush.
     pub backlog: Backlog,
+    /// Identity of the page cache that it is written to, as the start found it.
+    pub cache: RefCell<Option<Rc<str>>>,
     /// What its checkpoint files hold, where this shard is the one that writes them: what has not moved is not written again.
     pub checkpointed: RefCell<[Vec<u8>; 4]>,
     mailbox: Rc<Mailbox<Message<W>>>,
 }
 
 impl<W: World> LogDirectory<W> {
-    /// `unflushed_share`: how many bytes of this shard a restart may have to read again there.
-    pub fn new(index: usize, path: PathBuf, unflushed_share: u64, mailbox: Rc<Mailbox<Message<W>>>) -> Rc<Self> {
+    pub fn new(index: usize, path: PathBuf, backlog: Backlog, mailbox: Rc<Mailbox<Message<W>>>) -> Rc<Self> {
         Rc::new(Self {
             path,
             index,
             partitions: Cell::new(0),
             in_use: Cell::new(true),
             has_room: Cell::new(true),
-            backlog: Backlog::new(unflushed_share),
+            backlog,
+            cache: RefCell::default(),
             checkpointed: RefCell::default(),
             mailbox,
         })
@@ -88,9 +90,13 @@ impl<W: World> Directory for LogDirectory<W> {
     }
 
     fn on_appended(&self, bytes: u64) {
-        if self.backlog.on_appended(bytes) {
-            let due = Control::FlushDue { directory: self.index };
-            self.mailbox.send_internal(self.mailbox.id(), Message::Control(Box::new(due)));
+        let due = self.backlog.on_appended(bytes);
+        let tell = |control| self.mailbox.send_internal(self.mailbox.id(), Message::Control(Box::new(control)));
+        if due.flush {
+            tell(Control::FlushDue { directory: self.index });
+        }
+        if due.note && self.cache.borrow().is_some() {
+            tell(Control::NoteDue { directory: self.index });
         }
     }
 

@@ -94,6 +94,10 @@ pub enum Control {
     FlushDue {
         directory: usize,
     },
+    /// This shard has appended enough to the log directory to note how far its logs are written.
+    NoteDue {
+        directory: usize,
+    },
     /// Whether this log directory takes what clients send.
     DirectoryRoom {
         directory: usize,
@@ -120,6 +124,8 @@ pub struct StartState {
 pub struct DirectoryState {
     /// Whether the broker was stopped cleanly.
     pub clean: bool,
+    /// Identity of the page cache that it is written to.
+    pub cache: Option<String>,
     pub recovery_points: BTreeMap<(TopicName, PartitionIndex), Offset>,
     pub log_starts: BTreeMap<(TopicName, PartitionIndex), Offset>,
     pub cleaned: BTreeMap<(TopicName, PartitionIndex), Offset>,
@@ -130,6 +136,7 @@ pub struct DirectoryState {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct OpenedSummary {
     pub partitions: usize,
+    /// Bytes read again of logs that were not closed.
     pub recovered_bytes: u64,
     pub truncated_bytes: u64,
 }

@@ -129,8 +129,10 @@ impl<W: World> Shard<W> {
         let parked = Rc::new(parking::ParkedReaders::default());
         let wake = Rc::new(parking::Waker { here: mailbox.id(), parked: parked.clone(), mailbox: mailbox.clone() });
         let paths = settings.storage.directories.iter().enumerate();
-        let share = settings.storage.recovery_bytes_max / u64::from(mesh.shard_count());
-        let directories = paths.map(|(index, path)| directories::LogDirectory::new(index, path.clone(), share, mailbox.clone()));
+        let (unflushed_max, shards) = (settings.storage.recovery_bytes_max, u64::from(mesh.shard_count()));
+        let directories = paths.map(|(index, path)| {
+            directories::LogDirectory::new(index, path.clone(), flushing::Backlog::new(unflushed_max, shards), mailbox.clone())
+        });
         let directories = directories.collect();
         let metrics = Registry::new(settings.metrics.timing(), settings.metrics.topics_max as usize);
         Rc::new(Self {

@@ -95,6 +95,7 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
     let partitions = entries.iter().filter(|entry| entry.kind == EntryKind::Directory).map(|entry| entry.name.clone()).collect();
     Ok(DirectoryState {
         clean,
+        cache: world.cache_identity(dir).await.map_err(|error| format!("{}: {error}", dir.display()))?,
         recovery_points: checkpoints::read(world, &dir.join(layout::RECOVERY_POINT_CHECKPOINT)).await?,
         log_starts: checkpoints::read(world, &dir.join(layout::LOG_START_CHECKPOINT)).await?,
         cleaned: checkpoints::read(world, &dir.join(layout::CLEANER_CHECKPOINT)).await?,
@@ -351,6 +352,7 @@ pub async fn obey<W: World>(shard: Rc<Shard<W>>, listen: impl Listen) {
             | Control::DirectoryOffline { .. }
             | Control::DirectoryRoom { .. }
             | Control::FlushDue { .. }
+            | Control::NoteDue { .. }
             | Control::Closed { .. } => {
                 unreachable!("answers, measures and what is said of directories have ways of their own")
             }
@@ -378,6 +380,7 @@ impl<W: World> Shard<W> {
             Control::DirectoryOffline { directory } => self.leave_directory(directory),
             Control::DirectoryRoom { directory, room } => self.on_directory_room(directory, room),
             Control::FlushDue { directory } => self.begin_flushing(directory),
+            Control::NoteDue { directory } => self.begin_noting(directory),
             Control::Opened { .. } | Control::Closed { .. } => self.steward.push(control),
         }
     }

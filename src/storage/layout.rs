@@ -32,6 +32,7 @@ pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
 pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 pub const PARTITION_METADATA: &str = "partition.metadata";
+pub const WRITTEN_CHECKPOINT: &str = "written-checkpoint";
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 /// The next segment's file, before it has a base offset. Kafka ignores it, as it ignores every name that is not its own.
 pub const NEXT_SEGMENT: &str = "next-segment.tmp";

@@ -15,6 +15,8 @@ pub enum Bug {
     EndOverHole,
     /// Recovery leaves what follows the last whole batch in the file.
     TornTailServed,
+    /// What was noted as written is believed after a loss of power.
+    NoteOutlivesPower,
     /// A created or renamed segment's directory entry is not made durable.
     NoDirectorySync,
     /// Index entries are written for batches that are not on disk yet, and believed by recovery.
@@ -73,10 +75,11 @@ pub enum Bug {
 
 impl Bug {
     /// Those that the simulation of whole brokers must find.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 24] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
         Bug::TornTailServed,
+        Bug::NoteOutlivesPower,
         Bug::NoDirectorySync,
         Bug::IndexAheadOfLog,
         Bug::TruncatePastHighWatermark,

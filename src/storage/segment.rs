@@ -9,6 +9,7 @@
 //! What a crash leaves: a file as long as the kernel cared to make it; `log::recover` finds what of it is whole.
 
 use super::index::{AbortedTransaction, Entries, OffsetIndex, TimeIndex};
+use super::layout::SegmentPart;
 use crate::types::{Offset, TimestampMs};
 
 /// Largest offset relative to its segment that the indexes can hold.
@@ -38,6 +39,7 @@ pub struct Segment<F> {
     pub seal: Seal,
     /// Whether the offset and time index have files.
     pub index_files: Stored,
+    pub indexes_synced: IndexesSynced,
     /// Read or written since `maintain` last looked.
     pub touched: bool,
 }
@@ -56,6 +58,38 @@ pub enum FirstTimestamp {
 pub enum Stored {
     Yes,
     No,
+}
+
+/// Which index files have nothing that a loss of power could take.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct IndexesSynced {
+    behind: [bool; 3],
+}
+
+impl IndexesSynced {
+    /// Files that an earlier process may have written and not synced.
+    pub fn unknown(has_aborted: bool) -> Self {
+        Self { behind: [true, true, has_aborted] }
+    }
+
+    pub fn on_written(&mut self, part: SegmentPart, synced: bool) {
+        if let Some(at) = Self::place(part) {
+            self.behind[at] = !synced;
+        }
+    }
+
+    pub fn is_synced(&self, part: SegmentPart) -> bool {
+        Self::place(part).is_none_or(|at| !self.behind[at])
+    }
+
+    fn place(part: SegmentPart) -> Option<usize> {
+        match part {
+            SegmentPart::Index => Some(0),
+            SegmentPart::TimeIndex => Some(1),
+            SegmentPart::TransactionIndex => Some(2),
+            SegmentPart::Log | SegmentPart::ProducerSnapshot => None,
+        }
+    }
 }
 
 /// How far a segment is on its way from active to history.
@@ -86,6 +120,7 @@ impl<F> Segment<F> {
             served_to: 0,
             seal: Seal::Active,
             index_files: Stored::No,
+            indexes_synced: IndexesSynced::default(),
             touched: true,
         }
     }
@@ -112,7 +147,11 @@ impl<F> Segment<F> {
 
     /// Whether the index files have all that is known.
     pub fn is_indexed(&self) -> bool {
-        self.index_files == Stored::Yes && self.index.entries.is_written() && self.times.entries.is_written() && self.aborted.is_written()
+        self.index_files == Stored::Yes
+            && self.indexes_synced == IndexesSynced::default()
+            && self.index.entries.is_written()
+            && self.times.entries.is_written()
+            && self.aborted.is_written()
     }
 
     /// Notes a batch that begins at `len`, and its place in the indexes.

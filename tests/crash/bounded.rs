@@ -1,6 +1,8 @@
-//! What a restart reads again is bounded by what is flushed behind the writers, not by how much was written since some minute.
+//! What a restart reads again is bounded by what is flushed behind the writers, not by how much was written since some minute; and where
+//! the page cache outlives the process, by what was noted as written.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::broker::{Broker, Settings, only_ottla};
 use crate::support::eventually;
@@ -47,11 +49,33 @@ fn a_restart_after_a_kill_reads_no_more_than_its_bound() {
         told().filter(|points| points.len() == PARTITIONS as usize && points.iter().all(|point| *point >= least))
     });
     broker.kill();
+    // As if the power had gone too: what was noted as written says nothing then.
+    let noted = (0..PARTITIONS).map(|partition| broker.partition_dir("bounded", partition).join("written-checkpoint"));
+    let noted: Vec<_> = noted.filter(|note| std::fs::remove_file(note).is_ok()).collect();
     broker.launch();
     let bytes = read_again(&broker);
     assert!(bytes > 0 && bytes <= BOUND, "{bytes} bytes were read again");
     let mut connection = broker.connect();
+    let mut batches = BATCHES;
+    let begun = SystemTime::now();
+    let is_newer = |note: &PathBuf| std::fs::metadata(note).and_then(|found| found.modified()).is_ok_and(|at| at > begun);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while batches == BATCHES || !noted.iter().all(is_newer) {
+        assert!(Instant::now() < deadline, "the logs are noted again");
+        for partition in 0..PARTITIONS {
+            topics::produce(&mut connection, "bounded", partition, Batch::at(1_700_000_000_000).value(&value).encode());
+        }
+        batches += 1;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    broker.kill();
+    broker.launch();
+    let bytes = read_again(&broker);
+    // A batch behind each note, and the one before it.
+    let most = if noted.is_empty() { BOUND } else { PARTITIONS as u64 * 3 * BATCH as u64 };
+    assert!(bytes <= most, "{bytes} bytes were read again, {} logs were noted", noted.len());
+    let mut connection = broker.connect();
     for partition in 0..PARTITIONS {
-        assert_eq!(topics::read_from(&mut connection, "bounded", partition, 0).len(), BATCHES, "of partition {partition}");
+        assert_eq!(topics::read_from(&mut connection, "bounded", partition, 0).len(), batches, "of partition {partition}");
     }
 }

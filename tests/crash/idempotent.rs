@@ -141,6 +141,8 @@ fn idempotent_producers_survive_kill_nine_without_loss_or_repetition() {
     let mut dice = Dice::new();
     // The same port again after each crash: that is where the producers look for their broker.
     let settings = Settings::new().shards(2).with("listeners", format!("PLAINTEXT://127.0.0.1:{}", lasting_port()));
+    // So that logs are noted as written every few batches.
+    let settings = settings.with("ottla.recovery.bytes.max", 4 << 20);
     let mut broker = Broker::start(settings);
     topics::create(&mut broker.connect(), TOPIC, PARTITIONS, &[("segment.bytes", "1048576"), ("retention.ms", "-1")]);
     let stop = Arc::new(AtomicBool::new(false));

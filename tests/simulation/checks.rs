@@ -330,8 +330,8 @@ fn walk_segment(path: &Path, bytes: &Bytes, end: End, next: &mut Option<i64>) ->
     Ok(whole)
 }
 
-/// Every entry of an offset index points to a whole batch. Zeros stand for what a crash lost, also of a single entry: memory changes while
-/// the device reads it.
+/// Every entry of an offset index points to a whole batch. Zeros stand for what a loss of power took, also of a single entry: memory changes
+/// while the device reads it. Behind the last whole batch there may then be entries that were written for a note, and not synced.
 fn check_index(shared: &Rc<Shared>, path: &Path, base: i64, whole: &[Found], end: End) -> Result<(), String> {
     let Ok(bytes) = shared.control.peek(BROKER, path) else { return Ok(()) };
     for entry in bytes.chunks_exact(8).filter(|entry| **entry != [0; 8]) {
@@ -339,7 +339,8 @@ fn check_index(shared: &Rc<Shared>, path: &Path, base: i64, whole: &[Found], end
         let position = u64::from(u32::from_be_bytes([entry[4], entry[5], entry[6], entry[7]]));
         let found = whole.binary_search_by_key(&position, |found| found.position).ok().map(|at| &whole[at]);
         let is_torn = || end == End::PowerLoss && whole.iter().any(|found| begins(&found.index_entry(base), entry));
-        if found.is_none_or(|found| found.last != base + relative) && !is_torn() {
+        let is_behind = || end == End::PowerLoss && whole.last().is_none_or(|last| last.last < base + relative);
+        if found.is_none_or(|found| found.last != base + relative) && !is_torn() && !is_behind() {
             let at = found.map(|found| (found.base, found.last));
             return Err(format!("{}: entry {} at {position} points to {at:?}", path.display(), base + relative));
         }

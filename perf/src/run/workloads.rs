@@ -154,9 +154,9 @@ pub const TABLE: &[Workload] = &[
         floors: &[(Metric::CpuPerRequest, "tcp-echo-8"), (Metric::RequestRate, "tcp-echo-8")],
         ..throughput(
             "produce-small",
-            "one 100-byte record in each request, 16 partitions, 8 connections",
+            "one 100-byte record in each request, 16 partitions, 64 requests in flight on each of 16 connections",
             Choice::Quick,
-            load(16, "produce --record-bytes 100 --batch-bytes 1 --connections 8 --bytes {volume} --seconds {seconds}"),
+            load(16, "produce --record-bytes 100 --batch-bytes 1 --connections 16 --in-flight 64 --bytes {volume} --seconds {seconds}"),
         )
     },
     Workload {
@@ -187,11 +187,27 @@ pub const TABLE: &[Workload] = &[
         )
     },
     Workload {
-        metrics: &[Metric::RequestRate, Metric::P50, Metric::P99, Metric::CpuPerRequest],
+        metrics: &[Metric::RequestRate, Metric::Throughput, Metric::P50, Metric::P99, Metric::CpuPerRequest],
         floors: &[(Metric::RequestRate, "fdatasync-32"), (Metric::P50, "fdatasync")],
         ..throughput(
             "fsync",
-            "flush.messages=1, an answer waits for fsync: 4 KiB batches to 16 partitions, 16 connections",
+            "flush.messages=1, an answer waits for fsync: 64 KiB batches to 16 partitions, one in flight on each of 16 connections",
+            Choice::Full,
+            Load {
+                configs: &["flush.messages=1"],
+                ..load(
+                    16,
+                    "produce --record-bytes 1024 --batch-bytes 65536 --connections 16 --in-flight 1 --bytes {volume} --seconds {seconds}",
+                )
+            },
+        )
+    },
+    Workload {
+        metrics: &[Metric::RequestRate, Metric::P50, Metric::P99, Metric::CpuPerRequest],
+        floors: &[(Metric::RequestRate, "fdatasync-32"), (Metric::P50, "fdatasync")],
+        ..throughput(
+            "fsync-4k",
+            "the same with 4 KiB batches, five in flight on each connection",
             Choice::Full,
             Load {
                 configs: &["flush.messages=1"],
@@ -255,10 +271,10 @@ pub const TABLE: &[Workload] = &[
         load(1, "end-to-end --rate 1000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
-        "end-to-end-5000",
-        "the same at 5,000 records/s",
+        "end-to-end-10000",
+        "the same at 10,000 records/s",
         Choice::Full,
-        load(1, "end-to-end --rate 5000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
+        load(1, "end-to-end --rate 10000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     Workload {
         pairs_max: 3,

@@ -40,6 +40,7 @@ use scheduler::Scheduler;
 
 mod append;
 mod blocking;
+mod cache_identity;
 mod descriptor;
 mod dirty;
 mod file;
@@ -190,6 +191,11 @@ impl World for GlommioWorld {
             Ok(Space { free: found.blocks_available() * unit, total: found.blocks() * unit })
         })
         .await
+    }
+
+    async fn cache_identity(&self, path: &Path) -> io::Result<Option<String>> {
+        let path = path.to_owned();
+        off_shard(move || cache_identity::of(&path)).await
     }
 
     async fn listen(&self, address: SocketAddr) -> io::Result<GlommioListener> {

@@ -260,6 +260,11 @@ impl World for MemoryWorld {
         Ok(self.core.with_disk(self.node, |disk| disk.space()))
     }
 
+    async fn cache_identity(&self, _path: &Path) -> io::Result<Option<String>> {
+        self.check_alive()?;
+        Ok(Some(self.core.with_disk(self.node, |disk| format!("{} losses of power", disk.power_losses()))))
+    }
+
     async fn listen(&self, address: SocketAddr) -> io::Result<MemoryListener> {
         MemoryListener::new(self.clone(), address)
     }

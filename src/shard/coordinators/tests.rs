@@ -176,6 +176,7 @@ impl Stage {
             recovery_point: None,
             log_start: None,
             cleaned: None,
+            cache: None,
         };
         let log = Log::open(world, open).await.unwrap().0;
         let room = Rc::new(Room(std::cell::Cell::new(true)));

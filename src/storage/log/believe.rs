@@ -3,7 +3,8 @@
 //! Called by `recover`; calls `index`, `io::World`.
 //!
 //! After a clean shutdown a file of whole entries is, and only its last entry is looked at. After a crash only entries below the recovery
-//! point are, as they were flushed before it moved; the rest of the file is cut off.
+//! point are, as they were flushed before it moved, or below what is known to have been written, where that is read back; the rest of the
+//! file is cut off.
 
 use std::path::Path;
 
@@ -24,6 +25,8 @@ pub enum Believed {
     All,
     /// Only what lies below the recovery point.
     Below(Offset),
+    /// What lies below is read back as it was written, but only what lies below `flushed` is durable (see `written`).
+    Written { below: Offset, flushed: Offset },
 }
 
 impl Believed {
@@ -31,7 +34,20 @@ impl Believed {
         match self {
             Believed::All => Offset(i64::MAX),
             Believed::Below(offset) => offset,
+            Believed::Written { below, .. } => below,
         }
+    }
+
+    /// What lies below is durable.
+    pub fn flushed(self) -> Offset {
+        match self {
+            Believed::Written { flushed, .. } => flushed,
+            Believed::All | Believed::Below(_) => self.limit(),
+        }
+    }
+
+    pub fn is_written(self) -> bool {
+        matches!(self, Believed::Written { .. })
     }
 }
 
@@ -42,7 +58,7 @@ impl<W: World> Recovery<'_, W> {
         let path = |part| SegmentFile::live(listed.base, part).path(&self.dir);
         let (index_path, times_path) = (path(SegmentPart::Index), path(SegmentPart::TimeIndex));
         segment.index_files = Stored::Yes;
-        let Believed::Below(limit) = self.believed else {
+        if self.believed == Believed::All {
             let index = last_entry::<W, OffsetEntry>(self.world, &index_path, index_len).await?;
             let times = last_entry::<W, TimeEntry>(self.world, &times_path, times_len).await?;
             let (Some((count, last)), Some((time_count, last_time))) = (index, times) else { return Ok(None) };
@@ -56,7 +72,8 @@ impl<W: World> Recovery<'_, W> {
                 segment.times.on_last_entry(entry);
             }
             return Ok(Some(from));
-        };
+        }
+        let limit = self.believed.limit();
         let below = |last: u32| listed.base.plus(i64::from(last)) < limit || planted::is(Bug::IndexAheadOfLog);
         let index = read_entries::<W, OffsetEntry>(self.world, &index_path, |entry| below(entry.last)).await?;
         let times = read_entries::<W, TimeEntry>(self.world, &times_path, |entry| below(entry.last)).await?;

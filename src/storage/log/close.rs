@@ -39,6 +39,8 @@ impl<W: World> Log<W> {
         }
         if !planted::is(Bug::CloseWithoutFlush) {
             self.flush_in_turn(Upto::End).await?;
+            let _notes = self.shared.notes.take().await;
+            self.forget_written().await?;
         }
         self.stop_observing();
         Ok(())
@@ -88,6 +90,7 @@ impl<W: World> Log<W> {
             let _drained = self.drain().await;
         }
         self.stop_observing();
+        let _notes = self.shared.notes.take().await;
         let from = self.dir();
         let world = &self.shared.world;
         let unique = (u128::from(world.random()) << 64) | u128::from(world.random());

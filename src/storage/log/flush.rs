@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   sync segment files -> sync directory            -> durable end       (a promise to clients may stand on it)
-//!   -> append to index files, sync them             (never an entry for what is not durable)
+//!   -> append to index files, sync them             (none is relied on, after a loss of power, for what is not durable)
 //!   -> leader epochs, producer snapshots            -> recovery point    (recovery may begin here)
 //! ```
 //!
@@ -29,6 +29,15 @@ use crate::types::Offset;
 
 /// Snapshots kept besides those at segments' base offsets, as Kafka does.
 const SNAPSHOTS_KEPT: usize = 2;
+
+/// What is asked of what is added to files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Durability {
+    /// It survives a loss of power.
+    Synced,
+    /// It is read back by every process until then.
+    Written,
+}
 
 /// How far a flush goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,20 +92,30 @@ impl<W: World> Log<W> {
             Upto::Rolled => self.rolled_written().await?,
         };
         if planted::is(Bug::IndexAheadOfLog) {
-            self.write_indexes(Offset(i64::MAX)).await?;
+            let _notes = self.shared.notes.take().await;
+            self.write_indexes(Offset(i64::MAX), Durability::Synced).await?;
         }
         self.sync_upto(mark).await?;
-        self.write_indexes(mark.offset).await?;
+        {
+            let _notes = self.shared.notes.take().await;
+            self.write_indexes(mark.offset, Durability::Synced).await?;
+        }
         self.write_snapshots(mark.offset).await?;
         self.seal();
         self.sync_directory().await?;
-        self.store_epochs().await?;
+        {
+            let _notes = self.shared.notes.take().await;
+            self.store_epochs().await?;
+        }
         self.release_floor(mark.offset).await?;
         {
             let mut state = self.state_mut();
             if state.recovery_point < mark.offset {
                 state.recovery_point = mark.offset;
                 state.flushed = mark;
+                if state.noted.offset < mark.offset {
+                    state.noted = mark;
+                }
             }
             state.check_order();
         }
@@ -159,13 +178,13 @@ impl<W: World> Log<W> {
         self.fail(LogError::Io { during, path, source })
     }
 
-    /// Adds to the index files what is durable below `target`.
-    async fn write_indexes(&self, target: Offset) -> Result<(), LogError> {
-        let plans = self.state().plan_indexes(target);
+    /// Adds to the index files what is there below `target`: durable for a flush, written for a note. For one that holds the notes.
+    pub(super) async fn write_indexes(&self, target: Offset, durability: Durability) -> Result<(), LogError> {
+        let plans = self.state().plan_indexes(target, durability);
         for IndexPlan { segment, part, path, unwritten } in plans {
             let mode = if unwritten.position == 0 { OpenMode::CreateOrEmpty } else { OpenMode::Existing };
             let count = unwritten.count;
-            self.add_to_file(&path, mode, unwritten).await.map_err(|why| self.fail(why))?;
+            self.add_to_file(&path, mode, unwritten, durability).await.map_err(|why| self.fail(why))?;
             let mut state = self.state_mut();
             if mode == OpenMode::CreateOrEmpty {
                 state.directory = Stored::No;
@@ -181,18 +200,28 @@ impl<W: World> Log<W> {
                     SegmentPart::TransactionIndex => segment.aborted.note_written(count),
                     SegmentPart::Log | SegmentPart::ProducerSnapshot => {}
                 }
+                segment.indexes_synced.on_written(part, durability == Durability::Synced);
             }
         }
         Ok(())
     }
 
-    async fn add_to_file(&self, path: &std::path::Path, mode: OpenMode, unwritten: Unwritten) -> Result<(), LogError> {
+    async fn add_to_file(
+        &self,
+        path: &std::path::Path,
+        mode: OpenMode,
+        unwritten: Unwritten,
+        durability: Durability,
+    ) -> Result<(), LogError> {
         let file = self.shared.world.open(path, mode).await.map_err(LogError::io("open", path))?;
         if !unwritten.bytes.is_empty() {
             let slices = vec![Bytes::from(unwritten.bytes)];
             file.write_at(unwritten.position, slices).await.result.map_err(LogError::io("write", path))?;
         }
-        file.sync().await.map_err(LogError::io("sync", path))
+        match durability {
+            Durability::Synced => file.sync().await.map_err(LogError::io("sync", path)),
+            Durability::Written => Ok(()),
+        }
     }
 
     /// Writes the snapshots that were taken at offsets which are now durable, and removes those nobody needs.
@@ -210,7 +239,8 @@ impl<W: World> Log<W> {
             let bytes = if planted::is(Bug::SnapshotAheadOfLog) { self.state().producers.encode() } else { bytes };
             let path = SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&dir);
             let unwritten = Unwritten { position: 0, bytes, count: 0 };
-            self.add_to_file(&path, OpenMode::CreateOrEmpty, unwritten).await.map_err(|why| self.fail(why))?;
+            let added = self.add_to_file(&path, OpenMode::CreateOrEmpty, unwritten, Durability::Synced).await;
+            added.map_err(|why| self.fail(why))?;
             let mut state = self.state_mut();
             state.directory = Stored::No;
             if let Err(at) = state.snapshots.on_disk.binary_search(&offset) {
@@ -283,23 +313,25 @@ impl<W: World> State<W> {
         plans
     }
 
-    fn plan_indexes(&self, target: Offset) -> Vec<IndexPlan> {
+    fn plan_indexes(&self, target: Offset, durability: Durability) -> Vec<IndexPlan> {
         let mut plans = Vec::new();
         for segment in self.segments.iter().filter(|s| s.seal != Seal::Sealed && s.base <= target) {
-            let durable = |last: Offset| last < target;
+            let ready = |last: Offset| last < target;
             let mut plan = |part, unwritten: Unwritten, create: bool| {
-                if unwritten.count > 0 || create {
+                // What a note has written is yet to be synced.
+                let behind = durability == Durability::Synced && !segment.indexes_synced.is_synced(part);
+                if unwritten.count > 0 || create || behind {
                     plans.push(IndexPlan { segment: segment.base, part, path: self.path(segment.base, part), unwritten });
                 }
             };
-            let offsets = segment.index.entries.unwritten(|entry| durable(segment.offset_of(entry.last)));
-            let times = segment.times.entries.unwritten(|entry| durable(segment.offset_of(entry.last)));
+            let offsets = segment.index.entries.unwritten(|entry| ready(segment.offset_of(entry.last)));
+            let times = segment.times.entries.unwritten(|entry| ready(segment.offset_of(entry.last)));
             // Both or none: Kafka has both files for every segment, if empty ones.
             let wanted = segment.seal == Seal::Rolled || offsets.count > 0 || times.count > 0;
             let create = segment.index_files == Stored::No && wanted;
             plan(SegmentPart::Index, offsets, create);
             plan(SegmentPart::TimeIndex, times, create);
-            let aborted = segment.aborted.unwritten(|entry| durable(entry.last));
+            let aborted = segment.aborted.unwritten(|entry| ready(entry.last));
             plan(SegmentPart::TransactionIndex, aborted, false);
         }
         plans

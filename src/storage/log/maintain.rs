@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::flush::Upto;
-use super::{Life, Log, LogError, State};
+use super::{EndMark, Life, Log, LogError, State};
 use crate::io::{Urgency, World};
 use crate::storage::index::LargestTimestamp;
 use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
@@ -86,6 +86,7 @@ impl<W: World> Log<W> {
     }
 
     async fn delete_oldest(&self, now: TimestampMs) -> Result<u64, LogError> {
+        let _notes = self.shared.notes.take().await;
         let (base, bytes) = {
             let mut state = self.state_mut();
             let state = &mut *state;
@@ -299,9 +300,13 @@ impl<W: World> State<W> {
 
     /// Bytes behind the last flush that moved the recovery point.
     pub(super) fn unflushed_bytes(&self) -> u64 {
-        let behind = self.segments.iter().rev().take_while(|segment| segment.base >= self.flushed.segment);
-        let flushed_of = |segment: &Segment<W::File>| if segment.base == self.flushed.segment { self.flushed.position } else { 0 };
-        behind.map(|segment| segment.len.saturating_sub(flushed_of(segment))).sum()
+        self.bytes_behind(self.flushed)
+    }
+
+    pub(super) fn bytes_behind(&self, mark: EndMark) -> u64 {
+        let behind = self.segments.iter().rev().take_while(|segment| segment.base >= mark.segment);
+        let before_mark = |segment: &Segment<W::File>| if segment.base == mark.segment { mark.position } else { 0 };
+        behind.map(|segment| segment.len.saturating_sub(before_mark(segment))).sum()
     }
 
     /// Gives back the memory and the handles of segments nobody asked for since the last time.

@@ -60,6 +60,7 @@ mod search;
 mod tests;
 mod truncate;
 mod writer;
+mod written;
 
 pub use append::{Appended, LeaderBatch};
 
@@ -103,6 +104,11 @@ struct Shared<W: World> {
     bell: Bell,
     /// Flush, retention, truncation and close, one at a time.
     turn: Turn,
+    /// Index files, leader epochs and the note of what is written (see `written`) are changed by one at a time. Taken after the turn; a
+    /// note has only this, as it must not wait for a flush.
+    notes: Turn,
+    /// Identity of the page cache that the log is written to.
+    cache: Option<Rc<str>>,
     /// Whether the task that seals rolled segments, the one that flushes appends, or the one that unlinks what was set aside, runs.
     sealing: Cell<bool>,
     flushing: Cell<bool>,
@@ -138,6 +144,8 @@ struct State<W: World> {
     recovery_point: Offset,
     /// Up to where the last flush reached that moved the recovery point.
     flushed: EndMark,
+    /// Up to where a start in the same page cache need not read again.
+    noted: EndMark,
     /// Up to where the log is compacted; see `clean`.
     cleaned: Option<Offset>,
     /// Editions of segments that were given out.
@@ -426,6 +434,7 @@ impl<W: World> Log<W> {
         };
         self.shared.bell.ring();
         if first {
+            self.disown_note();
             tracing::debug!(topic = %self.shared.topic, partition = %self.shared.partition, "log failed: {why}");
             if let Some(observer) = self.observer() {
                 observer.on_failed(&why);
@@ -444,6 +453,7 @@ impl<W: World> Log<W> {
             state.life = Life::Failed;
             state.writer.drop_pending();
         }
+        self.disown_note();
         self.shared.bell.ring();
     }
 

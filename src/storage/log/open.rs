@@ -16,10 +16,10 @@ use std::rc::Rc;
 use super::believe::Believed;
 use super::bell::{Bell, Turn};
 use super::recover::Recovery;
-use super::{EndMark, Life, Log, LogError, Shared, State, leftovers, sync_dir, truncate};
+use super::{EndMark, Life, Log, LogError, Shared, State, leftovers, sync_dir, truncate, written};
 use crate::io::{EntryKind, OpenMode, World, replace_file};
 use crate::storage::identity;
-use crate::storage::layout::{NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart};
+use crate::storage::layout::{NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart, WRITTEN_CHECKPOINT};
 use crate::storage::segment::{Segment, Stored};
 use crate::storage::settings::LogSettings;
 use crate::types::{Offset, PartitionIndex, TopicId, TopicName};
@@ -36,6 +36,8 @@ pub struct OpenLog {
     pub recovery_point: Option<Offset>,
     pub log_start: Option<Offset>,
     pub cleaned: Option<Offset>,
+    /// Identity of the page cache that the log's files are written to (see `World::cache_identity`).
+    pub cache: Option<Rc<str>>,
 }
 
 /// How the last run ended.
@@ -81,6 +83,8 @@ struct Directory {
     /// Ascending.
     snapshots: Vec<Offset>,
     created: bool,
+    /// Whether the last run has noted how far the log is written.
+    has_note: bool,
 }
 
 impl<W: World> Log<W> {
@@ -90,23 +94,30 @@ impl<W: World> Log<W> {
         let created = directory.created;
         let floor = truncate::read_floor(world, &open.dir).await;
         let flushed = open.recovery_point.unwrap_or_default();
-        let flushed = Believed::Below(floor.map_or(flushed, |floor| flushed.min(floor.low)));
-        let believed = match open.shutdown {
-            Shutdown::Clean => Believed::All,
-            Shutdown::Unclean => flushed,
+        let flushed = floor.map_or(flushed, |floor| flushed.min(floor.low));
+        let note = if directory.has_note { written::take(world, &open.dir, open.cache.as_deref()).await? } else { None };
+        // A snapshot beyond it is of a later flush, or of another program.
+        let note = note.filter(|note| floor.is_none() && note.end > flushed && directory.snapshots.iter().all(|at| *at <= note.end));
+        let believed = match (open.shutdown, &note) {
+            (Shutdown::Clean, _) => Believed::All,
+            (Shutdown::Unclean, Some(note)) => Believed::Written { below: note.end, flushed },
+            (Shutdown::Unclean, None) => Believed::Below(flushed),
         };
-        let mut recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, believed);
+        let mut recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, believed, note);
         if !recovery.run().await? {
-            // The marker of a clean shutdown has lied.
-            tracing::warn!(dir = %open.dir.display(), "log was not closed cleanly after all: recovering it");
+            // The marker of a clean shutdown has lied, or the files are not what was noted.
+            tracing::warn!(dir = %open.dir.display(), "log is not as it was left: recovering it from the last flush");
             let directory = Directory::open(world, &open).await?;
-            recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, flushed);
-            assert!(recovery.run().await?, "only a log that was closed can be disbelieved");
+            let believed = Believed::Below(flushed);
+            recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, believed, None);
+            assert!(recovery.run().await?, "nothing is believed but what was flushed");
         }
+        // What is read back as it was written is flushed behind the writers, like all that is written; but not where acks wait for it.
+        let is_written = recovery.believed.is_written() && !open.settings.flushes_appends();
         let unclean = recovery.believed != Believed::All || recovery.has_changes();
         let (log, mut recovered) = Self::from_recovery(world, open, recovery, floor).await?;
         recovered.created = created;
-        if unclean {
+        if unclean && !is_written {
             log.flush().await?;
         }
         Ok((log, recovered))
@@ -118,7 +129,7 @@ impl<W: World> Log<W> {
         recovery: Recovery<'_, W>,
         floor: Option<truncate::Floor>,
     ) -> Result<(Self, Recovered), LogError> {
-        let OpenLog { dir, topic, partition, topic_id, settings, log_start, cleaned, .. } = open;
+        let OpenLog { dir, topic, partition, topic_id, settings, log_start, cleaned, cache, .. } = open;
         let Recovery { segments, mut epochs, epochs_stored, producers, snapshots, end, durable, recovered, believed, .. } = recovery;
         let mut segments: VecDeque<Segment<W::File>> = segments.into();
         let mut end = end;
@@ -138,6 +149,11 @@ impl<W: World> Log<W> {
         let last = segments.back().expect("a segment was created if there was none");
         let mark = EndMark { offset: end, segment: last.base, position: last.len };
         let durable = durable.min(end).max(log_start.min(end));
+        let flushed = match segments.iter().rfind(|segment| segment.base <= durable) {
+            // Where in the segment that is, nobody asks: more is taken for unflushed than is.
+            Some(segment) if believed.is_written() => EndMark { offset: durable, segment: segment.base, position: 0 },
+            _ => mark,
+        };
         // Of what is not there any more nothing is known; and after a crash, of what may have been cut and written anew.
         let lowest = floor.filter(|_| believed != Believed::All).map_or(end, |floor| floor.low);
         let cleaned = cleaned.filter(|cleaned| *cleaned <= end).map(|cleaned| cleaned.min(lowest));
@@ -148,7 +164,8 @@ impl<W: World> Log<W> {
             reserved_end: end,
             durable_end: durable,
             recovery_point: durable,
-            flushed: mark,
+            flushed,
+            noted: flushed,
             cleaned,
             editions: 0,
             size: segments.iter().map(|segment| segment.len).sum(),
@@ -179,6 +196,8 @@ impl<W: World> Log<W> {
             observer: RefCell::new(None),
             bell: Bell::default(),
             turn: Turn::default(),
+            notes: Turn::default(),
+            cache,
             sealing: Cell::new(false),
             unlinking: Cell::new(false),
             flushing: Cell::new(false),
@@ -214,7 +233,8 @@ impl Directory {
             Err(source) => return Err(LogError::Io { during: "list", path: dir.to_owned(), source }),
         };
         let identified = check_identity(world, dir, open.topic_id).await?;
-        let mut directory = Self { segments: Vec::new(), snapshots: Vec::new(), created };
+        let has_note = entries.iter().any(|entry| entry.name == WRITTEN_CHECKPOINT);
+        let mut directory = Self { segments: Vec::new(), snapshots: Vec::new(), created, has_note };
         let mut files: Vec<(SegmentFile, u64)> = Vec::new();
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
             match SegmentFile::parse(&entry.name) {

@@ -9,13 +9,17 @@
 //! rolled. Compaction may have made that one end earlier since, but only after it was sealed; and a sealed segment is told by the
 //! producer snapshot at its end, whose name is durable only after it.
 //!
+//! Where the page cache is the one that the last run has written to, what that run has noted as written (see `written`) is believed like what
+//! was flushed, but for its durability: what lies above the recovery point is flushed later, and the point moves only then.
+//!
 //! Producer state begins with the newest snapshot at or below the recovery point; batches from there on are replayed, and snapshots at
 //! segments' bases written again.
 //!
 //! Invariants:
 //! 1. A file is only cut at or above the recovery point. Damage below it is an error: it is no torn tail, and cutting there would lose
 //!    what was flushed.
-//! 2. What recovery leaves is flushed before the log is used, so that the next crash finds no less.
+//! 2. What recovery leaves is flushed before the log is used, so that the next crash finds no less; unless it is as it was written, as the
+//!    page cache still has it then.
 //!
 //! What a crash leaves: later segments are removed newest first, each durably, then the file is cut: every state between can be recovered
 //! again.
@@ -27,6 +31,7 @@ use super::append::producer_action;
 use super::believe::{Believed, believe_whole};
 use super::open::{Listed, OpenLog, Recovered, read_newest_snapshot, remove};
 use super::scan::{self, Met, Verify, Walked};
+use super::written::Written;
 use super::{LogError, Snapshots, sync_dir};
 use crate::io::{File, OpenMode, World};
 use crate::storage::checkpoint;
@@ -35,7 +40,7 @@ use crate::storage::index::{OffsetEntry, decode_all};
 use crate::storage::layout::{LEADER_EPOCH_CHECKPOINT, SegmentFile, SegmentPart};
 use crate::storage::planted::{self, Bug};
 use crate::storage::producer::Producers;
-use crate::storage::segment::{FirstTimestamp, Seal, Segment, Stored};
+use crate::storage::segment::{FirstTimestamp, IndexesSynced, Seal, Segment, Stored};
 use crate::storage::settings::LogSettings;
 use crate::types::Offset;
 use crate::wire::batch::BatchError;
@@ -54,6 +59,8 @@ pub struct Recovery<'a, W: World> {
     pub snapshots: Snapshots,
     /// Those the directory had at first: each says that the segment before it was sealed.
     sealed_at: Vec<Offset>,
+    /// What the last run has noted, where that is believed.
+    note: Option<Written>,
     /// Batches from here on are told to the producers.
     replay_from: Offset,
     pub end: Offset,
@@ -63,7 +70,14 @@ pub struct Recovery<'a, W: World> {
 }
 
 impl<'a, W: World> Recovery<'a, W> {
-    pub fn new(world: &'a W, open: &OpenLog, listed: Vec<Listed>, snapshots: Vec<Offset>, believed: Believed) -> Self {
+    pub fn new(
+        world: &'a W,
+        open: &OpenLog,
+        listed: Vec<Listed>,
+        snapshots: Vec<Offset>,
+        believed: Believed,
+        note: Option<Written>,
+    ) -> Self {
         Self {
             world,
             dir: open.dir.clone(),
@@ -76,6 +90,7 @@ impl<'a, W: World> Recovery<'a, W> {
             epochs_stored: Stored::Yes,
             producers: Producers::default(),
             sealed_at: snapshots.clone(),
+            note,
             snapshots: Snapshots { on_disk: snapshots, waiting: Vec::new() },
             replay_from: Offset::ZERO,
             durable: Offset::ZERO,
@@ -88,11 +103,15 @@ impl<'a, W: World> Recovery<'a, W> {
         self.recovered.indexes_rebuilt > 0 || self.epochs_stored == Stored::No || !self.snapshots.waiting.is_empty()
     }
 
-    /// Reads what must be read. `false`: a log that was to be believed cannot be.
+    /// Reads what must be read. `false`: a log that was to be believed cannot be, and nothing but index files was changed.
     pub async fn run(&mut self) -> Result<bool, LogError> {
-        if let (Believed::Below(limit), Some(first)) = (self.believed, self.listed.first()) {
-            // What lay below was deleted, after the snapshot at the first base was flushed.
-            self.believed = Believed::Below(limit.max(first.base));
+        // What lay below the first segment was deleted, after the snapshot at its base was flushed.
+        let first = self.listed.first().map_or(Offset::ZERO, |first| first.base);
+        match &mut self.believed {
+            Believed::Below(limit) => *limit = first.max(*limit),
+            Believed::Written { below, .. } if *below < first => return Ok(false),
+            Believed::Written { flushed, .. } => *flushed = first.max(*flushed),
+            Believed::All => {}
         }
         self.load_epochs().await?;
         self.load_producers().await?;
@@ -101,6 +120,7 @@ impl<'a, W: World> Recovery<'a, W> {
             match self.take_segment(at).await? {
                 Taken::Whole => at += 1,
                 Taken::Disbelieved => return Ok(false),
+                Taken::EndsHere { .. } if self.believed.is_written() && self.end < self.believed.limit() => return Ok(false),
                 Taken::EndsHere { cut } => {
                     // What lies behind goes before the file is cut, or a crash in between would leave a hole.
                     self.remove_behind(at).await?;
@@ -133,6 +153,17 @@ impl<'a, W: World> Recovery<'a, W> {
         let limit = self.believed.limit();
         // Those beyond are not believed, but their names are: they go when the rest is decided.
         self.snapshots.on_disk.retain(|offset| *offset <= limit);
+        if let Some(note) = self.note.take()
+            && let Ok(producers) = Producers::decode(&note.producers)
+        {
+            self.producers = producers;
+            self.replay_from = note.end;
+            let is_missing = |(offset, _): &(Offset, Vec<u8>)| {
+                !self.snapshots.on_disk.contains(offset) && self.listed.iter().any(|listed| listed.base == *offset)
+            };
+            self.snapshots.waiting = note.waiting.into_iter().filter(is_missing).collect();
+            return Ok(());
+        }
         let newest = read_newest_snapshot(self.world, &self.dir, &mut self.snapshots.on_disk, limit).await?;
         self.replay_from = match newest {
             Some((offset, producers)) => {
@@ -158,9 +189,15 @@ impl<'a, W: World> Recovery<'a, W> {
         let believed = self.believe_indexes(&listed, next, &mut segment).await?;
         if believed == Some(listed.len) && next.is_some() && !replays {
             segment.len = listed.len;
-            segment.synced = listed.len;
-            segment.seal = Seal::Sealed;
-            segment.touched = false;
+            if next.is_some_and(|next| next <= self.believed.flushed()) {
+                segment.synced = listed.len;
+                segment.seal = Seal::Sealed;
+                segment.touched = false;
+            } else {
+                self.open_file(&mut segment).await?;
+                segment.indexes_synced = IndexesSynced::unknown(listed.aborted.is_some());
+                segment.seal = Seal::Rolled;
+            }
             self.end = self.end.max(next.unwrap_or(listed.base));
             self.segments.push(segment);
             return Ok(Taken::Whole);
@@ -169,7 +206,7 @@ impl<'a, W: World> Recovery<'a, W> {
         let outcome = self.read_segment(&listed, next, segment, believed).await?;
         match outcome {
             Some(taken) => Ok(taken),
-            None if self.believed == Believed::All => Ok(Taken::Disbelieved),
+            None if !matches!(self.believed, Believed::Below(_)) => Ok(Taken::Disbelieved),
             // The index has misled: without it.
             None => {
                 (self.producers, self.epochs, self.end) = before;
@@ -236,14 +273,14 @@ impl<'a, W: World> Recovery<'a, W> {
         let limit = self.believed.limit();
         if torn && (self.end < limit || walked.end < from) {
             // Either the damage lies below what was flushed, or an index entry pointed to no batch.
-            if believed.is_some() || self.believed == Believed::All {
+            if believed.is_some() || !matches!(self.believed, Believed::Below(_)) {
                 return Ok(None);
             }
             let path = SegmentFile::live(listed.base, SegmentPart::Log).path(&self.dir);
             let source = walked.bad.unwrap_or(BatchError::BadLength { at: 0, length: 0 });
             return Err(LogError::Corrupt { path, position: walked.end, source });
         }
-        if self.believed != Believed::All {
+        if matches!(self.believed, Believed::Below(_)) {
             // The kernel may have what was read only in memory, a shorter length included.
             let path = SegmentFile::live(listed.base, SegmentPart::Log).path(&self.dir);
             let file = segment.file.as_ref().expect("opened before it is read");
@@ -263,11 +300,15 @@ impl<'a, W: World> Recovery<'a, W> {
         believed: Option<u64>,
     ) -> Taken {
         let all_believed = believed == Some(listed.len) || self.believed == Believed::All && believed.is_some();
-        segment.synced = segment.len;
+        if self.believed.is_written() {
+            segment.indexes_synced = IndexesSynced::unknown(listed.aborted.is_some());
+        } else {
+            segment.synced = segment.len;
+        }
         let reached = self.end;
         if next.is_some() && !torn {
             segment.times.add_largest();
-            segment.seal = if all_believed { Seal::Sealed } else { Seal::Rolled };
+            segment.seal = if all_believed && !self.believed.is_written() { Seal::Sealed } else { Seal::Rolled };
         }
         self.segments.push(segment);
         match next {
@@ -367,6 +408,10 @@ impl<'a, W: World> Recovery<'a, W> {
         }
         let file = segment.file.as_ref().expect("opened before it is read");
         file.truncate(position).await.map_err(LogError::io("truncate", &path))?;
+        if self.believed.is_written() {
+            // What the file has is flushed later, all at once.
+            return Ok(());
+        }
         file.sync().await.map_err(LogError::io("sync", &path))
     }
 
@@ -383,11 +428,15 @@ impl<'a, W: World> Recovery<'a, W> {
     }
 
     async fn finish(&mut self) -> Result<bool, LogError> {
-        let limit = self.believed.limit();
-        if self.believed == Believed::All && self.snapshots.newest().is_some_and(|newest| newest > self.end) {
+        let disbelieved = match self.believed {
+            Believed::All => self.snapshots.newest().is_some_and(|newest| newest > self.end),
+            Believed::Written { below, .. } => self.end < below,
+            Believed::Below(_) => false,
+        };
+        if disbelieved {
             return Ok(false);
         }
-        self.durable = limit.min(self.end);
+        self.durable = self.believed.flushed().min(self.end);
         let end = self.end;
         self.snapshots.on_disk.retain(|offset| *offset <= end);
         for offset in std::mem::take(&mut self.sealed_at) {

@@ -41,6 +41,7 @@ fn open_log(settings: LogSettings, shutdown: Shutdown) -> OpenLog {
         recovery_point: None,
         log_start: None,
         cleaned: None,
+        cache: None,
     }
 }
 

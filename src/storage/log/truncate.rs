@@ -80,6 +80,7 @@ impl<W: World> Log<W> {
     /// nothing stays that could be read, the log begins anew, empty, with `offset` or the first offset of that batch.
     pub async fn truncate_to(&self, offset: Offset) -> Result<Offset, LogError> {
         let _turn = self.shared.turn.take().await;
+        let _notes = self.shared.notes.take().await;
         let offset = if planted::is(Bug::TruncatePastHighWatermark) { offset.plus(-1) } else { offset };
         let _barrier = self.bar_appends().await?;
         if offset >= self.end() {
@@ -114,6 +115,7 @@ impl<W: World> Log<W> {
     /// Drops everything and begins with `offset`: the leader has nothing older any more.
     pub async fn restart_at(&self, offset: Offset) -> Result<(), LogError> {
         let _turn = self.shared.turn.take().await;
+        let _notes = self.shared.notes.take().await;
         let _barrier = self.bar_appends().await?;
         self.restart_in_turn(offset).await
     }
@@ -143,6 +145,7 @@ impl<W: World> Log<W> {
             state.durable_end = offset;
             state.recovery_point = offset;
             state.flushed = state.end;
+            state.noted = state.end;
             state.cleaned = None;
             state.boundaries.clear();
             state.epochs.clear();
@@ -167,6 +170,7 @@ impl<W: World> Log<W> {
 
     /// Writes down that the recovery point is no higher than `offset`, if it was.
     async fn lower_recovery_point(&self, offset: Offset) -> Result<(), LogError> {
+        self.forget_written().await?;
         let (path, floor) = {
             let mut state = self.state_mut();
             let before = state.recovery_point;
@@ -296,6 +300,7 @@ impl<W: World> Log<W> {
         if state.flushed.segment > base || (state.flushed.segment == base && state.flushed.position > position) {
             state.flushed = state.end;
         }
+        state.noted = state.flushed;
         state.check_order();
         Ok(())
     }

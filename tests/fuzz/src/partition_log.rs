@@ -108,6 +108,7 @@ impl Case {
             recovery_point,
             log_start: self.has(3).then_some(Offset(self.log_start.into())),
             cleaned: None,
+            cache: None,
         }
     }
 }

@@ -55,6 +55,7 @@ impl Disk {
     }
 
     fn lose_power(&mut self) {
+        self.power_losses += 1;
         let survival = Survival::draw(&mut self.random);
         let in_order = match self.settings.entry_loss {
             EntryLoss::Prefix => true,

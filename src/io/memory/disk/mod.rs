@@ -132,6 +132,7 @@ pub(super) struct Disk {
     aims: Vec<Aim>,
     /// No call completes before: the device hangs.
     hangs_until: u64,
+    power_losses: u64,
 }
 
 impl Disk {
@@ -149,6 +150,7 @@ impl Disk {
             orphans: Vec::new(),
             aims: Vec::new(),
             hangs_until: 0,
+            power_losses: 0,
         }
     }
 
@@ -425,6 +427,10 @@ impl Disk {
             }
             inode.is_open()
         });
+    }
+
+    pub(super) fn power_losses(&self) -> u64 {
+        self.power_losses
     }
 
     pub(super) fn space(&mut self) -> Space {
