@@ -45,7 +45,7 @@ fn a_restart_after_a_kill_reads_no_more_than_its_bound() {
         let lines = text.lines().filter_map(|line| line.strip_prefix("bounded "));
         Some(lines.filter_map(|line| line.split(' ').next_back()?.parse().ok()).collect())
     };
-    eventually("the recovery points are written down, without a minute's wait", Duration::from_secs(20), || {
+    eventually("the recovery points are written down, without a minute's wait", Duration::from_secs(45), || {
         told().filter(|points| points.len() == PARTITIONS as usize && points.iter().all(|point| *point >= least))
     });
     broker.kill();

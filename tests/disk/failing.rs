@@ -10,7 +10,7 @@ use crate::support::{eventually, noisy, topics};
 
 const THEN: i64 = 1_700_000_000_000;
 const KAFKA_STORAGE_ERROR: i16 = 56;
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const TOPIC: &str = "spread";
 const PARTITIONS: i32 = 8;
 

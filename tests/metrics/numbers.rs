@@ -11,7 +11,7 @@ use crate::support::{eventually, noisy, topics};
 use std::time::Duration;
 
 const THEN: i64 = 1_700_000_000_000;
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn batch(records: usize) -> Bytes {
     (0..records).fold(Batch::at(THEN), |batch, number| batch.value(format!("value {number}"))).encode()
@@ -111,7 +111,7 @@ fn a_long_poll_is_time_waited() {
         Some(page).filter(|page| page.get(&stage("wait")) > 0.0)
     });
     assert!(waited.get(&stage("wait")) >= 0.3, "{}", waited.get(&stage("wait")));
-    assert!(waited.get(&stage("local")) < 0.3, "{}", waited.get(&stage("local")));
+    assert!(waited.get(&stage("local")) < waited.get(&stage("wait")), "{}", waited.get(&stage("local")));
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_hot_fetch_moves_its_bytes_by_sendfile_and_reads_no_log() {
     strace.args(["-f", "-y", "-s", "0", "-e", TRACED, "-o"]).arg(&trace).args(["-p", &broker.pid().to_string()]);
     let mut strace = Process::spawn("strace", strace);
     // Attached when it says so, or when it has something to say about a request of ours.
-    eventually("strace is attached", Duration::from_secs(20), || {
+    eventually("strace is attached", Duration::from_secs(60), || {
         assert!(strace.is_running(), "strace ended\n{}", strace.output());
         strace.output().contains("attached").then_some(())
     });
@@ -62,7 +62,7 @@ fn a_hot_fetch_moves_its_bytes_by_sendfile_and_reads_no_log() {
         received += answer.responses[0].partitions[0].records.as_ref().map_or(0, |records| records.len());
     }
     strace.signal(Signal::SIGINT);
-    strace.wait(Duration::from_secs(20));
+    strace.wait(Duration::from_secs(60));
     let text = std::fs::read_to_string(&trace).unwrap();
     let calls: Vec<Call> = text.lines().filter_map(parse).collect();
     let sent: i64 = calls.iter().filter(|call| call.name == "sendfile").map(|call| call.moved.max(0)).sum();

@@ -22,8 +22,9 @@ const DEADLINE: Duration = Duration::from_secs(90);
 /// From the key to the other terminal.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
-/// Lines typed; the best of them counts, as the machine may be busy with something else.
+/// Lines typed at least, and at most until one was there at once: the best counts, as the machine may be busy with something else.
 const LINES: usize = 10;
+const LINES_MAX: usize = 100;
 
 const JOIN_GROUP: i16 = 11;
 
@@ -162,20 +163,21 @@ fn best_of_lines(producer: &mut Terminal, consumer: &Terminal, name: &str) -> Du
         std::thread::sleep(Duration::from_millis(250));
         None
     });
-    let times = (0..LINES).map(|number| {
+    let mut times: Vec<Duration> = Vec::new();
+    while times.len() < LINES || (times.len() < LINES_MAX && times.iter().all(|time| *time >= AT_ONCE)) {
+        let number = times.len();
         let line = format!("Hello {number}, said {name}.");
         std::thread::sleep(Duration::from_millis(50));
         let typed = Instant::now();
         producer.type_line(&line);
-        loop {
+        times.push(loop {
             if consumer.shows(&line) {
                 break typed.elapsed();
             }
             assert!(typed.elapsed() < DEADLINE, "{line} did not arrive");
             std::thread::sleep(Duration::from_micros(200));
-        }
-    });
-    let times: Vec<Duration> = times.collect();
+        });
+    }
     println!("{name}: {times:.1?}");
     times.into_iter().min().unwrap_or_default()
 }

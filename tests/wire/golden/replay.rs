@@ -35,7 +35,7 @@ const COORDINATED: [i16; 11] = [
 ];
 
 /// How long an effect may come after the answer that announced it.
-const EFFECT: Duration = Duration::from_secs(10);
+const EFFECT: Duration = Duration::from_secs(30);
 
 /// What one exchange came to: nothing to say, or how it differs.
 struct Outcome {
