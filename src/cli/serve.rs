@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::io::glommio::probe::{Findings, Requirements};
 use crate::io::glommio::{self, GlommioWorld, Settings};
 use crate::server::loggers;
 use crate::server::node::{self, Ready};
+use crate::shard::directories::METADATA_DIRECTORY;
 use crate::shard::mailbox::Mesh;
 use crate::shard::message::Message;
 use crate::storage::layout;
@@ -152,18 +153,24 @@ fn resolve(args: &Args, cores: usize) -> Result<Resolved, Failure> {
     BrokerSettings::resolve(file, &args.overrides, &environment).map_err(|refusal| Failure::Sentence(refusal.to_string()))
 }
 
-/// Takes every log directory for this process alone, creating what is missing.
+/// Takes every log directory for this process alone, creating what is missing. One whose disk fails is left out, unless it is the first, which
+/// holds the metadata: the broker finds that out by itself.
 fn lock_directories(directories: &[PathBuf]) -> Result<Vec<Flock<File>>, Failure> {
-    let lock = |directory: &PathBuf| {
+    let mut locks = Vec::new();
+    for (index, directory) in directories.iter().enumerate() {
         let failed = |error: &dyn std::fmt::Display| Failure::Sentence(format!("log.dirs: {}: {error}", directory.display()));
-        fs::create_dir_all(directory).map_err(|error| failed(&error))?;
-        let file = File::create(directory.join(layout::LOCK)).map_err(|error| failed(&error))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        let opened = fs::create_dir_all(directory).and_then(|()| File::create(directory.join(layout::LOCK)));
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if index == METADATA_DIRECTORY => return Err(failed(&error)),
+            Err(_) => continue,
+        };
+        locks.push(Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
             nix::errno::Errno::EWOULDBLOCK => failed(&"another process uses this directory; stop it, or set log.dirs to another"),
             other => failed(&other),
-        })
-    };
-    directories.iter().map(lock).collect()
+        })?);
+    }
+    Ok(locks)
 }
 
 /// The address of each listener, names looked up.
@@ -208,9 +215,8 @@ fn look_up(key: &str, host: &str) -> Result<IpAddr, Failure> {
 
 fn shard_settings(settings: &BrokerSettings, findings: Findings) -> Result<Settings, Failure> {
     let mut devices = vec![findings.traits];
-    for directory in settings.storage.directories.iter().skip(1) {
-        devices.push(device_traits(directory)?);
-    }
+    // What is to be known of a disk that fails is found out by the broker.
+    devices.extend(settings.storage.directories.iter().skip(1).filter_map(|directory| glommio::probe::device_traits(directory).ok()));
     let forced = match settings.storage.append_path {
         AppendPath::Auto => None,
         AppendPath::Inline => Some(glommio::AppendPath::Inline),
@@ -228,10 +234,6 @@ fn shard_settings(settings: &BrokerSettings, findings: Findings) -> Result<Setti
         timing: settings.metrics.timing(),
         ..Settings::default()
     })
-}
-
-fn device_traits(directory: &Path) -> Result<glommio::DeviceTraits, Failure> {
-    glommio::probe::device_traits(directory).map_err(|error| Failure::Sentence(format!("log.dirs: {}: {error}", directory.display())))
 }
 
 /// One line per listener, the metrics' too: what scripts and people wait for.

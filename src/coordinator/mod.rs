@@ -11,6 +11,7 @@
 //!    rolled back. Requests not answered yet are refused by the host.
 //! 4. Each token is answered exactly once, at once or by a later event, unless the machine is dropped.
 //! 5. The state that a machine loads is a function of the records of its partition alone.
+//! 6. What one event cannot keep, as a batch is only so large, is refused before anything has changed: it costs its group and no other.
 //!
 //! A crash leaves behind the internal topic's log: what was replied to is in it.
 
@@ -47,6 +48,8 @@ pub struct Moment<'a> {
     pub image: &'a MetadataImage,
     /// 64 random bits a call.
     pub random: &'a mut dyn FnMut() -> u64,
+    /// The most that the records of one event may take, as [`StateRecord::bytes`] counts: a machine refuses what would lead to more.
+    pub record_bytes_max: usize,
 }
 
 /// A record for the machine's partition; without a value it is a tombstone.
@@ -54,6 +57,14 @@ pub struct Moment<'a> {
 pub struct StateRecord {
     pub key: Bytes,
     pub value: Option<Bytes>,
+}
+
+impl StateRecord {
+    /// About the most bytes that it takes in a batch.
+    pub fn bytes(&self) -> usize {
+        const BESIDE: usize = 32;
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + BESIDE
+    }
 }
 
 /// What follows from an event.

@@ -93,7 +93,7 @@ pub async fn run_home_shard<W: World>(
     let cluster_id = register(&world, &mut controller, &settings, known_cluster, &listeners, mesh.shard_count()).await?;
     adopt(&world, &mut controller, &settings, &start).await?;
     let image = controller.image().clone();
-    steward::write_identity(&world, &directories, node, &cluster_id).await?;
+    steward::write_identity(&world, &directories, &start, node, &cluster_id).await?;
 
     let obeying = Listeners::new(server.clone(), bound);
     let (closed, obeyed) = crate::shard::oneshot::oneshot();

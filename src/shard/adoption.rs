@@ -23,6 +23,10 @@ use super::steward::read_identity;
 
 /// The topics whose directories are there and whose ids the cluster has never seen.
 pub async fn find<W: World>(world: &W, dirs: &[PathBuf], start: &StartState, image: &MetadataImage) -> Result<Vec<FoundTopic>, String> {
+    if start.is_partial() {
+        // A topic may have more partitions than are found.
+        return Ok(Vec::new());
+    }
     let mut found: BTreeMap<TopicName, FoundTopic> = BTreeMap::new();
     let mut doubtful: BTreeSet<TopicName> = BTreeSet::new();
     for (dir, state) in dirs.iter().zip(&start.directories) {

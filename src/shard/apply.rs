@@ -175,7 +175,11 @@ impl<W: World> Shard<W> {
             let directory = PartitionDirectory { topic: topic.name.clone(), partition: opening.partition, phase: DirectoryPhase::Live };
             self.clear_leftovers(&self.image(), &directory).await?;
         }
-        let directory = self.place(&name, start)?;
+        let Some(directory) = self.place(&name, start)? else {
+            let id = TopicPartition { topic: topic.id, partition: opening.partition };
+            self.report_lost(vec![id]);
+            return Ok(OpenedSummary::default());
+        };
         // Counted before it is opened: others are placed meanwhile.
         let count = &self.directories[directory].partitions;
         count.set(count.get() + 1);
@@ -220,11 +224,15 @@ impl<W: World> Shard<W> {
         }
         let (wake, home) = (self.wake.clone(), self.directories[directory].clone());
         let replica = Replica::lead(id, topic.name.clone(), log, epoch, wake, home.clone(), self.metrics.topics.traffic(topic.id));
-        if !home.is_in_use() {
+        let is_lost = !home.is_in_use();
+        if is_lost {
             replica.lose_directory();
         }
         self.replicas.borrow_mut().insert(id, replica);
         self.placed.borrow_mut().insert(id, directory);
+        if is_lost {
+            self.report_lost(vec![id]);
+        }
         let unclean = state.is_some_and(|state| !state.clean);
         let recovered_bytes = if unclean || recovered.bytes_cut > 0 { recovered.bytes_read } else { 0 };
         Ok(OpenedSummary { partitions: 1, recovered_bytes, truncated_bytes: recovered.bytes_cut })
@@ -235,12 +243,17 @@ impl<W: World> Shard<W> {
     }
 
     /// The log directory that has the partition, or for a new one the directory with the fewest of those that have room. One that is
-    /// cordoned takes what the controller placed here before it knew.
-    fn place(&self, name: &str, start: Option<&StartState>) -> Result<usize, String> {
+    /// cordoned takes what the controller placed here before it knew. None for a partition that a start does not find, while it cannot look
+    /// everywhere.
+    fn place(&self, name: &str, start: Option<&StartState>) -> Result<Option<usize>, String> {
         let existing = start.and_then(|start| start.directories.iter().position(|directory| directory.partitions.contains(name)));
+        if existing.is_none() && start.is_some_and(StartState::is_partial) {
+            return Ok(None);
+        }
         let rank = |(index, directory): (usize, &Rc<LogDirectory<W>>)| Some(((self.is_cordoned(index), directory.rank()?), index));
         let ranked = self.directories.iter().enumerate().filter_map(rank);
-        existing.or_else(|| ranked.min().map(|(_, index)| index)).ok_or_else(|| format!("{name}: no log directory is left"))
+        let chosen = existing.or_else(|| ranked.min().map(|(_, index)| index));
+        chosen.map(Some).ok_or_else(|| format!("{name}: no log directory is left"))
     }
 
     async fn remove_topic(self: &Rc<Self>, topic: TopicId) {

@@ -162,28 +162,31 @@ impl<W: World> Shard<W> {
         outcome
     }
 
-    /// Drops the lines of partitions that the image does not have.
-    pub(super) async fn forget_unknown(&self, image: &MetadataImage) -> io::Result<()> {
+    /// Drops the lines of partitions that the image does not have. Of a directory that is out of use the next start does so; an error comes
+    /// with the directory that it is about.
+    pub(super) async fn forget_unknown(&self, image: &MetadataImage) -> Result<(), (usize, io::Error)> {
         let _turn = self.checkpoint_turn.take().await;
-        for directory in &self.directories {
+        for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
             *directory.checkpointed.borrow_mut() = Default::default();
             for name in FILES {
-                let path = directory.path.join(name);
-                let text = match self.world.read_file(&path).await {
-                    Ok(text) => text,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
-                };
-                // What is damaged says nothing to a start either.
-                let Ok(mut entries) = checkpoint::decode_offsets(&text) else { continue };
-                let before = entries.len();
-                entries.retain(|entry| {
-                    image.topic_by_name(entry.topic.as_str()).is_some_and(|topic| topic.partition(entry.partition).is_some())
-                });
-                if entries.len() < before {
-                    replace_file(&self.world, &path, checkpoint::encode_offsets(&entries)).await?;
-                }
+                self.forget_unknown_in(&directory.path.join(name), image).await.map_err(|error| (index, error))?;
             }
+        }
+        Ok(())
+    }
+
+    async fn forget_unknown_in(&self, file: &Path, image: &MetadataImage) -> io::Result<()> {
+        let text = match self.world.read_file(file).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // What is damaged says nothing to a start either.
+        let Ok(mut entries) = checkpoint::decode_offsets(&text) else { return Ok(()) };
+        let before = entries.len();
+        entries.retain(|entry| image.topic_by_name(entry.topic.as_str()).is_some_and(|topic| topic.partition(entry.partition).is_some()));
+        if entries.len() < before {
+            replace_file(&self.world, file, checkpoint::encode_offsets(&entries)).await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::io::World;
+use crate::io::{Urgency, World};
 use crate::metadata::controller::{CommitError, Controller};
 use crate::metadata::decision::{
     self, Alteration, ConfigEdit, CreatePartitions, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion,
@@ -21,7 +21,7 @@ use crate::metadata::home::Home;
 use crate::metadata::image::{Delta, MetadataImage};
 use crate::metadata::record::Resource;
 use crate::storage::planted::{self, Bug};
-use crate::types::{BrokerEpoch, ShardId};
+use crate::types::{BrokerEpoch, ShardId, TopicPartition};
 use crate::wire::error::ErrorCode;
 
 use super::message::{Control, Message, Reply, Request};
@@ -47,6 +47,8 @@ pub enum Change {
     ReplaceConfigs(Asked<Alteration<(String, String)>>),
     /// A block of producer ids for this broker.
     AllocateProducerIds,
+    /// The log directory of these partitions of this broker has failed.
+    LoseReplicas(Vec<TopicPartition>),
 }
 
 /// Changes of one kind.
@@ -87,6 +89,7 @@ pub enum ChangeAnswer {
     Altered(Altered),
     Deleted(Vec<DeleteAnswer>),
     ProducerIds(ProducerIdBlock),
+    Lost,
     /// Answers every part of the request alike.
     Refused(Refused),
 }
@@ -96,7 +99,7 @@ impl ChangeAnswer {
     fn refusal(self) -> Refused {
         match self {
             Self::Refused(refused) => refused,
-            Self::Created(_) | Self::Extended(_) | Self::Altered(_) | Self::Deleted(_) | Self::ProducerIds(_) => {
+            Self::Created(_) | Self::Extended(_) | Self::Altered(_) | Self::Deleted(_) | Self::ProducerIds(_) | Self::Lost => {
                 unreachable!("a change is answered in kind")
             }
         }
@@ -156,6 +159,19 @@ impl<W: World> Shard<W> {
             ChangeAnswer::ProducerIds(block) => Some(Ok(block)),
             other => Some(Err(other.refusal())),
         }
+    }
+
+    /// Has the controller take the lead from this broker's replicas in a log directory that has failed.
+    pub(super) fn report_lost(self: &Rc<Self>, lost: Vec<TopicPartition>) {
+        if lost.is_empty() {
+            return;
+        }
+        let shard = self.clone();
+        self.world.spawn(Urgency::Foreground, async move {
+            if let Some(ChangeAnswer::Refused(refused)) = shard.change(Change::LoseReplicas(lost)).await {
+                tracing::error!("clients are not told that partitions are offline: {refused}");
+            }
+        });
     }
 
     /// Has the controller make a change. `None` when the broker closes meanwhile.
@@ -235,6 +251,10 @@ impl<W: World, H: Home> ControllerHost<W, H> {
                     Err(refused) => ChangeAnswer::Refused(refused),
                 }
             }
+            Change::LoseReplicas(lost) => {
+                let decision = decision::lose_replicas(self.controller.image(), self.shard.node(), &lost);
+                self.carry_out(decision).await.map_or_else(unavailable, |()| ChangeAnswer::Lost)
+            }
         }
     }
 
@@ -279,9 +299,9 @@ impl<W: World, H: Home> ControllerHost<W, H> {
                 let image = self.controller.image();
                 let deletes = !delta.deleted.is_empty();
                 self.shard.publish(image, &Arc::new(delta)).await;
-                if deletes && let Err(error) = self.shard.forget_unknown(image).await {
-                    // The name may not be used again over what is left: a start clears it.
-                    return Err(self.stop_changing(format!("checkpoints of a deleted topic are left: {error}")));
+                while deletes && let Err((directory, error)) = self.shard.forget_unknown(image).await {
+                    // Nothing may use the name again over what is left there: a start clears it.
+                    self.shard.on_directory_failed(directory, &format!("checkpoints of a deleted topic are left: {error}"));
                 }
                 Ok(answer)
             }
@@ -293,12 +313,6 @@ impl<W: World, H: Home> ControllerHost<W, H> {
                 Err(why)
             }
         }
-    }
-
-    fn stop_changing(&mut self, why: String) -> String {
-        tracing::error!("metadata can no longer be changed: {why}; restart the broker");
-        self.broken = Some(why.clone());
-        why
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! 1. A directory in which a write, a sync or a look has failed is taken out of use on every shard, once and until the broker is
-//!    restarted: what is on it is refused with KAFKA_STORAGE_ERROR, the other directories go on.
+//!    restarted: what is on it is refused with KAFKA_STORAGE_ERROR and shown without a leader, the other directories go on.
 //! 2. When none is left, or the one that holds the metadata has failed, the broker ends at once, as Kafka's does: it can serve nothing,
 //!    or nothing new. What was acknowledged is found by the next start, as after a crash.
 //! 3. Below `ottla.disk.reserve.bytes` of free space nothing of a client is appended, and everything else goes on: deletion, retention,
@@ -198,17 +198,18 @@ impl<W: World> Shard<W> {
         self.on_directory_failed(METADATA_DIRECTORY, why);
     }
 
-    /// Refuses from here on what lies in the directory, and stops writing there.
-    pub(super) fn leave_directory(&self, index: usize) {
+    /// Refuses from here on what lies in the directory, stops writing there, and has clients told that nobody leads it.
+    pub(super) fn leave_directory(self: &Rc<Self>, index: usize) {
         self.directories[index].in_use.set(false);
         let placed = self.placed.borrow();
         let lost: Vec<_> =
             self.replicas.borrow().iter().filter(|(id, _)| placed.get(*id) == Some(&index)).map(|(_, replica)| replica.clone()).collect();
         drop(placed);
-        for replica in lost {
+        for replica in &lost {
             replica.lose_directory();
         }
         self.alarm_coordinators();
+        self.report_lost(lost.iter().map(|replica| replica.id()).collect());
     }
 
     pub(super) fn on_directory_room(&self, index: usize, room: bool) {

@@ -120,8 +120,17 @@ pub struct StartState {
     pub directories: Vec<DirectoryState>,
 }
 
+impl StartState {
+    /// Whether a directory is out of use: what is not found in the others may lie there.
+    pub fn is_partial(&self) -> bool {
+        self.directories.iter().any(|directory| directory.failed.is_some())
+    }
+}
+
 #[derive(Debug, Default, Clone)]
 pub struct DirectoryState {
+    /// Why it cannot be used; the rest says nothing then.
+    pub failed: Option<String>,
     /// Whether the broker was stopped cleanly.
     pub clean: bool,
     /// Identity of the page cache that it is written to.

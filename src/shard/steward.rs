@@ -26,25 +26,43 @@ use crate::types::{BrokerEpoch, NodeId, ShardId, TopicId};
 
 use super::Shard;
 use super::checkpoints;
+use super::directories::METADATA_DIRECTORY;
 use super::message::{Control, DirectoryState, Message, OpenedSummary, StartState};
 
-/// Reads the data directories, creating what is missing. One sentence says why a broker cannot start on them.
+/// Reads the data directories, creating what is missing. One sentence says why a broker cannot start on them; as in Kafka, a disk that fails
+/// is no reason, unless it holds the metadata.
 pub async fn read_directories<W: World>(world: &W, dirs: &[PathBuf], node: NodeId) -> Result<(StartState, Option<String>), String> {
     let mut state = StartState::default();
     let mut cluster_id: Option<String> = None;
-    for dir in dirs {
-        let at = |error: io::Error| format!("{}: {error}", dir.display());
-        world.create_dir_all(dir).await.map_err(at)?;
-        make_name_durable(world, dir).await.map_err(at)?;
-        if let Some(found) = read_meta_properties(world, dir, node).await? {
-            if cluster_id.as_ref().is_some_and(|known| *known != found) {
-                return Err(format!("{}: its cluster.id {found} is not that of the other log directories", dir.display()));
+    for (index, dir) in dirs.iter().enumerate() {
+        let (directory, found) = match prepare_directory(world, dir).await {
+            Ok(read) => read,
+            Err(why) if index == METADATA_DIRECTORY => return Err(why),
+            Err(why) => (DirectoryState { failed: Some(why), ..DirectoryState::default() }, None),
+        };
+        if let Some(found) = found {
+            let id = cluster_of(dir, node, &found)?;
+            if cluster_id.as_ref().is_some_and(|known| *known != id) {
+                return Err(format!("{}: its cluster.id {id} is not that of the other log directories", dir.display()));
             }
-            cluster_id = Some(found);
+            cluster_id = Some(id);
         }
-        state.directories.push(read_directory(world, dir).await?);
+        state.directories.push(directory);
     }
     Ok((state, cluster_id))
+}
+
+/// What a directory holds, and its `meta.properties` if it has one. An error is its disk's.
+async fn prepare_directory<W: World>(world: &W, dir: &Path) -> Result<(DirectoryState, Option<Vec<u8>>), String> {
+    let at = |error: io::Error| format!("{}: {error}", dir.display());
+    world.create_dir_all(dir).await.map_err(at)?;
+    make_name_durable(world, dir).await.map_err(at)?;
+    let properties = match world.read_file(&dir.join(layout::META_PROPERTIES)).await {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(at(error)),
+    };
+    Ok((read_directory(world, dir).await?, properties))
 }
 
 /// A new directory is lost with all it holds, synced or not, as long as an entry on the way to it is not on disk.
@@ -60,14 +78,10 @@ async fn make_name_durable<W: World>(world: &W, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn read_meta_properties<W: World>(world: &W, dir: &Path, node: NodeId) -> Result<Option<String>, String> {
+/// The cluster that a directory belongs to, by its `meta.properties`.
+fn cluster_of(dir: &Path, node: NodeId, text: &[u8]) -> Result<String, String> {
     let path = dir.join(layout::META_PROPERTIES);
-    let text = match world.read_file(&path).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
-    };
-    let properties = LogDirectory::decode(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let properties = LogDirectory::decode(text).map_err(|error| format!("{}: {error}", path.display()))?;
     if properties.node_id != node {
         return Err(format!(
             "{} belongs to node.id {}, this broker is configured as node.id {node}: set node.id or another log.dirs",
@@ -75,7 +89,7 @@ async fn read_meta_properties<W: World>(world: &W, dir: &Path, node: NodeId) -> 
             properties.node_id
         ));
     }
-    Ok(Some(properties.cluster_id))
+    Ok(properties.cluster_id)
 }
 
 async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryState, String> {
@@ -94,6 +108,7 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
     }
     let partitions = entries.iter().filter(|entry| entry.kind == EntryKind::Directory).map(|entry| entry.name.clone()).collect();
     Ok(DirectoryState {
+        failed: None,
         clean,
         cache: world.cache_identity(dir).await.map_err(|error| format!("{}: {error}", dir.display()))?,
         recovery_points: checkpoints::read(world, &dir.join(layout::RECOVERY_POINT_CHECKPOINT)).await?,
@@ -104,8 +119,15 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
 }
 
 /// Writes `meta.properties` where it is missing.
-pub async fn write_identity<W: World>(world: &W, dirs: &[PathBuf], node: NodeId, cluster_id: &str) -> Result<(), String> {
-    for dir in dirs {
+pub async fn write_identity<W: World>(
+    world: &W,
+    dirs: &[PathBuf],
+    start: &StartState,
+    node: NodeId,
+    cluster_id: &str,
+) -> Result<(), String> {
+    let usable = dirs.iter().zip(&start.directories).filter(|(_, state)| state.failed.is_none());
+    for (dir, _) in usable {
         let path = dir.join(layout::META_PROPERTIES);
         match world.read_file(&path).await {
             Ok(_) => continue,
@@ -122,6 +144,12 @@ pub async fn write_identity<W: World>(world: &W, dirs: &[PathBuf], node: NodeId,
 impl<W: World> Shard<W> {
     /// Has every shard open its partitions.
     pub async fn open_everywhere(self: &Rc<Self>, image: &MetadataImage, mut start: StartState) -> Result<OpenedSummary, String> {
+        for (index, state) in start.directories.iter().enumerate() {
+            if let Some(why) = &state.failed {
+                // Every shard hears this before it is told to open anything.
+                self.on_directory_failed(index, why);
+            }
+        }
         self.finish_deletions(image, &mut start).await?;
         let start = Arc::new(start);
         self.tell_all(|| Control::Open { image: image.clone(), start: start.clone() });
@@ -141,7 +169,7 @@ impl<W: World> Shard<W> {
         if let Some(why) = failure {
             return Err(why);
         }
-        self.forget_unknown(image).await.map_err(|error| error.to_string())?;
+        self.forget_unknown(image).await.map_err(|(_, error)| error.to_string())?;
         Ok(total)
     }
 
@@ -185,6 +213,7 @@ impl<W: World> Shard<W> {
     /// most for each partition: the one that has its topic's id.
     async fn finish_deletions(self: &Rc<Self>, image: &MetadataImage, start: &mut StartState) -> Result<(), String> {
         let mut homes: BTreeMap<String, Home> = BTreeMap::new();
+        let partial = start.is_partial();
         for (index, directory) in self.directories.iter().enumerate() {
             let names = std::mem::take(&mut start.directories[index].partitions);
             for name in names {
@@ -192,7 +221,10 @@ impl<W: World> Shard<W> {
                 let Some(found) = PartitionDirectory::parse(&name) else { continue };
                 match found.phase {
                     DirectoryPhase::Live => {
-                        if let Some(identity) = self.take_or_set_aside(image, &path, &found).await? {
+                        let identity = self.take_or_set_aside(image, &path, &found).await?;
+                        // The one that has the id may be where nobody can look.
+                        let is_certain = |identity: &Identity| *identity == Identity::Matches || !partial;
+                        if let Some(identity) = identity.filter(is_certain) {
                             let home = Home { directory: index, identity };
                             choose_home(&mut homes, name, home, &path)?;
                         }

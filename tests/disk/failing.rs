@@ -49,6 +49,10 @@ fn expect_half(broker: &Broker, connection: &mut Connection, lost: &[i32]) {
     for partition in 0..4 {
         topics::produce(connection, "later", partition, batch());
     }
+    // Topics come and go as before.
+    topics::delete(connection, "later");
+    topics::create(connection, "later", 1, &[]);
+    topics::produce(connection, "later", 0, batch());
     let said = broker.output();
     assert_eq!(said.matches("is offline").count(), 1, "{said}");
 }

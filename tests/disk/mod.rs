@@ -2,5 +2,6 @@
 
 mod failing;
 pub mod medium;
+mod offline;
 mod retention;
 mod space;

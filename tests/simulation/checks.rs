@@ -14,13 +14,13 @@ use ottla::wire::api::ApiKey;
 use ottla::wire::batch::{self, BatchError};
 use ottla::wire::message;
 
+use crate::administering;
 use crate::broker::BROKER;
 use crate::client::{Broken, Connection};
 use crate::model::{Existence, Marks, Model, Place, Target};
 use crate::requests::{self, Wanted};
 use crate::scenario::{End, Shared};
 use crate::shape::Retention;
-use crate::workload;
 
 /// Checks what a fetch at `offset` brought; answers with the offset to go on from.
 pub fn fetched(model: &mut Model, place: Place, offset: i64, high_watermark: i64, records: &Bytes) -> i64 {
@@ -114,7 +114,7 @@ pub async fn audit(shared: &Rc<Shared>, end: End) -> Result<(), Broken> {
 
 /// Compares the topics that are shown with those that must be there, and learns what became of the doubtful ones.
 async fn settle_topics(shared: &Rc<Shared>, connection: &mut Connection) -> Result<BTreeMap<Place, i32>, Broken> {
-    let response = workload::metadata(shared, connection).await?;
+    let response = administering::metadata(shared, connection).await?;
     let mut model = shared.model.borrow_mut();
     let mut leader_epochs = BTreeMap::new();
     let mut shown = BTreeMap::new();
@@ -122,7 +122,11 @@ async fn settle_topics(shared: &Rc<Shared>, connection: &mut Connection) -> Resu
         let id = message::topic_id_of(topic.topic_id);
         shown.insert(topic.name.as_ref().map_or(String::new(), |name| name.to_string()), id);
         for partition in &topic.partitions {
-            leader_epochs.insert((id, partition.partition_index), partition.leader_epoch);
+            let place = (id, partition.partition_index);
+            if partition.leader_id.0 < 0 && !model.faulted {
+                model.violate(format!("8: {place:?} has no leader after a restart"));
+            }
+            leader_epochs.insert(place, partition.leader_epoch);
         }
     }
     let names: Vec<String> = model.topics.keys().cloned().collect();

@@ -26,12 +26,13 @@ use ottla::wire::batch::{self, BatchBuilder, Codec};
 use ottla::wire::compression::{self, Level};
 use ottla::wire::{message, record};
 
-use crate::broker::{BROKER, Broker, Progress};
+use crate::broker::{BROKER, Broker};
 use crate::client::{Broken, Connection};
+use crate::life::{self, Outcome, START_WITHIN, Started, Stopped};
 use crate::model::Target;
 use crate::random::Random;
 use crate::requests::{self, Wanted};
-use crate::scenario::{Outcome, Shared};
+use crate::scenario::Shared;
 use crate::shape::{Retention, Shape, TopicShape};
 
 const TOPIC: &str = "topic-0";
@@ -39,7 +40,6 @@ const WRITERS: u32 = 3;
 const READERS: u32 = 2;
 /// The first node of a client.
 const CLIENTS: u32 = 10;
-const START_WITHIN: Duration = Duration::from_secs(300);
 /// Keys that one writer overwrites in one partition.
 const KEYS: u64 = 5;
 
@@ -123,22 +123,7 @@ pub fn run(seed: u64) -> Outcome {
     let shared = Shared::new(control.clone(), shape);
     let run = Rc::new(Run { shared: shared.clone(), partitions, delete_retention, flushed, clients: Cell::new(0) });
     let ended = simulation.try_block_on(0, lead(run, Random::new(seed, "director", 1)));
-    let violation = shared.model.borrow_mut().violation.take();
-    let failure = violation.or(match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(why)) => Some(why),
-        Err(error) => Some(error.to_string()),
-    });
-    let events = shared.model.borrow().events.clone();
-    let counts = control.counts().into_iter().chain(events).map(|(what, count)| (what.to_owned(), count)).collect();
-    Outcome {
-        trace_hash: control.trace_hash(),
-        failure,
-        counts,
-        recent: control.recent_events(),
-        steps: control.steps(),
-        virtual_time: control.now(),
-    }
+    Outcome::of(&shared, ended)
 }
 
 async fn lead(run: Rc<Run>, mut random: Random) -> Result<(), String> {
@@ -161,7 +146,7 @@ async fn start_and_audit(run: &Rc<Run>, life: u64) -> Result<Broker, String> {
         let mut partition = 0;
         while partition < run.partitions.len() as i32 && run.shared.is_up() {
             let read = read(run, &run.shared.control.world(CLIENTS, 0), partition, 1 << 20).await;
-            check(run)?;
+            run.shared.check()?;
             // A connection may be cut.
             partition += i32::from(read.is_ok());
         }
@@ -171,30 +156,21 @@ async fn start_and_audit(run: &Rc<Run>, life: u64) -> Result<Broker, String> {
     }
 }
 
-fn check(run: &Run) -> Result<(), String> {
-    run.shared.model.borrow().violation.clone().map_or(Ok(()), Err)
-}
-
 async fn start(run: &Run) -> Result<Broker, String> {
     let shared = &run.shared;
     let world = shared.control.world(0, 0);
     loop {
         shared.begin_life();
         let broker = Broker::start(&shared.control, &shared.shape);
-        let deadline = shared.control.now() + START_WITHIN;
-        loop {
-            match broker.progress() {
-                Progress::Ready => {
-                    shared.begin_serving();
-                    return Ok(broker);
-                }
-                // A crash that was aimed at the last life has come late.
-                _ if shared.has_crashed() => break,
-                Progress::Ended(outcome) => return Err(format!("the broker did not start: {outcome:?}")),
-                Progress::GaveUp(why) => return Err(format!("the broker ended by itself: {why}")),
-                Progress::Starting if shared.control.now() > deadline => return Err("the broker had not started".to_owned()),
-                Progress::Starting => world.sleep(Duration::from_millis(2)).await,
+        match life::started(shared, &broker, &world).await? {
+            Started::Ready => {
+                shared.begin_serving();
+                return Ok(broker);
             }
+            // A crash that was aimed at the last life has come late.
+            Started::Crashed => {}
+            Started::Refused(why) => return Err(format!("the broker did not start: {why}")),
+            Started::GaveUp(why) => return Err(format!("the broker ended by itself: {why}")),
         }
     }
 }
@@ -240,13 +216,13 @@ async fn work(run: &Rc<Run>, life: u64, random: &mut Random) -> Result<(), Strin
     let world = control.world(0, 0);
     let until = control.now() + run.shared.shape.life_span;
     while control.now() < until && run.shared.is_up() {
-        check(run)?;
+        run.shared.check()?;
         world.sleep(Duration::from_millis(random.skewed(5, 400))).await;
         if random.one_in(8) {
             control.hang_disk(BROKER, Duration::from_millis(random.skewed(10, 2000)));
         }
     }
-    check(run)
+    run.shared.check()
 }
 
 /// Ends a life: mostly in the middle of what compaction does.
@@ -273,7 +249,7 @@ async fn end(run: &Run, mut broker: Broker, random: &mut Random) -> Result<(), S
             control.aim(BROKER, call, part, random.skewed(1, 8), DiskFault::Crashes(crash));
             let until = control.now() + Duration::from_millis(random.between(200, 2000));
             while shared.is_up() && control.now() < until {
-                check(run)?;
+                run.shared.check()?;
                 world.sleep(Duration::from_millis(2)).await;
             }
         }
@@ -288,35 +264,27 @@ async fn end(run: &Run, mut broker: Broker, random: &mut Random) -> Result<(), S
     shared.end_serving();
     let deadline = control.now() + START_WITHIN;
     while run.clients.get() > 0 {
-        check(run)?;
+        run.shared.check()?;
         if control.now() > deadline {
             return Err("clients wait for a broker that is gone".to_owned());
         }
         world.sleep(Duration::from_millis(20)).await;
     }
-    check(run)
+    run.shared.check()
 }
 
 async fn stop(run: &Run, broker: &mut Broker) -> Result<(), String> {
     let shared = &run.shared;
-    let world = shared.control.world(0, 0);
-    shared.end_serving();
-    broker.stop();
-    let deadline = shared.control.now() + START_WITHIN;
-    loop {
-        match broker.progress() {
-            Progress::Ended(Ok(())) => {
-                shared.model.borrow_mut().count("end: clean");
-                // The machine goes, too: all is on disk.
-                shared.control.power_loss(BROKER);
-                return check(run);
-            }
-            _ if shared.has_crashed() => return check(run),
-            Progress::Ended(Err(why)) => return Err(format!("the broker did not stop cleanly: {why}")),
-            _ if shared.control.now() > deadline => return Err("the broker had not stopped".to_owned()),
-            _ => world.sleep(Duration::from_millis(5)).await,
+    match life::stopped(shared, broker, &shared.control.world(0, 0)).await? {
+        Stopped::Clean => {
+            shared.model.borrow_mut().count("end: clean");
+            // The machine goes, too: all is on disk.
+            shared.control.power_loss(BROKER);
         }
+        Stopped::Crashed => {}
+        Stopped::Failed(why) => return Err(format!("the broker did not stop cleanly: {why}")),
     }
+    shared.check()
 }
 
 // ---- writers ----

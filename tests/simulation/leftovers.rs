@@ -2,19 +2,18 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ListOffsetsResponse, ProduceRequest, ProduceResponse,
 };
-use ottla::io::World;
 use ottla::io::memory::{DiskCall, DiskFault, Simulation, SimulationSettings};
 use ottla::wire::api::ApiKey;
 
-use crate::broker::{BROKER, Broker, Progress};
+use crate::broker::{BROKER, Broker};
 use crate::client::Connection;
+use crate::life::{self, Started};
 use crate::random::Random;
 use crate::requests;
 use crate::scenario::Shared;
@@ -43,14 +42,10 @@ fn shape(seed: u64) -> Shape {
 async fn start(shared: &Rc<Shared>) -> Broker {
     shared.begin_life();
     let broker = Broker::start(&shared.control, &shared.shape);
-    let world = shared.control.world(0, 0);
-    loop {
-        match broker.progress() {
-            Progress::Starting => world.sleep(Duration::from_millis(2)).await,
-            Progress::Ready => break,
-            Progress::GaveUp(why) => panic!("the broker ended by itself: {why}"),
-            Progress::Ended(outcome) => panic!("the broker did not start: {outcome:?}"),
-        }
+    match life::started(shared, &broker, &shared.control.world(0, 0)).await.expect("nothing else is wrong") {
+        Started::Ready => {}
+        Started::Crashed => panic!("the broker crashed"),
+        Started::GaveUp(why) | Started::Refused(why) => panic!("the broker did not come to serve: {why}"),
     }
     shared.begin_serving();
     broker

@@ -25,22 +25,27 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+mod administering;
 mod broker;
 mod checks;
 mod client;
 mod compacted;
+mod faults;
 mod idempotent;
 mod leftovers;
+mod life;
 mod model;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod producing;
 mod random;
+mod reading;
 mod requests;
 mod scenario;
 mod shape;
 mod workload;
 
-use scenario::Outcome;
+use life::Outcome;
 
 /// Seeds of every build: about a minute on two cores.
 const SEEDS: u64 = 300;

@@ -11,6 +11,7 @@
 //! 5. Log start <= last stable offset <= high watermark.
 //! 6. A deleted topic is gone, and its id never comes back; one that was shown is there until it is deleted.
 //! 7. Leader epochs rise with each start, and never fall along a log.
+//! 8. Every partition has a leader, unless a disk has failed since the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -2,7 +2,6 @@
 //! between them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,8 +9,10 @@ use std::time::Duration;
 use ottla::io::World;
 use ottla::io::memory::{Control, Crash, DiskCall, DiskFault, MemoryWorld, Simulation};
 
+use crate::administering;
 use crate::broker::{BROKER, Broker, PORT, Progress};
 use crate::checks;
+use crate::life::{self, Outcome, Started, Stopped};
 use crate::model::Model;
 use crate::random::Random;
 use crate::shape::Shape;
@@ -22,9 +23,7 @@ pub const DIRECTOR: u32 = 0;
 /// The node of the client that audits.
 pub const AUDITOR: u32 = 2;
 /// The first node of a working client.
-const CLIENTS: u32 = 10;
-/// Longest a start or a clean stop may take: hanging disks included.
-const START_WITHIN: Duration = Duration::from_secs(300);
+pub const CLIENTS: u32 = 10;
 /// Longest clients may take to notice that the broker is gone.
 const DRAIN_WITHIN: Duration = Duration::from_secs(400);
 
@@ -108,21 +107,15 @@ impl Shared {
         self.phase.get() != Phase::Down && self.control.crashes(BROKER) == self.crashes_at_start.get()
     }
 
+    /// An error once something has been seen that must not be.
+    pub fn check(&self) -> Result<(), String> {
+        self.model.borrow().violation.clone().map_or(Ok(()), Err)
+    }
+
     /// How often connections were cut.
     pub fn cuts(&self) -> u64 {
         self.control.count("fault.connection_cut")
     }
-}
-
-/// What a run of one seed came to.
-pub struct Outcome {
-    pub trace_hash: u64,
-    pub failure: Option<String>,
-    pub counts: BTreeMap<String, u64>,
-    /// The last events.
-    pub recent: Vec<String>,
-    pub steps: u64,
-    pub virtual_time: Duration,
 }
 
 /// Runs one seed.
@@ -139,32 +132,17 @@ pub fn run(seed: u64) -> Outcome {
         sync_failed: false,
     };
     let ended = simulation.try_block_on(DIRECTOR, director.run());
-    let violation = shared.model.borrow_mut().violation.take();
-    let failure = violation.or(match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(why)) => Some(why),
-        Err(error) => Some(error.to_string()),
-    });
-    let events = shared.model.borrow().events.clone();
-    let counts = control.counts().into_iter().chain(events).map(|(what, count)| (what.to_owned(), count)).collect();
-    Outcome {
-        trace_hash: control.trace_hash(),
-        failure,
-        counts,
-        recent: control.recent_events(),
-        steps: control.steps(),
-        virtual_time: control.now(),
-    }
+    Outcome::of(&shared, ended)
 }
 
-struct Director {
-    shared: Rc<Shared>,
-    world: MemoryWorld,
-    random: Random,
+pub struct Director {
+    pub shared: Rc<Shared>,
+    pub world: MemoryWorld,
+    pub random: Random,
     /// The last life ended in good order.
     clean: bool,
     /// A sync failed in an earlier life.
-    sync_failed: bool,
+    pub sync_failed: bool,
 }
 
 impl Director {
@@ -183,7 +161,7 @@ impl Director {
         checks::walk_files(&self.shared, end).await
     }
 
-    fn count(&self, event: &'static str) {
+    pub fn count(&self, event: &'static str) {
         self.shared.model.borrow_mut().count(event);
     }
 
@@ -191,11 +169,8 @@ impl Director {
         self.shared.model.borrow_mut().stage = stage;
     }
 
-    fn check(&self) -> Result<(), String> {
-        match &self.shared.model.borrow().violation {
-            Some(why) => Err(why.clone()),
-            None => Ok(()),
-        }
+    pub fn check(&self) -> Result<(), String> {
+        self.shared.check()
     }
 
     /// A broker ends by itself only where its disk has failed.
@@ -229,22 +204,17 @@ impl Director {
             }
             self.shared.begin_life();
             let broker = Broker::start(&control, &self.shared.shape);
-            let deadline = control.now() + START_WITHIN;
             loop {
-                self.check()?;
-                self.check_gave_up(&broker)?;
-                if self.crashed().is_some() {
-                    break;
-                }
-                match broker.progress() {
+                match life::started(&self.shared, &broker, &self.world).await? {
+                    Started::Crashed => break,
                     // What was to fail may be yet to come: only the next start is looked at.
-                    Progress::Ready | Progress::GaveUp(_) | Progress::Ended(Err(_)) if fails => {
+                    Started::Ready | Started::GaveUp(_) | Started::Refused(_) if fails => {
                         let refused = matches!(broker.progress(), Progress::Ended(_));
                         self.count(if refused { "start refused on a failing disk" } else { "started on a failing disk" });
                         self.end_at_once();
                         break;
                     }
-                    Progress::Ready => {
+                    Started::Ready => {
                         self.count("broker started");
                         self.shared.begin_serving();
                         self.stage(format!("audit after {end:?}"));
@@ -258,13 +228,12 @@ impl Director {
                             Err(_) => self.count("audit cut short"),
                         }
                     }
-                    // Its end as a process is on its way.
-                    Progress::GaveUp(_) => self.world.sleep(Duration::from_millis(2)).await,
-                    Progress::Ended(outcome) => return Err(format!("the broker did not start after {end:?}: {outcome:?}")),
-                    Progress::Starting if control.now() > deadline => {
-                        return Err(format!("the broker had not started in {START_WITHIN:?}"));
+                    Started::GaveUp(_) => {
+                        self.check_gave_up(&broker)?;
+                        // Its end as a process is on its way.
+                        self.world.sleep(Duration::from_millis(2)).await;
                     }
-                    Progress::Starting => self.world.sleep(Duration::from_millis(2)).await,
+                    Started::Refused(why) => return Err(format!("the broker did not start after {end:?}: {why}")),
                 }
             }
             self.shared.phase.set(Phase::Down);
@@ -273,49 +242,14 @@ impl Director {
         }
     }
 
-    /// Some call of the disk fails during the start that follows.
-    fn fail_start(&mut self) {
-        let calls = [
-            DiskCall::Open,
-            DiskCall::Read,
-            DiskCall::Write,
-            DiskCall::Sync,
-            DiskCall::Truncate,
-            DiskCall::ListDirectory,
-            DiskCall::SyncDirectory,
-            DiskCall::Rename,
-            DiskCall::Remove,
-        ];
-        let call = *self.random.choose(&calls);
-        let errno = *self.random.choose(&[libc::EIO, libc::EMFILE, libc::ENOSPC]);
-        self.shared.model.borrow_mut().faulted = true;
-        self.sync_failed |= call == DiskCall::Sync;
-        self.shared.control.aim(BROKER, call, "/data", self.random.skewed(1, 40), DiskFault::Fails(errno));
-    }
-
-    /// Ends the process, or the machine, that is starting.
-    fn end_at_once(&mut self) {
-        self.shared.model.borrow_mut().faulted = false;
-        let crash = if self.may_lose_power() && self.random.one_in(3) { Crash::PowerLoss } else { Crash::Kill };
-        match crash {
-            Crash::Kill => self.shared.control.crash(BROKER),
-            Crash::PowerLoss => self.shared.control.power_loss(BROKER),
-        }
-    }
-
     /// How the broker ended since its start, if something was aimed at it.
-    fn crashed(&self) -> Option<End> {
+    pub fn crashed(&self) -> Option<End> {
         let control = &self.shared.control;
         if control.crashes(BROKER) == self.shared.crashes_at_start.get() {
             return None;
         }
         let lost_power = control.count("crash.power_loss") > self.shared.power_losses_at_start.get();
         Some(if lost_power { End::PowerLoss } else { End::Kill })
-    }
-
-    /// A failed sync leaves pages that the kernel takes for written, and only the process that saw it fail knows.
-    fn may_lose_power(&self) -> bool {
-        !self.sync_failed
     }
 
     /// Lets clients work for the life's span while things go wrong.
@@ -329,7 +263,7 @@ impl Director {
             let random = Random::new(control.seed(), "client", life << 32 | u64::from(number));
             let world = control.world(node, 0);
             if number == 0 {
-                control.spawn(node, 0, workload::administrator(self.shared.clone(), world, random));
+                control.spawn(node, 0, administering::administrator(self.shared.clone(), world, random));
             } else {
                 control.spawn(node, 0, workload::client(self.shared.clone(), world, random));
             }
@@ -342,64 +276,6 @@ impl Director {
         }
         self.check_gave_up(broker)?;
         self.check()
-    }
-
-    /// Perhaps something goes wrong.
-    async fn disturb(&mut self) {
-        if self.crashed().is_some() {
-            return;
-        }
-        let control = self.shared.control.clone();
-        let node = CLIENTS + self.random.below(u64::from(self.shared.shape.clients) + 1) as u32;
-        match self.random.below(12) {
-            0 => {
-                control.hang_disk(BROKER, Duration::from_millis(self.random.skewed(10, 4000)));
-                self.count("disk hangs");
-            }
-            1 if self.shared.shape.network_fails => control.cut(BROKER, node),
-            2 if self.shared.shape.network_fails => {
-                self.shared.disturbed.set(true);
-                control.partition(BROKER, node, true);
-                let span = Duration::from_millis(self.random.skewed(10, 3000));
-                let healer = control.clone();
-                let world = self.world.clone();
-                control.spawn(DIRECTOR, 0, async move {
-                    world.sleep(span).await;
-                    healer.partition(BROKER, node, false);
-                });
-                self.count("link goes down");
-            }
-            3 if self.shared.shape.disk_fails => self.fail_disk().await,
-            _ => {}
-        }
-    }
-
-    async fn fail_disk(&mut self) {
-        let control = self.shared.control.clone();
-        self.shared.model.borrow_mut().faulted = true;
-        let part = *self.random.choose(&[".log", ".log", ".index", ".timeindex", "topic-"]);
-        match self.random.below(4) {
-            0 => {
-                self.count("write fails");
-                control.aim(BROKER, DiskCall::Write, part, self.random.skewed(1, 5), DiskFault::Fails(libc::EIO));
-            }
-            1 => {
-                self.count("sync fails");
-                control.aim(BROKER, DiskCall::Sync, part, self.random.skewed(1, 5), DiskFault::Fails(libc::EIO));
-            }
-            2 => {
-                self.count("open fails");
-                control.aim(BROKER, DiskCall::Open, part, 1, DiskFault::Fails(libc::EMFILE));
-            }
-            _ => {
-                self.count("disk fills");
-                let room = self.random.below(60_000);
-                let world = control.world(BROKER, 0);
-                if let Ok(space) = world.space(std::path::Path::new("/")).await {
-                    control.change_disk(BROKER, |disk| disk.capacity = space.total - space.free + room);
-                }
-            }
-        }
     }
 
     /// Ends a life in one of many ways, until no client holds on to it.
@@ -435,57 +311,6 @@ impl Director {
         Ok(end)
     }
 
-    /// Ends the process, or the machine.
-    fn crash(&mut self, crash: Crash) {
-        if self.crashed().is_some() {
-            self.count("end: crash aimed before");
-            return;
-        }
-        match crash {
-            Crash::Kill => {
-                self.count("end: kill");
-                self.shared.control.crash(BROKER);
-            }
-            Crash::PowerLoss => {
-                self.count("end: power loss");
-                self.shared.control.power_loss(BROKER);
-            }
-        }
-    }
-
-    /// A crash in the middle of some call of the disk.
-    async fn crash_at_a_call(&mut self) -> Result<(), String> {
-        let control = self.shared.control.clone();
-        let crash = if self.random.below(3) > 0 && self.may_lose_power() { Crash::PowerLoss } else { Crash::Kill };
-        let aims = [
-            (DiskCall::Write, ".log"),
-            (DiskCall::Write, ".log"),
-            (DiskCall::Sync, ".log"),
-            (DiskCall::Sync, ".index"),
-            (DiskCall::Sync, ".timeindex"),
-            (DiskCall::Write, ".index"),
-            (DiskCall::Sync, ".snapshot"),
-            (DiskCall::Rename, "topic-"),
-            (DiskCall::Open, ".log"),
-            (DiskCall::SyncDirectory, "topic-"),
-            (DiskCall::Truncate, ".log"),
-            (DiskCall::Write, "/data"),
-        ];
-        let (call, part) = *self.random.choose(&aims);
-        control.aim(BROKER, call, part, self.random.skewed(1, 8), DiskFault::Crashes(crash));
-        let until = control.now() + Duration::from_millis(self.random.between(200, 1500));
-        while self.crashed().is_none() && control.now() < until {
-            self.check()?;
-            self.world.sleep(Duration::from_millis(2)).await;
-        }
-        if self.crashed().is_none() {
-            self.crash(crash);
-        } else {
-            self.count(if crash == Crash::Kill { "end: kill in a call" } else { "end: power loss in a call" });
-        }
-        Ok(())
-    }
-
     /// Lets clients finish.
     async fn drain(&mut self) -> Result<(), String> {
         self.shared.phase.set(Phase::Draining);
@@ -509,24 +334,14 @@ impl Director {
             control.aim(BROKER, call, "/data", self.random.skewed(1, 20), DiskFault::Crashes(Crash::Kill));
         }
         self.shared.phase.set(Phase::Down);
-        broker.stop();
-        let deadline = control.now() + START_WITHIN;
-        let outcome = loop {
-            self.check()?;
-            match broker.progress() {
-                _ if self.crashed().is_some() => {
-                    self.count("crashed while stopping");
-                    return Ok(());
-                }
-                Progress::Ended(outcome) => break outcome,
-                _ if control.now() > deadline => return Err(format!("the broker had not stopped in {START_WITHIN:?}")),
-                _ => self.world.sleep(Duration::from_millis(5)).await,
+        match life::stopped(&self.shared, broker, &self.world).await? {
+            Stopped::Crashed => {
+                self.count("crashed while stopping");
+                return Ok(());
             }
-        };
-        match outcome {
-            Ok(()) => self.clean = true,
-            Err(_) if self.shared.model.borrow().faulted => self.count("end: stop failed"),
-            Err(why) => return Err(format!("the broker did not stop cleanly: {why}")),
+            Stopped::Clean => self.clean = true,
+            Stopped::Failed(_) if self.shared.model.borrow().faulted => self.count("end: stop failed"),
+            Stopped::Failed(why) => return Err(format!("the broker did not stop cleanly: {why}")),
         }
         if self.clean && self.random.one_in(2) && self.may_lose_power() {
             self.count("end: clean, then power loss");

@@ -169,10 +169,11 @@ pub struct Patience {
     pub rebalance_ms: i32,
 }
 
-/// A request to join, as a consumer that subscribes to nothing in particular.
-fn join_request(group: &str, member: &StrBytes, patience: Patience) -> JoinGroupRequest {
-    const SUBSCRIPTION: &[u8] = &[0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
-    let protocol = JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(Bytes::from_static(SUBSCRIPTION));
+/// What a consumer says of itself that subscribes to nothing in particular.
+const SUBSCRIPTION: &[u8] = &[0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+
+fn join_request(group: &str, member: &StrBytes, patience: Patience, said: Bytes) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(said);
     JoinGroupRequest::default()
         .with_group_id(id(group))
         .with_session_timeout_ms(patience.session_ms)
@@ -184,15 +185,26 @@ fn join_request(group: &str, member: &StrBytes, patience: Patience) -> JoinGroup
 
 /// Asks to join, and for an id first if it has none; gives the id. The answer is taken by [`joined`]: it comes when all have joined.
 pub fn ask_to_join(connection: &mut Connection, group: &str, member: &StrBytes, patience: Patience) -> Result<StrBytes, Stopped> {
+    ask_to_join_saying(connection, group, member, patience, Bytes::from_static(SUBSCRIPTION))
+}
+
+/// The same, of a member that says this of itself.
+pub fn ask_to_join_saying(
+    connection: &mut Connection,
+    group: &str,
+    member: &StrBytes,
+    patience: Patience,
+    said: Bytes,
+) -> Result<StrBytes, Stopped> {
     let mut member = member.clone();
     if member.is_empty() {
-        let answer = connection.try_call(JOIN, &join_request(group, &member, patience))?;
+        let answer = connection.try_call(JOIN, &join_request(group, &member, patience, said.clone()))?;
         if answer.error_code != MEMBER_ID_REQUIRED {
             return Err(Stopped::Told(answer.error_code));
         }
         member = answer.member_id;
     }
-    let (_, frame) = connection.frame(JOIN, &join_request(group, &member, patience));
+    let (_, frame) = connection.frame(JOIN, &join_request(group, &member, patience, said));
     connection.send_frame(&frame).map_err(|_| Stopped::Broker)?;
     Ok(member)
 }

@@ -5,4 +5,5 @@ mod coordinators;
 mod epochs;
 mod framing;
 pub mod golden;
+mod group_size;
 mod sessions;

@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 
 use super::roster::{Group, State};
 use super::turn::Turn;
-use super::{Caller, Groups, StrBytes};
+use super::{Caller, Groups, StrBytes, record};
 use crate::wire::error::ErrorCode;
 
 /// The type of a group of this protocol, as ListGroups names it.
@@ -49,6 +49,12 @@ impl Groups {
     }
 
     pub(super) fn delete(&mut self, request: &DeleteGroupsRequest, turn: &mut Turn<'_>) -> DeleteGroupsResponse {
+        if !self.can_delete(request, turn) {
+            // As Kafka, which writes one batch for all.
+            let result = |id: &GroupId| DeletableGroupResult::default().with_group_id(id.clone());
+            let refused = request.groups_names.iter().map(|id| result(id).with_error_code(ErrorCode::UnknownServerError.code()));
+            return DeleteGroupsResponse::default().with_results(refused.collect());
+        }
         let mut seen = BTreeSet::new();
         let mut results = Vec::with_capacity(request.groups_names.len());
         for id in request.groups_names.iter().filter(|id| seen.insert((*id).clone())) {
@@ -66,6 +72,18 @@ impl Groups {
             results.push(DeletableGroupResult::default().with_group_id(id.clone()).with_error_code(error.code()));
         }
         DeleteGroupsResponse::default().with_results(results)
+    }
+
+    /// Whether all that goes with these groups can be kept as gone.
+    fn can_delete(&self, request: &DeleteGroupsRequest, turn: &Turn<'_>) -> bool {
+        let ids: BTreeSet<&GroupId> = request.groups_names.iter().collect();
+        let empty = ids.into_iter().filter(|id| self.groups.get(&id.0).is_some_and(|group| group.state == State::Empty));
+        let tombstones = empty.flat_map(|id| {
+            let places = self.ledger.places(&id.0);
+            let of_offsets: Vec<_> = places.iter().map(|(topic, partition)| record::offset_tombstone(&id.0, topic, *partition)).collect();
+            of_offsets.into_iter().chain([record::group_tombstone(&id.0)])
+        });
+        turn.can_keep(&tombstones.collect::<Vec<_>>())
     }
 }
 

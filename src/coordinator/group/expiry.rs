@@ -50,15 +50,16 @@ impl Groups {
     }
 
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
-        let from = self.expiry_from.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let from = self.expiry_from.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let ids: Vec<StrBytes> = self.groups.range((from, Bound::Unbounded)).map(|(id, _)| id.clone()).collect();
         for id in ids {
-            if turn.is_full() {
-                self.timers.set(Alarm::Expiry, turn.moment.now, 0);
-                return;
-            }
             if self.expire_group(&id, turn) && self.groups.get(&id).is_some_and(|group| group.state == State::Empty) {
                 self.remove_group(&id, turn);
+            }
+            if turn.is_full() {
+                // This group may have more: it is the first of the next part.
+                self.timers.set(Alarm::Expiry, turn.moment.now, 0);
+                return;
             }
             self.expiry_from = Some(id);
         }
@@ -85,6 +86,9 @@ impl Groups {
             }
         }
         for (topic, partition) in expired {
+            if turn.is_full() {
+                return false;
+            }
             self.forget_offset(id, &topic, partition, turn);
         }
         all && !self.ledger.has_open(id)

@@ -30,6 +30,13 @@ pub(super) struct Joining {
     pub session_timeout_ms: i32,
 }
 
+/// What a member says of itself whenever it joins.
+struct Said {
+    protocols: Vec<Protocol>,
+    rebalance_timeout_ms: i32,
+    session_timeout_ms: i32,
+}
+
 impl Joining {
     pub fn new(caller: Caller, request: &JoinGroupRequest) -> Self {
         let has_rebalance_timeout = caller.version >= REBALANCE_TIMEOUT_FROM;
@@ -164,12 +171,28 @@ impl Work<'_, '_> {
         self.rebalance_or_go_on();
     }
 
-    fn set_member(&mut self, id: &StrBytes, joining: &Joining) {
-        if let Some(member) = self.group.member_mut(id) {
-            member.protocols = joining.protocols.clone();
-            member.rebalance_timeout_ms = joining.rebalance_timeout_ms;
-            member.session_timeout_ms = joining.session_timeout_ms;
+    /// Answers with what the member said of itself before.
+    fn set_member(&mut self, id: &StrBytes, joining: &Joining) -> Option<Said> {
+        let member = self.group.member_mut(id)?;
+        Some(Said {
+            protocols: std::mem::replace(&mut member.protocols, joining.protocols.clone()),
+            rebalance_timeout_ms: std::mem::replace(&mut member.rebalance_timeout_ms, joining.rebalance_timeout_ms),
+            session_timeout_ms: std::mem::replace(&mut member.session_timeout_ms, joining.session_timeout_ms),
+        })
+    }
+
+    /// The static member that came back says more than can be kept: its former self stays.
+    fn take_back(&mut self, joining: Joining, ids: (&StrBytes, &StrBytes, &StrBytes), before: Option<Said>, led_before: StrBytes) {
+        let (instance_id, old, new) = ids;
+        self.no_longer_expect(new);
+        self.group.rename(instance_id, new, old);
+        if let (Some(member), Some(said)) = (self.group.member_mut(old), before) {
+            (member.protocols, member.rebalance_timeout_ms, member.session_timeout_ms) =
+                (said.protocols, said.rebalance_timeout_ms, said.session_timeout_ms);
         }
+        self.heard_of(old);
+        let response = current(self.group, old).with_member_id(StrBytes::default()).with_leader(led_before);
+        self.answer_join(&joining, response.with_error_code(ErrorCode::UnknownServerError.code()));
     }
 
     /// A static member that comes back takes the place of its former self, and no rebalance, if it can do what that one could.
@@ -185,10 +208,12 @@ impl Work<'_, '_> {
             }
         }
         self.heard_of(new);
-        self.set_member(new, &joining);
+        let before = self.set_member(new, &joining);
         match self.group.state {
             State::Stable if self.group.vote() == self.group.protocol => {
-                self.keep();
+                if !self.keep() {
+                    return self.take_back(joining, (instance_id, old, new), before, led_before);
+                }
                 let response = returned(self.group, new, led_before, joining.caller.version);
                 self.answer_join(&joining, response);
             }

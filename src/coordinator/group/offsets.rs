@@ -147,6 +147,15 @@ impl Groups {
         if group.state != State::Empty && !group.uses_consumer_protocol() {
             return refuse(ErrorCode::NonEmptyGroup);
         }
+        let is_there =
+            |topic: &StrBytes, partition| self.ledger.get(id, topic, partition).is_some() || self.ledger.is_open(id, topic, partition);
+        let free = request.topics.iter().zip(&in_use).filter(|(_, in_use)| !**in_use).map(|(topic, _)| topic);
+        let places = free.flat_map(|topic| topic.partitions.iter().map(|partition| (&topic.name.0, partition.partition_index)));
+        let there = places.filter(|(topic, partition)| is_there(topic, *partition));
+        let tombstones: Vec<_> = there.map(|(topic, partition)| record::offset_tombstone(id, topic, partition)).collect();
+        if !turn.can_keep(&tombstones) {
+            return refuse(ErrorCode::UnknownServerError);
+        }
         let mut topics = Vec::with_capacity(request.topics.len());
         for (topic, in_use) in request.topics.iter().zip(in_use) {
             let error = if in_use { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };

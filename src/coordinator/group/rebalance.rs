@@ -75,7 +75,9 @@ impl Work<'_, '_> {
         self.group.next_generation(self.turn.moment.wall);
         if self.group.state == State::Empty {
             self.group.rebalance_began = None;
-            return self.keep();
+            // Without members it is small.
+            self.keep();
+            return;
         }
         for id in self.group.member_ids() {
             if let Some(parked) = self.group.take_join(&id) {
@@ -90,11 +92,14 @@ impl Work<'_, '_> {
         self.wait_for_syncs(self.group.rebalance_timeout_ms());
     }
 
-    /// The leader has spoken. The record goes before the answers, so that what a member is told is what a new coordinator knows.
+    /// The leader has spoken. The record goes before the answers, so that what a member is told is what a new coordinator knows. Members
+    /// that say more of themselves than a record takes are told so, and may try again with less.
     pub fn stabilize(&mut self, parts: BTreeMap<StrBytes, Bytes>) {
         self.group.assign(parts);
-        if !planted::is(Bug::AssignmentNotKept) {
-            self.keep();
+        if !planted::is(Bug::AssignmentNotKept) && !self.keep() {
+            self.group.assign(BTreeMap::new());
+            self.answer_syncs(ErrorCode::UnknownServerError);
+            return self.prepare_rebalance();
         }
         self.answer_syncs(ErrorCode::None);
         self.group.enter(State::Stable, self.turn.moment.wall);

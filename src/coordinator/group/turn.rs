@@ -23,13 +23,19 @@ impl<'a> Turn<'a> {
     }
 
     pub fn record(&mut self, record: StateRecord) {
-        self.record_bytes += record.key.len() + record.value.as_ref().map_or(0, |value| value.len());
+        self.record_bytes += record.bytes();
         self.effects.records.push(record);
     }
 
     /// Whether what can wait should.
     pub fn is_full(&self) -> bool {
-        self.record_bytes >= BATCH_BYTES
+        self.record_bytes >= BATCH_BYTES.min(self.moment.record_bytes_max / 2)
+    }
+
+    /// Whether these records can be kept beside those that the event has made so far.
+    pub fn can_keep(&self, records: &[StateRecord]) -> bool {
+        let bytes: usize = records.iter().map(StateRecord::bytes).sum();
+        self.record_bytes + bytes <= self.moment.record_bytes_max
     }
 
     pub fn answer(&mut self, token: Token, version: i16, answer: impl Answered) {

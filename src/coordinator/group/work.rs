@@ -55,9 +55,14 @@ impl Work<'_, '_> {
         self.timers.cancel(Alarm::Sync { group: self.group.id.clone() });
     }
 
-    /// The group as it is, in the log.
-    pub fn keep(&mut self) {
-        self.turn.record(record::group(&self.group.id, &self.group.value()));
+    /// The group as it is, in the log. False if that is too much for it.
+    pub fn keep(&mut self) -> bool {
+        let record = record::group(&self.group.id, &self.group.value());
+        let can = self.turn.can_keep(std::slice::from_ref(&record));
+        if can {
+            self.turn.record(record);
+        }
+        can
     }
 
     /// Parks a member's JoinGroup. One of the same member that waited gives way: its client has asked anew.

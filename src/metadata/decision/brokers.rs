@@ -1,6 +1,6 @@
 //! The cluster's first records, and brokers that register.
 
-use super::{Decision, Refused};
+use super::{Decision, Refused, directories};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::{Broker, BrokerState, Endpoint, Record};
 use crate::types::{BrokerEpoch, NodeId, TopicId};
@@ -34,7 +34,8 @@ pub fn found_cluster(image: &MetadataImage, id: &str, features: &[(&str, i16)]) 
     Ok(records)
 }
 
-/// Registers a broker under a new epoch: the log's end, so that epochs only grow. The same incarnation keeps the epoch it has.
+/// Registers a broker under a new epoch: the log's end, so that epochs only grow. The same incarnation keeps the epoch it has. Another one
+/// comes with log directories that can be written, and leads what had nobody else to lead it.
 pub fn register_broker(image: &MetadataImage, registration: &Registration) -> Decision<BrokerEpoch> {
     let Registration { node, incarnation, shard_count, endpoints, rack } = registration.clone();
     if let Some(current) = image.broker(node)
@@ -44,5 +45,7 @@ pub fn register_broker(image: &MetadataImage, registration: &Registration) -> De
     }
     let broker_epoch = BrokerEpoch(image.version());
     let broker = Broker { node, incarnation, broker_epoch, shard_count, endpoints, rack, state: BrokerState::Active };
-    Decision { records: vec![Record::Broker(broker)], answer: broker_epoch }
+    let mut records = vec![Record::Broker(broker)];
+    records.extend(directories::regain_replicas(image, node));
+    Decision { records, answer: broker_epoch }
 }

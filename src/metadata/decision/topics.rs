@@ -191,6 +191,7 @@ impl Placement {
             isr: self.isr,
             elr: vec![],
             last_known_elr: vec![],
+            offline: vec![],
             leader_epoch,
             partition_epoch: PartitionEpoch(0),
         }

@@ -228,6 +228,7 @@ impl Change {
             isr: record.isr.clone(),
             elr: record.elr.clone(),
             last_known_elr: record.last_known_elr.clone(),
+            offline: record.offline.clone(),
         });
         self.next.partition_count += 1;
         if !created {
@@ -251,6 +252,7 @@ impl Change {
         replace(&mut partition.isr, &change.isr);
         replace(&mut partition.elr, &change.elr);
         replace(&mut partition.last_known_elr, &change.last_known_elr);
+        replace(&mut partition.offline, &change.offline);
         let leader = match change.leader {
             LeaderChange::Same => partition.leader,
             LeaderChange::None => None,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::record::{self, Broker, Internal, Record, Resource};
+use super::record::{self, Broker, BrokerState, Internal, Record, Resource};
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition};
 
 mod apply;
@@ -74,6 +74,15 @@ pub struct PartitionImage {
     /// Eligible leader replicas (KIP-966).
     pub elr: Vec<NodeId>,
     pub last_known_elr: Vec<NodeId>,
+    /// Replicas whose log directory has failed since their broker registered.
+    pub offline: Vec<NodeId>,
+}
+
+impl PartitionImage {
+    /// Whether a request for the partition is this broker's to answer: as its leader, or to say that what it has is out of service.
+    pub fn is_answered_by(&self, node: NodeId) -> bool {
+        self.leader == Some(node) || self.offline.contains(&node)
+    }
 }
 
 /// The last block of producer ids handed out.
@@ -153,6 +162,13 @@ impl MetadataImage {
 
     pub fn partition(&self, partition: TopicPartition) -> Option<&PartitionImage> {
         self.topic_by_id(partition.topic)?.partition(partition.partition)
+    }
+
+    /// Replicas that cannot serve: their broker is not registered or fenced, or their log directory has failed.
+    pub fn offline_replicas(&self, partition: &PartitionImage) -> Vec<NodeId> {
+        let is_active = |node: &NodeId| self.broker(*node).is_some_and(|broker| broker.state == BrokerState::Active);
+        let is_offline = |node: &&NodeId| !is_active(node) || partition.offline.contains(node);
+        partition.replicas.iter().filter(is_offline).copied().collect()
     }
 
     /// Topics in name order.
@@ -243,6 +259,7 @@ impl TopicImage {
                 isr: partition.isr.clone(),
                 elr: partition.elr.clone(),
                 last_known_elr: partition.last_known_elr.clone(),
+                offline: partition.offline.clone(),
                 leader: partition.leader,
                 leader_epoch: partition.leader_epoch,
                 partition_epoch: partition.partition_epoch,

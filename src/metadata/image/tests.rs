@@ -19,6 +19,7 @@ fn partition(number: u8, index: i32, leader: i32) -> Record {
         isr: vec![NodeId(leader)],
         elr: vec![],
         last_known_elr: vec![],
+        offline: vec![],
         leader: Some(NodeId(leader)),
         leader_epoch: LeaderEpoch(0),
         partition_epoch: PartitionEpoch(0),

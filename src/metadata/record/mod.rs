@@ -148,6 +148,9 @@ pub struct Partition {
     /// Who was in the eligible set and may have lost records since (KIP-966).
     #[serde(default, with = "form::nodes", skip_serializing_if = "Vec::is_empty")]
     pub last_known_elr: Vec<NodeId>,
+    /// Replicas whose log directory has failed since their broker registered.
+    #[serde(default, with = "form::nodes", skip_serializing_if = "Vec::is_empty")]
+    pub offline: Vec<NodeId>,
     #[serde(with = "form::maybe_node")]
     pub leader: Option<NodeId>,
     #[serde(with = "form::leader_epoch")]
@@ -171,6 +174,8 @@ pub struct PartitionChange {
     pub elr: Option<Vec<NodeId>>,
     #[serde(default, with = "form::maybe_nodes", skip_serializing_if = "Option::is_none")]
     pub last_known_elr: Option<Vec<NodeId>>,
+    #[serde(default, with = "form::maybe_nodes", skip_serializing_if = "Option::is_none")]
+    pub offline: Option<Vec<NodeId>>,
     #[serde(default, skip_serializing_if = "LeaderChange::is_same")]
     pub leader: LeaderChange,
 }
@@ -178,7 +183,7 @@ pub struct PartitionChange {
 impl PartitionChange {
     /// A change that names the partition and, so far, nothing else.
     pub fn of(topic: TopicId, index: PartitionIndex) -> Self {
-        Self { topic, index, replicas: None, isr: None, elr: None, last_known_elr: None, leader: LeaderChange::Same }
+        Self { topic, index, replicas: None, isr: None, elr: None, last_known_elr: None, offline: None, leader: LeaderChange::Same }
     }
 }
 

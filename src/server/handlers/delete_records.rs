@@ -81,7 +81,7 @@ fn locate(image: &MetadataImage, node: NodeId, name: &str, index: i32) -> Result
     if decision::is_internal(name) {
         return Err(ErrorCode::InvalidTopicException);
     }
-    if partition.leader == Some(node) { Ok(id) } else { Err(ErrorCode::NotLeaderOrFollower) }
+    if partition.is_answered_by(node) { Ok(id) } else { Err(ErrorCode::NotLeaderOrFollower) }
 }
 
 /// Topics without partitions are left out.

@@ -30,7 +30,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeProducersRequest) 
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for index in &topic.partition_indexes {
             let located = legal.clone().and_then(|()| {
-                let located = super::led_here(&image, shard.node(), &topic.name, *index);
+                let located = super::answered_here(&image, shard.node(), &topic.name, *index);
                 located.map_err(|code| (code, unknown_topic.clone()))
             });
             let mut line = PartitionResponse::default().with_partition_index(*index);

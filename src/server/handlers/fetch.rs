@@ -417,7 +417,7 @@ impl<W: World> Place<W> {
 /// The partition if this broker serves it.
 fn locate<W: World>(image: &MetadataImage, shard: &Shard<W>, id: TopicPartition) -> Result<TopicPartition, ErrorCode> {
     match image.partition(id) {
-        Some(partition) if partition.leader == Some(shard.node()) => Ok(id),
+        Some(partition) if partition.is_answered_by(shard.node()) => Ok(id),
         Some(_) => Err(ErrorCode::NotLeaderOrFollower),
         None => Err(ErrorCode::UnknownTopicOrPartition),
     }

@@ -51,7 +51,7 @@ pub async fn answer<W: World>(call: Call<W>, request: ListOffsetsRequest) -> Opt
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let located = super::led_here(&image, shard.node(), &topic.name, wanted.partition_index);
+            let located = super::answered_here(&image, shard.node(), &topic.name, wanted.partition_index);
             let query = query_of(wanted.timestamp, call.header.version).ok_or(ErrorCode::UnsupportedVersion);
             let refused = match (located, query) {
                 (Ok(id), Ok(query)) => {

@@ -155,7 +155,7 @@ fn partition_of<W: World>(
     let code = if partition.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     let shown = |node: NodeId| BrokerId(call.server.shown_id(&call.peer, id, node).get());
     let ids = |nodes: &[NodeId]| nodes.iter().map(|node| shown(*node)).collect::<Vec<_>>();
-    let offline: Vec<_> = partition.replicas.iter().filter(|node| image.broker(**node).is_none()).copied().collect();
+    let offline = image.offline_replicas(partition);
     MetadataResponsePartition::default()
         .with_error_code(code.code())
         .with_partition_index(id.partition.get())

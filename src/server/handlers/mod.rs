@@ -98,12 +98,12 @@ fn topic_of<'a>(image: &'a MetadataImage, topic: &TopicRef) -> Result<&'a Arc<To
     }
 }
 
-/// The partition of that name and number, if this broker leads it.
-fn led_here(image: &MetadataImage, node: NodeId, topic: &str, index: i32) -> Result<TopicPartition, ErrorCode> {
+/// The partition of that name and number, if this broker is the one to answer for it.
+fn answered_here(image: &MetadataImage, node: NodeId, topic: &str, index: i32) -> Result<TopicPartition, ErrorCode> {
     let topic = image.topic_by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let id = TopicPartition { topic: topic.id, partition: PartitionIndex(index) };
     match topic.partition(id.partition) {
-        Some(partition) if partition.leader == Some(node) => Ok(id),
+        Some(partition) if partition.is_answered_by(node) => Ok(id),
         Some(_) => Err(ErrorCode::NotLeaderOrFollower),
         None => Err(ErrorCode::UnknownTopicOrPartition),
     }

@@ -25,7 +25,7 @@ pub async fn answer<W: World>(call: Call<W>, request: OffsetForLeaderEpochReques
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let code = match super::led_here(&image, shard.node(), &topic.topic, wanted.partition) {
+            let code = match super::answered_here(&image, shard.node(), &topic.topic, wanted.partition) {
                 Ok(id) => {
                     let current = Some(LeaderEpoch(wanted.current_leader_epoch)).filter(|epoch| *epoch != LeaderEpoch::UNKNOWN);
                     let (places, queries) = by_owner

@@ -176,7 +176,7 @@ impl Sorting<'_> {
     ) -> Result<(), ProducePartitionResponse> {
         let refused = |code| ProducePartitionResponse::refused(0, code);
         let partition = self.image.partition(id).ok_or_else(|| refused(ErrorCode::UnknownTopicOrPartition))?;
-        if partition.leader != Some(shard.node()) {
+        if !partition.is_answered_by(shard.node()) {
             let leader = partition.leader.map(|leader| CurrentLeader { leader, epoch: partition.leader_epoch });
             return Err(ProducePartitionResponse { current_leader: leader, ..refused(ErrorCode::NotLeaderOrFollower) });
         }

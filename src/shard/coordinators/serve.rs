@@ -22,8 +22,6 @@ use super::host::{Deliver, Host, Hosted, Queued};
 const EVENTS_PER_TURN: usize = 64;
 /// Batches gathered while an append is under way: one that is full, and one that takes what did not fit.
 const GATHERED_MAX: usize = 2;
-/// Bytes that a record takes beside its key and value, at most.
-const RECORD_OVERHEAD: usize = 32;
 /// Larger batches are compressed off the shard.
 const COMPRESSED_HERE_MAX: usize = 16 << 10;
 
@@ -168,7 +166,8 @@ impl<W: World, M: Hosted> Serving<W, M> {
         let around = &self.host.around;
         let image = (around.image)();
         let mut random = || around.world.random();
-        let moment = Moment { now: around.timers.now(), wall: around.world.wall(), image: &image, random: &mut random };
+        let record_bytes_max = (around.writing)().batch_bytes_max.saturating_sub(RECORDS_AT);
+        let moment = Moment { now: around.timers.now(), wall: around.world.wall(), image: &image, random: &mut random, record_bytes_max };
         let mut machine = self.host.machine.borrow_mut();
         event(machine.as_mut().unwrap_or_else(|| unreachable!("a machine is served while it is there")), moment)
     }
@@ -182,7 +181,7 @@ impl<W: World, M: Hosted> Serving<W, M> {
         if records.is_empty() && self.gathered.is_empty() && self.appending.is_none() {
             return self.deliver(replies);
         }
-        let bytes: usize = records.iter().map(record_len).sum();
+        let bytes: usize = records.iter().map(StateRecord::bytes).sum();
         let max = (self.host.around.writing)().batch_bytes_max.saturating_sub(RECORDS_AT);
         let fits = self.gathered.back().is_some_and(|batch| batch.records.count() == 0 || batch.records.records_len() + bytes <= max);
         if !fits {
@@ -257,8 +256,4 @@ impl<W: World, M: Hosted> Serving<W, M> {
             None => ready.await,
         }
     }
-}
-
-fn record_len(record: &StateRecord) -> usize {
-    record.key.len() + record.value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD
 }

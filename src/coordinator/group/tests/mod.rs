@@ -18,6 +18,7 @@ use crate::types::{ProducerEpoch, TimestampMs, TopicName};
 
 mod administration;
 mod expiry;
+mod limits;
 mod membership;
 mod offsets;
 mod random;
@@ -83,6 +84,7 @@ pub(super) struct Stage {
     pub wall: TimestampMs,
     pub image: MetadataImage,
     pub log: Vec<StateRecord>,
+    pub record_bytes_max: usize,
     answers: BTreeMap<Token, Answer>,
     token: u64,
     random: u64,
@@ -101,6 +103,7 @@ impl Stage {
             wall: TimestampMs(1_700_000_000_000),
             image: image_of(&[(1, "t"), (2, "u")]),
             log: Vec::new(),
+            record_bytes_max: usize::MAX,
             answers: BTreeMap::new(),
             token: 0,
             random: 1,
@@ -116,11 +119,14 @@ impl Stage {
             *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             *random ^ (*random >> 31)
         };
-        let moment = Moment { now: self.now, wall: self.wall, image: &self.image, random: &mut draw };
+        let record_bytes_max = self.record_bytes_max;
+        let moment = Moment { now: self.now, wall: self.wall, image: &self.image, random: &mut draw, record_bytes_max };
         let effects = match event {
             None => self.groups.begin(moment),
             Some(event) => self.groups.handle(event, moment),
         };
+        let bytes: usize = effects.records.iter().map(StateRecord::bytes).sum();
+        assert!(bytes <= record_bytes_max, "{bytes} bytes of records are more than one event may lead to");
         self.log.extend(effects.records);
         for (token, answer) in effects.replies {
             assert!(self.answers.insert(token, answer).is_none(), "{token:?} is answered twice");
