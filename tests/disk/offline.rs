@@ -143,9 +143,29 @@ fn partitions_of_a_failed_directory_have_no_leader_until_it_is_back() {
     }
     expect_refusals(&mut connection, &lost);
     expect_tools(&broker, &lost);
-
     drop(connection);
     broker.kill();
+
+    // A start on what cannot be a log directory serves the others.
+    std::fs::write(&there, "no directory").unwrap();
+    broker.launch();
+    let mut connection = broker.connect();
+    eventually("what is there is led, and only that", SOON, || {
+        let shown = by_metadata(&mut connection);
+        let is_right = |(partition, shown): (&i32, &Shown)| match lost.contains(partition) {
+            true => *shown == Shown::lost(shown.epoch),
+            false => *shown == Shown::led(shown.epoch),
+        };
+        shown.iter().all(is_right).then_some(())
+    });
+    eventually("what is there is served", SOON, || {
+        (0..PARTITIONS).filter(|partition| !lost.contains(partition)).all(|at| list_offsets_error(&mut connection, at) == 0).then_some(())
+    });
+    expect_refusals(&mut connection, &lost);
+    drop(connection);
+    broker.kill();
+
+    std::fs::remove_file(&there).unwrap();
     std::fs::rename(&away, &there).unwrap();
     broker.launch();
     let mut connection = broker.connect();
@@ -187,7 +207,7 @@ fn expect_tools(broker: &Broker, lost: &[i32]) {
     let by_ours = run("ottla topics", ours, b"", SOON).expect_success();
     let expected: Vec<String> = lost
         .iter()
-        .map(|partition| format!("Topic: {TOPIC} Partition: {partition} Leader: none Replicas: 1 Isr: Elr: 1 LastKnownElr:"))
+        .map(|partition| format!("Topic: {TOPIC} Partition: {partition} Leader: none Replicas: 1 Isr: Elr: 1 LastKnownElr: 1"))
         .collect();
     assert_eq!(unavailable(&by_kafkas), expected);
     assert_eq!(unavailable(&by_ours), expected);

@@ -12,7 +12,15 @@ use crate::support::raw::Connection;
 const PATIENCE: Patience = Patience { session_ms: 60_000, rebalance_ms: 60_000 };
 const UNKNOWN_SERVER_ERROR: i16 = -1;
 /// More than `max.message.bytes` is by default.
-const TOO_MUCH: usize = 1_200_000;
+const TOO_MUCH: u32 = 1_200_000;
+
+/// What a consumer says of itself that subscribes to nothing and has much to add.
+fn too_much() -> Bytes {
+    let mut said = vec![0; 6];
+    said.extend(TOO_MUCH.to_be_bytes());
+    said.resize(said.len() + TOO_MUCH as usize, 7);
+    said.into()
+}
 
 fn state(connection: &mut Connection, group: &str) -> String {
     let answer = connection.call(5, &DescribeGroupsRequest::default().with_groups(vec![groups::id(group)]));
@@ -41,7 +49,7 @@ fn a_group_too_large_to_be_kept_harms_no_other() {
     ask_to_join(&mut waiting, "other", &nobody, PATIENCE).expect("an id");
 
     let mut large = broker.connect();
-    let member = ask_to_join_saying(&mut large, "large", &nobody, PATIENCE, Bytes::from(vec![7; TOO_MUCH])).expect("an id");
+    let member = ask_to_join_saying(&mut large, "large", &nobody, PATIENCE, too_much()).expect("an id");
     let joined = groups::joined(&mut large, "large").expect("joined");
     match synced(&mut large, &joined) {
         Err(Stopped::Told(UNKNOWN_SERVER_ERROR)) => {}

@@ -25,6 +25,7 @@ fn without(image: &MetadataImage, id: TopicPartition, partition: &PartitionImage
     let isr: Vec<NodeId> = partition.isr.iter().copied().filter(|member| *member != node).collect();
     if isr.is_empty() && partition.isr.contains(&node) {
         change.elr = Some(with(&partition.elr, node));
+        change.last_known_elr = partition.leader.map(|leader| vec![leader]);
     }
     if partition.leader == Some(node) {
         let may_lead = |member: &&NodeId| {
@@ -52,6 +53,7 @@ pub(super) fn regain_replicas(image: &MetadataImage, node: NodeId) -> Vec<Record
                 change.leader = LeaderChange::To(node);
                 change.isr = Some(vec![node]);
                 change.elr = Some(partition.elr.iter().copied().filter(|member| *member != node).collect());
+                change.last_known_elr = Some(vec![]);
             }
             records.push(Record::PartitionChange(change));
         }
@@ -129,6 +131,7 @@ mod tests {
         assert_eq!(delta.partitions, [id(0), id(1)]);
         let (alone, shared) = (image.partition(id(0)).unwrap(), image.partition(id(1)).unwrap());
         assert_eq!((alone.leader, &alone.isr[..], &alone.elr[..]), (None, &[][..], &[NODE][..]));
+        assert_eq!(alone.last_known_elr, [NODE]);
         assert_eq!((shared.leader, &shared.isr[..], &shared.elr[..]), (Some(OTHER), &[OTHER][..], &[][..]));
         for partition in [alone, shared] {
             assert_eq!((partition.leader_epoch, image.offline_replicas(partition)), (LeaderEpoch(1), vec![NODE]));
@@ -147,6 +150,7 @@ mod tests {
         let (image, _) = image.apply(&register_broker(&image, &again).records, 10).unwrap();
         let (alone, shared) = (image.partition(id(0)).unwrap(), image.partition(id(1)).unwrap());
         assert_eq!((alone.leader, &alone.isr[..], &alone.elr[..]), (Some(NODE), &[NODE][..], &[][..]));
+        assert_eq!(alone.last_known_elr, []);
         assert_eq!((shared.leader, &shared.isr[..]), (Some(OTHER), &[OTHER][..]));
         assert_eq!((alone.leader_epoch, shared.leader_epoch), (LeaderEpoch(2), LeaderEpoch(1)));
         assert!([alone, shared].into_iter().all(|partition| image.offline_replicas(partition).is_empty()));

@@ -104,10 +104,8 @@ fn partition_of<W: World>(
 ) -> DescribeTopicPartitionsResponsePartition {
     let shown = |node: NodeId| BrokerId(call.server.shown_id(&call.peer, id, node).get());
     let ids = |nodes: &[NodeId]| nodes.iter().map(|node| shown(*node)).collect::<Vec<_>>();
-    let code = if partition.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     let offline = image.offline_replicas(partition);
     DescribeTopicPartitionsResponsePartition::default()
-        .with_error_code(code.code())
         .with_partition_index(id.partition.get())
         .with_leader_id(partition.leader.map_or(BrokerId(-1), shown))
         .with_leader_epoch(partition.leader_epoch.get())
