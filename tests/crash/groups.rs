@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::protocol::StrBytes;
 
@@ -156,9 +156,12 @@ fn a_commit_acknowledged_is_kept_by_kill_nine() {
         }
         assert!(busy > 0, "round {round}: no member committed, so nothing is tested");
         broker.launch();
+        let began = Instant::now();
         let mut connection = broker.connect();
-        for group in all.keys().map(|(group, _)| group.clone()).collect::<std::collections::BTreeSet<_>>() {
-            groups::wait_for_coordinator(&mut connection, &group);
+        let groups: std::collections::BTreeSet<String> = all.keys().map(|(group, _)| group.clone()).collect();
+        groups.iter().for_each(|group| groups::wait_for_coordinator(&mut connection, group));
+        println!("round {round}: {count} commits so far, every coordinator serves {:.1?} after the start", began.elapsed());
+        for group in groups {
             let found = committed(&mut connection, &group, TOPIC, PARTITIONS);
             for ((_, partition), offset) in all.range((group.clone(), 0)..=(group.clone(), PARTITIONS)) {
                 let found = found[*partition as usize];

@@ -21,6 +21,8 @@ use super::scan;
 
 /// Places where batches begin that reads asked for of late.
 const BOUNDARIES_KEPT: usize = 8;
+/// Index entries farther apart than this tell too little of where a read may end: batch headers are looked at.
+const ENTRIES_APART_MAX: u32 = 64 << 10;
 /// Looks at a log that changes meanwhile before a read gives up.
 const LOOKS_MAX: usize = 32;
 
@@ -33,6 +35,14 @@ pub struct ReadRange<W: World> {
     pub len: u64,
     /// At least the first batch, and no more than `len`. Exact when `len` is longer than was asked for.
     pub first_batch_len: u64,
+}
+
+impl<W: World> ReadRange<W> {
+    /// The same up to a batch's end farther on.
+    fn longer(mut self, end: u64) -> Self {
+        self.len = self.len.max(end.saturating_sub(self.position));
+        self
+    }
 }
 
 /// What memory alone can say about a read.
@@ -88,6 +98,8 @@ struct Facts {
     start: Option<Start>,
     /// Where `below` lies in that segment, by its edition.
     limit: Option<(u64, u64)>,
+    /// Where the last batch ends that the read may take whole, by its edition.
+    end: Option<(u64, u64)>,
 }
 
 /// The batch that holds `from`.
@@ -121,6 +133,11 @@ enum Step<W: World> {
     /// Look for the first batch that reaches `below`.
     FindLimit {
         look: Look<W>,
+    },
+    /// Look for the last batch that ends at `most` at the latest.
+    FindEnd {
+        look: Look<W>,
+        most: u64,
     },
 }
 
@@ -178,6 +195,15 @@ impl<W: World> Log<W> {
                         if let Some(batch) = found {
                             state.boundaries.note(look.offset, look.segment, batch.position);
                         }
+                    }
+                }
+                Step::FindEnd { look, most } => {
+                    let (end, next) = scan::last_end(&look.file, &look.path, look.from, look.upto, most).await?;
+                    let mut state = self.state_mut();
+                    if state.has(look.segment, look.edition) {
+                        facts.end = Some((look.edition, end));
+                        // There the next read begins.
+                        next.into_iter().for_each(|next| state.boundaries.note(next, look.segment, end));
                     }
                 }
             }
@@ -352,7 +378,13 @@ impl<W: World> State<W> {
         if limit <= start {
             return Step::Empty;
         }
-        match self.range_in(at, start, first_len, limit, max_bytes) {
+        let most = start.saturating_add(max_bytes).min(limit);
+        let is_sparse = self.settings.index_interval_bytes > ENTRIES_APART_MAX;
+        match self.range_in(at, start, first_len, limit, most) {
+            Some(range) if is_sparse && range.position + range.len < most => match facts.end {
+                Some((edition, end)) if edition == self.segments[at].edition => Step::Ready(range.longer(end)),
+                _ => Step::FindEnd { look: self.look(at, range.position + range.len, limit, from), most },
+            },
             Some(range) => Step::Ready(range),
             None => Step::FindStart { look: self.look(at, start, limit, from), guess: None },
         }
@@ -410,10 +442,10 @@ impl<W: World> State<W> {
         }
     }
 
-    /// The range from `start`, as long as `max_bytes` and batch boundaries allow. `None` if the first batch's length must be known first.
-    fn range_in(&mut self, at: usize, start: u64, first_len: Option<u64>, limit: u64, max_bytes: u64) -> Option<ReadRange<W>> {
+    /// The range from `start` up to `most`, as long as batch boundaries that the index knows allow. `None` if the first batch's length must be
+    /// known first.
+    fn range_in(&mut self, at: usize, start: u64, first_len: Option<u64>, limit: u64, most: u64) -> Option<ReadRange<W>> {
         let segment = &mut self.segments[at];
-        let most = start.saturating_add(max_bytes).min(limit);
         let first_end = first_len.map(|len| (start + len).min(limit));
         let next = segment.index.boundary_after(start as u32).map(u64::from).filter(|next| *next < limit);
         let whole = if most == limit {

@@ -5,6 +5,7 @@
 //! Invariants:
 //! 1. A length read from a file is never believed beyond the range walked; memory is bounded by a chunk and one control batch.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
@@ -162,6 +163,22 @@ pub async fn header_at<F: File>(file: &F, path: &Path, position: u64, upto: u64)
 /// The first batch from the one at `from` on that reaches `offset`, looking no further than `upto`.
 pub async fn find<F: File>(file: &F, path: &Path, from: u64, upto: u64, offset: Offset) -> Result<Option<FoundBatch>, ReadError> {
     find_where(file, path, from, upto, |header| header.last_offset() >= offset).await
+}
+
+/// Where the last batch ends, of those from the one at `from` on, that ends at `most` at the latest, and the offset behind it. Looks no
+/// further than `upto`, where a batch ends.
+pub async fn last_end<F: File>(file: &F, path: &Path, from: u64, upto: u64, most: u64) -> Result<(u64, Option<Offset>), ReadError> {
+    let last = Cell::new((from, None));
+    find_where(file, path, from, upto, |header| {
+        let end = last.get().0 + header.total_len() as u64;
+        let is_beyond = end > most;
+        if !is_beyond {
+            last.set((end, Some(header.next_offset())));
+        }
+        is_beyond
+    })
+    .await?;
+    Ok(last.get())
 }
 
 /// The first batch from the one at `from` on that is `wanted`.

@@ -224,3 +224,23 @@ fn aborted_transactions_are_told_for_the_range_read() {
         });
     }
 }
+
+/// Index entries far apart do not make reads short, nor the way to where the last one ended long.
+#[test]
+fn reads_are_as_long_as_asked_for_however_sparse_the_index() {
+    run(24, |world| async move {
+        let settings = LogSettings { segment_bytes: 1 << 20, index_interval_bytes: 1 << 20, ..small() };
+        let log = filled(&world, settings, 600).await;
+        let all = read_all(&log, Offset(0), log.end(), 1 << 20).await;
+        let (mut from, mut read) = (Offset(0), Vec::new());
+        while from < log.end() {
+            let range = log.plan_read(from, log.end(), 10_000).await.unwrap().unwrap();
+            let bytes = read_range(&log, &range).await;
+            assert!(bytes.len() <= 10_000 && (bytes.len() > 8_500 || read.len() + bytes.len() == all.len()), "{} bytes", bytes.len());
+            read.extend_from_slice(&bytes);
+            from = Offset(offsets_in(&bytes).last().unwrap().1 + 1);
+        }
+        assert_eq!(read, all);
+        assert_eq!(read_all(&log, Offset(0), Offset(100), 10_000).await, read_all(&log, Offset(0), Offset(100), 1 << 20).await);
+    });
+}
