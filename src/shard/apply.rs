@@ -47,7 +47,11 @@ impl<W: World> Shard<W> {
             self.metrics.topics.on_created(topic.id, &topic.name);
             self.queue_owned(topic, 0, &mut openings);
         }
+        let owned: Vec<TopicPartition> =
+            openings.iter().map(|opening| TopicPartition { topic: opening.topic.id, partition: opening.partition }).collect();
         let summary = self.open_queued(openings, Some(start)).await?;
+        // What a start does not find, as it cannot look everywhere.
+        self.report_lost(owned.into_iter().filter(|id| !self.replicas.borrow().contains_key(id)).collect());
         *self.image.borrow_mut() = Rc::new(image);
         self.host_coordinators();
         Ok(summary)
@@ -175,11 +179,7 @@ impl<W: World> Shard<W> {
             let directory = PartitionDirectory { topic: topic.name.clone(), partition: opening.partition, phase: DirectoryPhase::Live };
             self.clear_leftovers(&self.image(), &directory).await?;
         }
-        let Some(directory) = self.place(&name, start)? else {
-            let id = TopicPartition { topic: topic.id, partition: opening.partition };
-            self.report_lost(vec![id]);
-            return Ok(OpenedSummary::default());
-        };
+        let Some(directory) = self.place(&name, start)? else { return Ok(OpenedSummary::default()) };
         // Counted before it is opened: others are placed meanwhile.
         let count = &self.directories[directory].partitions;
         count.set(count.get() + 1);
