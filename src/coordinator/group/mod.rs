@@ -53,7 +53,7 @@ mod member;
 mod membership;
 mod offsets;
 mod rebalance;
-pub mod record;
+mod record;
 mod roster;
 mod settings;
 mod subscription;
@@ -318,25 +318,25 @@ impl Groups {
 
     fn load(&mut self, offset: Offset, record: Decoded, producer: Option<ProducerId>) {
         match record {
-            Decoded::Offset { key, value: Some(value), .. } => {
+            Decoded::Offset { key, value: Some(value) } => {
                 // An offset alone makes a group.
                 if !self.groups.contains_key(&key.group) {
                     self.groups.insert(key.group.clone(), Group::new(key.group.clone(), None));
                 }
-                let committed = Committed { value: value.value, recorded: offset };
+                let committed = Committed { value, recorded: offset };
                 match producer {
                     None => self.ledger.commit(&key.group, &key.topic, key.partition, committed),
                     Some(producer) => self.ledger.wait(producer, &key.group, &key.topic, key.partition, committed),
                 }
             }
-            Decoded::Offset { key, value: None, .. } => self.ledger.remove(&key.group, &key.topic, key.partition),
+            Decoded::Offset { key, value: None } => self.ledger.remove(&key.group, &key.topic, key.partition),
             Decoded::Group { group, value: Some(value) } => {
-                self.groups.insert(group.clone(), Group::load(group, value.value));
+                self.groups.insert(group.clone(), Group::load(group, value));
             }
             Decoded::Group { group, value: None } => {
                 self.groups.remove(&group);
             }
-            Decoded::Other { .. } => {}
+            Decoded::Other => {}
         }
     }
 }

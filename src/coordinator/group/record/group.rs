@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::reader::{Malformed, Reader};
 use super::writer::Writer;
-use super::{GROUP_KEY, GroupValue, MemberValue, Versioned};
+use super::{GROUP_KEY, GroupValue, MemberValue};
 use crate::types::TimestampMs;
 
 const WRITTEN: i16 = 3;
@@ -30,7 +30,7 @@ pub(super) fn key(group: &str) -> Bytes {
     out.finish()
 }
 
-pub(super) fn decode(value: &[u8]) -> Result<Versioned<GroupValue>, Malformed> {
+pub(super) fn decode(value: &[u8]) -> Result<GroupValue, Malformed> {
     let mut value = Reader::new(value);
     let version = value.i16()?;
     if !(0..=NEWEST).contains(&version) {
@@ -45,7 +45,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Versioned<GroupValue>, Malformed> {
     let members = (0..value.count(flexible, MEMBER_BYTES_MIN)?).map(|_| member(&mut value, version)).collect::<Result<_, _>>()?;
     value.tags(flexible, |_, _| Ok(()))?;
     let since = since.filter(|at| *at != TimestampMs::NONE);
-    Ok(Versioned { version, value: GroupValue { protocol_type, generation, protocol, leader, since, members } })
+    Ok(GroupValue { protocol_type, generation, protocol, leader, since, members })
 }
 
 fn member(value: &mut Reader<'_>, version: i16) -> Result<MemberValue, Malformed> {

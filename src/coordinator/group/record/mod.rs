@@ -1,6 +1,6 @@
 //! The records of `__consumer_offsets`, in Kafka's own schemas: offset keys 0 and 1 with values 0 to 4, group keys 2 with values 0 to 4.
 //!
-//! Called by the group machine and by the dump tool; calls nothing. What is written is what Kafka 4.3.1 writes: offset values 4, or 1 for
+//! Called by the group machine; calls nothing. The tools that print these records have a decoder of their own, for whatever is there. What is written is what Kafka 4.3.1 writes: offset values 4, or 1 for
 //! those with a time of expiry of their own, and group values 3.
 //!
 //! Invariants:
@@ -31,9 +31,9 @@ pub(super) use reader::Reader;
 pub(super) use writer::STRING_BYTES_MAX;
 
 /// Key type of offsets, as versions before 0.9 of Kafka wrote it.
-pub const LEGACY_OFFSET_KEY: i16 = 0;
-pub const OFFSET_KEY: i16 = 1;
-pub const GROUP_KEY: i16 = 2;
+const LEGACY_OFFSET_KEY: i16 = 0;
+const OFFSET_KEY: i16 = 1;
+const GROUP_KEY: i16 = 2;
 
 /// A committed offset's key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,42 +81,30 @@ pub struct MemberValue {
     pub assignment: Bytes,
 }
 
-/// A value and the version it was written in.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Versioned<V> {
-    pub version: i16,
-    pub value: V,
-}
-
 /// One record of the topic. Without a value it is a tombstone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decoded {
-    /// `kind` is [`OFFSET_KEY`] or [`LEGACY_OFFSET_KEY`].
     Offset {
-        kind: i16,
         key: OffsetKey,
-        value: Option<Versioned<OffsetValue>>,
+        value: Option<OffsetValue>,
     },
     Group {
         group: StrBytes,
-        value: Option<Versioned<GroupValue>>,
+        value: Option<GroupValue>,
     },
     /// State of another group protocol, or of a broker newer than this one.
-    Other {
-        kind: i16,
-    },
+    Other,
 }
 
 pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Decoded, Malformed> {
     let mut key = reader::Reader::new(key);
-    let kind = key.i16()?;
-    match kind {
+    match key.i16()? {
         LEGACY_OFFSET_KEY | OFFSET_KEY => {
             let key = OffsetKey { group: key.string(false)?, topic: key.string(false)?, partition: key.i32()? };
-            Ok(Decoded::Offset { kind, key, value: value.map(offset::decode).transpose()? })
+            Ok(Decoded::Offset { key, value: value.map(offset::decode).transpose()? })
         }
         GROUP_KEY => Ok(Decoded::Group { group: key.string(false)?, value: value.map(group::decode).transpose()? }),
-        kind => Ok(Decoded::Other { kind }),
+        _ => Ok(Decoded::Other),
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::reader::{Malformed, Reader};
 use super::writer::{Tag, Writer};
-use super::{OFFSET_KEY, OffsetValue, Versioned};
+use super::{OFFSET_KEY, OffsetValue};
 use crate::types::{LeaderEpoch, Offset, TimestampMs, TopicId};
 
 /// The only version that has a time of expiry.
@@ -30,7 +30,7 @@ pub(super) fn key(group: &str, topic: &str, partition: i32) -> Bytes {
     out.finish()
 }
 
-pub(super) fn decode(value: &[u8]) -> Result<Versioned<OffsetValue>, Malformed> {
+pub(super) fn decode(value: &[u8]) -> Result<OffsetValue, Malformed> {
     let mut value = Reader::new(value);
     let version = value.i16()?;
     if !(0..=NEWEST).contains(&version) {
@@ -50,7 +50,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Versioned<OffsetValue>, Malformed> 
         Ok(())
     })?;
     let expires_at = expires_at.filter(|at| *at != TimestampMs::NONE);
-    Ok(Versioned { version, value: OffsetValue { offset, leader_epoch, metadata, committed_at, expires_at, topic_id } })
+    Ok(OffsetValue { offset, leader_epoch, metadata, committed_at, expires_at, topic_id })
 }
 
 pub(super) fn encode(value: &OffsetValue) -> Bytes {

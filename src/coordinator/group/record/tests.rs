@@ -17,7 +17,7 @@ fn value() -> OffsetValue {
     }
 }
 
-fn decoded_offset(record: &StateRecord) -> Versioned<OffsetValue> {
+fn decoded_offset(record: &StateRecord) -> OffsetValue {
     match decode(&record.key, record.value.as_deref()) {
         Ok(Decoded::Offset { value: Some(value), .. }) => value,
         other => panic!("{other:?}"),
@@ -35,7 +35,7 @@ fn an_offset_is_written_as_kafka_writes_it() {
     let with_id = OffsetValue { topic_id: TopicId::from_bits(1), ..value() };
     let record = offset("g", "top", 3, &with_id);
     assert!(record.value.as_deref().unwrap().ends_with(b"\x07\x01\x00\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"));
-    assert_eq!(decoded_offset(&record), Versioned { version: 4, value: with_id });
+    assert_eq!(decoded_offset(&record), with_id);
     // A time of expiry has room in version 1 alone, which has none for a leader epoch.
     let expiring = OffsetValue { expires_at: Some(TimestampMs(9)), ..value() };
     let record = offset("g", "top", 3, &expiring);
@@ -44,26 +44,26 @@ fn an_offset_is_written_as_kafka_writes_it() {
         Some(&b"\x00\x01\x00\x00\x00\x00\x01\x02\x03\x04\x00\x01m\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x09"[..])
     );
     let read = OffsetValue { leader_epoch: LeaderEpoch::UNKNOWN, ..expiring };
-    assert_eq!(decoded_offset(&record), Versioned { version: 1, value: read });
+    assert_eq!(decoded_offset(&record), read);
     assert_eq!(offset_tombstone("g", "top", 3), StateRecord { key: record.key, value: None });
 }
 
 #[test]
 fn offsets_of_all_older_brokers_are_read() {
     let older = |bytes: &[u8]| match decode(b"\x00\x00\x00\x01g\x00\x01t\x00\x00\x00\x02", Some(bytes)) {
-        Ok(Decoded::Offset { kind: LEGACY_OFFSET_KEY, key, value: Some(value) }) => {
+        Ok(Decoded::Offset { key, value: Some(value) }) => {
             assert_eq!((&*key.group, &*key.topic, key.partition), ("g", "t", 2));
-            (value.version, value.value.offset.get(), value.value.leader_epoch.get(), value.value.expires_at)
+            (value.offset.get(), value.leader_epoch.get(), value.expires_at)
         }
         other => panic!("{other:?}"),
     };
     let eight = |number: u8| [0, 0, 0, 0, 0, 0, 0, number];
     let body = |version: u8, epoch: &[u8], expiry: &[u8]| [&[0, version][..], &eight(4), epoch, b"\x00\x00", &eight(7), expiry].concat();
-    assert_eq!(older(&body(0, b"", b"")), (0, 4, -1, None));
-    assert_eq!(older(&body(1, b"", &eight(9))), (1, 4, -1, Some(TimestampMs(9))));
-    assert_eq!(older(&body(1, b"", &[0xff; 8])), (1, 4, -1, None));
-    assert_eq!(older(&body(2, b"", b"")), (2, 4, -1, None));
-    assert_eq!(older(&body(3, b"\x00\x00\x00\x06", b"")), (3, 4, 6, None));
+    assert_eq!(older(&body(0, b"", b"")), (4, -1, None));
+    assert_eq!(older(&body(1, b"", &eight(9))), (4, -1, Some(TimestampMs(9))));
+    assert_eq!(older(&body(1, b"", &[0xff; 8])), (4, -1, None));
+    assert_eq!(older(&body(2, b"", b"")), (4, -1, None));
+    assert_eq!(older(&body(3, b"\x00\x00\x00\x06", b"")), (4, 6, None));
 }
 
 fn group_value() -> GroupValue {
@@ -98,7 +98,7 @@ fn a_group_is_written_as_kafka_writes_it() {
     assert!(record.value.as_deref().unwrap().ends_with(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"));
 }
 
-fn decoded_group(bytes: &[u8]) -> Versioned<GroupValue> {
+fn decoded_group(bytes: &[u8]) -> GroupValue {
     match decode(b"\x00\x02\x00\x01g", Some(bytes)) {
         Ok(Decoded::Group { value: Some(value), .. }) => value,
         other => panic!("{other:?}"),
@@ -118,15 +118,15 @@ fn groups_of_all_brokers_are_read() {
     expected.since = None;
     expected.members[0].instance_id = None;
     expected.members[0].rebalance_timeout_ms = -1;
-    assert_eq!(old(0, b"", b"", b""), Versioned { version: 0, value: expected.clone() });
+    assert_eq!(old(0, b"", b"", b""), expected);
     expected.members[0].rebalance_timeout_ms = 4;
-    assert_eq!(old(1, b"", b"", b"\x00\x00\x00\x04"), Versioned { version: 1, value: expected.clone() });
+    assert_eq!(old(1, b"", b"", b"\x00\x00\x00\x04"), expected);
     expected.since = Some(TimestampMs(3));
-    assert_eq!(old(2, since, b"", b"\x00\x00\x00\x04"), Versioned { version: 2, value: expected });
-    assert_eq!(old(3, since, b"\x00\x01i", b"\x00\x00\x00\x04"), Versioned { version: 3, value: group_value() });
+    assert_eq!(old(2, since, b"", b"\x00\x00\x00\x04"), expected);
+    assert_eq!(old(3, since, b"\x00\x01i", b"\x00\x00\x00\x04"), group_value());
     let flexible: &[u8] = b"\x00\x04\x09consumer\x00\x00\x00\x02\x06range\x02m\x00\x00\x00\x00\x00\x00\x00\x03\x02\
         \x02m\x02i\x02c\x03/h\x00\x00\x00\x04\x00\x00\x00\x05\x02s\x02a\x01\x09\x01x\x01\x05\x02yz";
-    assert_eq!(decoded_group(flexible), Versioned { version: 4, value: group_value() });
+    assert_eq!(decoded_group(flexible), group_value());
 }
 
 #[test]

@@ -48,6 +48,11 @@ pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from(text.to_owned())
 }
 
+/// A key's type, or a value's version.
+pub(super) fn first_word(bytes: &[u8]) -> i16 {
+    i16::from_be_bytes([bytes[0], bytes[1]])
+}
+
 pub(super) fn group_id(id: &str) -> GroupId {
     GroupId(text(id))
 }

@@ -355,7 +355,7 @@ impl World {
             let last = self.generations.get(&*group).copied();
             match value {
                 Some(value) => {
-                    let generation = value.value.generation;
+                    let generation = value.generation;
                     must(last.is_none_or(|last| generation >= last), || format!("generation {generation} of {group} after {last:?}"))?;
                     self.generations.insert(group.to_string(), generation);
                 }
