@@ -1,4 +1,4 @@
-//! Who coordinates transactions: nobody, and clients are told so in a word that they take as final.
+//! Who coordinates transactions: nobody, and clients are told so in a word that they take as final. And who share groups.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,12 @@ use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::support::broker::{Broker, Settings, only_ottla};
 use crate::support::groups::text;
-use crate::support::noisy;
+use crate::support::{eventually, noisy};
 
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+const INVALID_REQUEST: i16 = 42;
 /// A client that is told one of these asks again, for ever: loading, not available, not the coordinator, and a request that took too long.
 const ASK_AGAIN: [i16; 4] = [14, 15, 16, 7];
 
@@ -51,4 +54,24 @@ fn a_transactional_producer_gives_up() {
     let began = Instant::now();
     producer.init_transactions(Duration::from_secs(60)).expect_err("transactions are not served");
     assert!(began.elapsed() < Duration::from_secs(20), "gave up after {:?}", began.elapsed());
+}
+
+/// Nothing of share groups is served, and nobody is told to ask for their coordinator for ever: as Kafka does it where they are off.
+#[test]
+fn the_coordinator_of_a_share_group_is_told() {
+    let _noisy = noisy();
+    let of_one = [("state.topic.replication.factor", 1), ("state.topic.min.isr", 1), ("state.topic.num.partitions", 1)];
+    let settings =
+        of_one.into_iter().fold(Settings::new(), |settings, (key, value)| settings.with(&format!("share.coordinator.{key}"), value));
+    let broker = Broker::start(settings);
+    let mut connection = broker.connect();
+    let keys = vec![text("g:AAAAAAAAAAAAAAAAAAAAAQ:0"), text("nonsense")];
+    let ask = FindCoordinatorRequest::default().with_key_type(SHARE).with_coordinator_keys(keys);
+    // Kafka has to make the topic first.
+    let answer = eventually("a coordinator", Duration::from_secs(30), || {
+        Some(connection.call(6, &ask)).filter(|answer| answer.coordinators[0].error_code != COORDINATOR_NOT_AVAILABLE)
+    });
+    let found = &answer.coordinators[0];
+    assert_eq!((found.error_code, found.node_id.0, format!("{}:{}", found.host, found.port)), (0, 1, broker.bootstrap()));
+    assert_eq!((answer.coordinators[1].error_code, answer.coordinators[1].node_id.0), (INVALID_REQUEST, -1));
 }

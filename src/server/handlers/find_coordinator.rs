@@ -1,7 +1,7 @@
 //! FindCoordinator: which broker keeps a group; the topic that groups are kept in is created when the first is asked for.
 //!
-//! Transactions are not served, and their coordinator is refused with an error that every client takes as final. There are no share
-//! groups either; a well-formed key of one has no coordinator yet.
+//! Transactions are not served, and their coordinator is refused with an error that every client takes as final. The state of share groups is
+//! not kept either, and no API for it is advertised; who asks where it would be is told, as Kafka tells it where share groups are off.
 //!
 //! KIPs: 699 (batches, version 4), 932 (share groups).
 
@@ -39,7 +39,7 @@ pub async fn answer<W: World>(call: Call<W>, request: FindCoordinatorRequest) ->
         GROUP => coordinator_of(&call, &image, key),
         // Final for every client: one that waited for a coordinator would wait for ever.
         TRANSACTION => Err(ErrorCode::TransactionalIdAuthorizationFailed),
-        SHARE if version >= SHARE_FROM && is_share_partition(key) => Err(ErrorCode::CoordinatorNotAvailable),
+        SHARE if version >= SHARE_FROM && is_share_partition(key) => endpoint(&call, &image, call.server.shard.node()),
         _ => Err(ErrorCode::InvalidRequest),
     };
     if version < BATCHED_FROM {
@@ -88,10 +88,15 @@ fn coordinator_of<W: World>(call: &Call<W>, image: &MetadataImage, group: &str) 
     let topic = image.topic_by_name(CONSUMER_OFFSETS).ok_or(ErrorCode::CoordinatorNotAvailable)?;
     let index = partition_of(group, topic.partitions.len() as u32);
     let leader = topic.partition(index).and_then(|partition| partition.leader).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    endpoint(call, image, leader)
+}
+
+/// Where a node listens for the clients of this connection's listener.
+fn endpoint<W: World>(call: &Call<W>, image: &MetadataImage, node: NodeId) -> Found {
     let listener = &call.server.shard.settings().network.listeners.open[call.peer.listener].name;
-    let broker = image.broker(leader).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let broker = image.broker(node).ok_or(ErrorCode::CoordinatorNotAvailable)?;
     let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.listener == *listener);
-    endpoint.map(|endpoint| (leader, endpoint.clone())).ok_or(ErrorCode::CoordinatorNotAvailable)
+    endpoint.map(|endpoint| (node, endpoint.clone())).ok_or(ErrorCode::CoordinatorNotAvailable)
 }
 
 /// `group:topic id:partition`, where only the group may hold a colon.
