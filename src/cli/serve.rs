@@ -57,7 +57,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let begun = Instant::now();
-    start_log();
+    start_log(loggers::OF_BROKER);
     let sentence = |why: &dyn std::fmt::Display| Failure::Sentence(why.to_string());
     let cpus = glommio::usable_cpus().map_err(|error| sentence(&error))?;
     let Resolved { mut settings, warnings, notes } = resolve(args, cpus.len())?;
@@ -115,7 +115,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     outcomes.into_iter().find_map(Result::err).map_or(Ok(()), |why| Err(Failure::Sentence(why)))
 }
 
-pub(super) fn start_log() {
+/// `names` are the loggers whose levels clients may set.
+pub(super) fn start_log(names: &'static [&'static str]) {
     let (started_with, filter) = match std::env::var("OTTLA_LOG").map(|text| (EnvFilter::try_new(&text), text)) {
         Ok((Ok(filter), text)) => (text, filter),
         _ => ("info".to_owned(), EnvFilter::new("info")),
@@ -130,7 +131,7 @@ pub(super) fn start_log() {
     let filters = log.reload_handle();
     // A second subscriber is refused, and the first goes on.
     if log.try_init().is_ok() {
-        loggers::install(&started_with, move |directives| {
+        loggers::install(names, &started_with, move |directives| {
             let changed = EnvFilter::try_new(directives).map(|filter| filters.reload(filter));
             if !matches!(changed, Ok(Ok(()))) {
                 tracing::error!("the levels of the log cannot be changed to {directives}");

@@ -19,6 +19,8 @@
 pub mod contract;
 mod convert;
 mod definition;
+#[cfg(test)]
+mod example;
 mod file;
 mod java_text;
 pub mod metrics;
@@ -34,5 +36,9 @@ mod syslog;
 mod transform;
 mod validate;
 pub mod worker;
+
+/// What writes log lines in a worker.
+pub const LOGGERS: &[&str] =
+    &["ottla.connect.file", "ottla.connect.rest", "ottla.connect.running", "ottla.connect.syslog", "ottla.connect.worker"];
 
 pub use definition::{Checked, Fallback, Key, KeyKind, Rule};

@@ -8,7 +8,7 @@ use super::convert::{self, short_name};
 use super::definition::{Fallback, Key, KeyKind, Rule};
 use super::{file, syslog, transform};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Connectors. Add your own here.
 pub const CONNECTORS: &[Plugin] = &[

@@ -5,9 +5,10 @@
 use serde::Serialize;
 
 use super::contract::{Config, Make, Plugin};
-use super::convert::Converter;
+use super::convert::{self, Converter};
 use super::definition::{Fallback, Key};
 use super::registry;
+use super::settings::Converters;
 use super::transform::{Chain, below};
 
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +31,7 @@ pub struct DescribedKey {
 pub struct JudgedValue {
     name: String,
     value: Option<String>,
-    recommended_values: [&'static str; 0],
+    recommended_values: Vec<&'static str>,
     pub errors: Vec<String>,
     visible: bool,
 }
@@ -72,24 +73,46 @@ pub fn describe(key: &Key) -> DescribedKey {
     }
 }
 
-fn judged(key: &Key, config: &Config) -> JudgedKey {
+/// What a connector has where it names no converter: the worker's.
+fn of_worker(key: &str, converters: &Converters) -> Option<&'static str> {
+    match key {
+        "key.converter" => Some(converters.key.class()),
+        "value.converter" => Some(converters.value.class()),
+        "header.converter" if converters.header == Converter::String => Some(convert::SIMPLE_HEADER),
+        "header.converter" => Some(converters.header.class()),
+        _ => None,
+    }
+}
+
+fn recommended(key: &str) -> Vec<&'static str> {
+    match key {
+        "key.converter" | "value.converter" => vec![convert::BYTES, convert::JSON, convert::STRING],
+        "header.converter" => vec![convert::BYTES, convert::JSON, convert::SIMPLE_HEADER, convert::STRING],
+        _ if key.ends_with("plugin.version") => vec![registry::VERSION],
+        _ => Vec::new(),
+    }
+}
+
+fn judged(key: &Key, config: &Config, converters: &Converters) -> JudgedKey {
     let given = config.get(key.name);
+    let mut definition = describe(key);
+    definition.default_value = of_worker(key.name, converters).or(definition.default_value);
     let value = JudgedValue {
         name: key.name.to_owned(),
-        value: given.cloned().or_else(|| key.default_value().map(str::to_owned)),
-        recommended_values: [],
+        value: given.cloned().or_else(|| definition.default_value.map(str::to_owned)),
+        recommended_values: recommended(key.name),
         errors: key.errors(given.map(String::as_str)),
         visible: true,
     };
-    JudgedKey { definition: describe(key), value }
+    JudgedKey { definition, value }
 }
 
-/// `name` is what the caller calls the plugin.
-pub fn judge(name: &str, plugin: &Plugin, config: &Config) -> Verdict {
+/// `name` is what the caller calls the plugin, `converters` are the worker's.
+pub fn judge(name: &str, plugin: &Plugin, config: &Config, converters: &Converters) -> Verdict {
     let of_connectors = matches!(plugin.make, Make::Source(_) | Make::Sink(_));
     let common: &[Key] = if of_connectors { registry::COMMON } else { &[] };
     let keys: Vec<&Key> = common.iter().chain(registry::of_kind(plugin)).chain(plugin.keys).collect();
-    let mut configs: Vec<JudgedKey> = keys.iter().map(|key| judged(key, config)).collect();
+    let mut configs: Vec<JudgedKey> = keys.iter().map(|key| judged(key, config, converters)).collect();
     if of_connectors {
         for (key, error) in beyond_keys(plugin, config) {
             add(&mut configs, key, error);
@@ -125,7 +148,7 @@ fn add(configs: &mut Vec<JudgedKey>, key: String, error: String) {
     };
     configs.push(JudgedKey {
         definition,
-        value: JudgedValue { name: key, value: None, recommended_values: [], errors: vec![error], visible: true },
+        value: JudgedValue { name: key, value: None, recommended_values: Vec::new(), errors: vec![error], visible: true },
     });
 }
 
@@ -143,12 +166,13 @@ fn beyond_keys(plugin: &Plugin, config: &Config) -> Vec<(String, String)> {
         let said = |key: &str| config.get(key).map_or("", |value| value.trim());
         let (topics, regex) = (said("topics"), said("topics.regex"));
         let dead = said("errors.deadletterqueue.topic.name");
-        match (topics.is_empty(), regex.is_empty()) {
-            (true, true) => errors.push(("topics".to_owned(), "Must configure one of topics or topics.regex".to_owned())),
-            (false, false) => {
-                errors.push(("topics".to_owned(), "topics and topics.regex are mutually exclusive options, but both are set.".to_owned()))
-            }
-            _ => {}
+        let of_both = match (topics.is_empty(), regex.is_empty()) {
+            (true, true) => Some("Must configure one of topics or topics.regex"),
+            (false, false) => Some("topics and topics.regex are mutually exclusive options, but both are set."),
+            _ => None,
+        };
+        for key in ["topics", "topics.regex"] {
+            errors.extend(of_both.map(|error| (key.to_owned(), error.to_owned())));
         }
         if !dead.is_empty() && topics.split(',').any(|topic| topic.trim() == dead) {
             errors.push(("topics".to_owned(), format!("the dead letter queue {dead} is among the topics that the sink reads")));
@@ -163,7 +187,9 @@ mod tests {
 
     fn verdict(class: &str, pairs: &[(&str, &str)]) -> Verdict {
         let config = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        judge(class, registry::connector(class).unwrap(), &config)
+        let json = Converter::Json { schemas: true };
+        let converters = Converters { key: json, value: json, header: Converter::String };
+        judge(class, registry::connector(class).unwrap(), &config, &converters)
     }
 
     #[test]
@@ -193,8 +219,8 @@ mod tests {
             ],
         );
         let places: Vec<&str> = sink.configs.iter().filter(|key| !key.value.errors.is_empty()).map(|key| key.value.name.as_str()).collect();
-        assert_eq!(places, ["name", "value.converter", "topics", "transforms.x.regex"]);
-        assert_eq!(sink.error_count, 5);
-        assert_eq!(verdict("FileStreamSink", &[("name", "s"), ("connector.class", "x")]).error_count, 1);
+        assert_eq!(places, ["name", "value.converter", "topics", "topics.regex", "transforms.x.regex"]);
+        assert_eq!(sink.error_count, 6);
+        assert_eq!(verdict("FileStreamSink", &[("name", "s"), ("connector.class", "x")]).error_count, 2);
     }
 }

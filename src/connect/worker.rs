@@ -198,7 +198,7 @@ impl Worker {
                 known.join(", ")
             ))
         })?;
-        let verdict: Verdict = validate::judge(class, plugin, config);
+        let verdict: Verdict = validate::judge(class, plugin, config, &self.settings.converters);
         if verdict.error_count > 0 {
             let errors: Vec<&str> = verdict.errors().map(String::as_str).collect();
             return Err(Refused::Bad(format!(
@@ -238,12 +238,16 @@ impl Worker {
         };
         let made = if old.is_some() { Made::Updated } else { Made::Created };
         let before = old.as_ref().map(|old| old.target);
+        let had_tasks = old.as_ref().is_some_and(|old| !old.tasks.is_empty());
         if let Some(mut old) = old {
             old.stop_tasks(self.settings.stop_timeout * 2);
         }
         let target = target.or(before).unwrap_or(Target::Running);
         let mut connector = Connector { plugin, kind, config, target, failure: None, tasks: Vec::new(), topics: Topics::default() };
-        self.start(name, &mut connector);
+        // One that has never run gets its tasks when it does, as in Kafka.
+        if target != Target::Paused || had_tasks {
+            self.start(name, &mut connector);
+        }
         let view = connector.view();
         connectors.insert(name.to_owned(), connector);
         Ok((made, view))
@@ -311,7 +315,7 @@ impl Worker {
                 connector.tasks.clear();
                 connector.failure = None;
             }
-            (Target::Stopped, _) => self.start(name, connector),
+            (_, Target::Running) if connector.tasks.is_empty() && connector.failure.is_none() => self.start(name, connector),
             (_, Target::Running) => connector.tasks.iter().for_each(|task| task.shared.want(Wanted::Run)),
             (_, Target::Paused) => connector.tasks.iter().for_each(|task| task.shared.want(Wanted::Pause)),
         }

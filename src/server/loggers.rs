@@ -1,8 +1,8 @@
-//! The loggers of this process and their levels, as clients see and set them: one for each layer that writes log lines, and the root for
+//! The loggers of this process and their levels, as clients see and set them: one for each part that writes log lines, and the root for
 //! all the rest.
 //!
 //! Told by `cli`, which makes the log, how to put levels in force; read and changed by DescribeConfigs and IncrementalAlterConfigs on any
-//! shard. The log is the process', so this is too: the one thing of the broker that shards share.
+//! shard, and by the REST API of `connect`. The log is the process', so this is too: the one thing of the broker that shards share.
 //!
 //! Invariants:
 //! 1. A level set here wins over what the process was started with, and ends with the process.
@@ -18,8 +18,8 @@ use crate::wire::error::ErrorCode;
 
 pub const ROOT: &str = "root";
 
-/// Layers that write log lines, by the names clients know them by.
-const LAYERS: [&str; 5] = ["ottla.metadata", "ottla.partition", "ottla.server", "ottla.shard", "ottla.storage"];
+/// What writes log lines in a broker, by the names clients know it by.
+pub const OF_BROKER: &[&str] = &["ottla.metadata", "ottla.partition", "ottla.server", "ottla.shard", "ottla.storage"];
 
 /// How much a logger lets through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +37,7 @@ impl Level {
     const ALL: [Level; 6] = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Fatal];
 
     /// Kafka's name.
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Level::Trace => "TRACE",
             Level::Debug => "DEBUG",
@@ -60,6 +60,10 @@ impl Level {
         }
     }
 
+    pub fn of_name(name: &str) -> Option<Level> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     fn of_word(word: &str) -> Option<Level> {
         Self::ALL.into_iter().find(|level| level.word().eq_ignore_ascii_case(word))
     }
@@ -69,6 +73,8 @@ impl Level {
 type PutInForce = Box<dyn Fn(&str) + Send + Sync>;
 
 pub struct Loggers {
+    /// Every logger but the root.
+    names: &'static [&'static str],
     /// What the process was started with, as in `OTTLA_LOG`.
     started_with: String,
     set: Mutex<BTreeMap<String, Level>>,
@@ -78,25 +84,25 @@ pub struct Loggers {
 static LOGGERS: OnceLock<Loggers> = OnceLock::new();
 
 /// Tells, once, what the log was started with and how to change that.
-pub fn install(started_with: &str, put_in_force: impl Fn(&str) + Send + Sync + 'static) {
+pub fn install(names: &'static [&'static str], started_with: &str, put_in_force: impl Fn(&str) + Send + Sync + 'static) {
     // A log that is there already goes on as it is.
-    let _already = LOGGERS.set(Loggers::new(started_with, Box::new(put_in_force)));
+    let _already = LOGGERS.set(Loggers::new(names, started_with, Box::new(put_in_force)));
 }
 
 /// The loggers of this process. Without a log, as in the simulator, levels have no effect.
 pub fn loggers() -> &'static Loggers {
-    LOGGERS.get_or_init(|| Loggers::new(Level::Info.word(), Box::new(|_| {})))
+    LOGGERS.get_or_init(|| Loggers::new(OF_BROKER, Level::Info.word(), Box::new(|_| {})))
 }
 
 impl Loggers {
-    fn new(started_with: &str, put_in_force: PutInForce) -> Self {
-        Self { started_with: started_with.to_owned(), set: Mutex::default(), put_in_force }
+    fn new(names: &'static [&'static str], started_with: &str, put_in_force: PutInForce) -> Self {
+        Self { names, started_with: started_with.to_owned(), set: Mutex::default(), put_in_force }
     }
 
     /// The level named, if the logger may be set to it.
     pub fn check_set(&self, logger: &str, level: &str) -> Result<Level, Refused> {
-        exists(logger)?;
-        Level::ALL.into_iter().find(|known| known.name() == level).ok_or_else(|| {
+        self.exists(logger)?;
+        Level::of_name(level).ok_or_else(|| {
             let text = format!(
                 "Cannot set the log level of {logger} to {level} as it is not a supported log level. Valid log levels are DEBUG, ERROR, \
                  FATAL, INFO, TRACE, WARN"
@@ -107,7 +113,7 @@ impl Loggers {
 
     /// Whether the logger's level may be taken away, so that it has the root's.
     pub fn check_unset(&self, logger: &str) -> Result<(), Refused> {
-        exists(logger)?;
+        self.exists(logger)?;
         if logger == ROOT {
             return Err(Refused::new(ErrorCode::InvalidRequest, "Removing the log level of the root logger is not allowed"));
         }
@@ -130,12 +136,17 @@ impl Loggers {
         }
     }
 
-    /// Every logger with its level, as DescribeConfigs answers.
-    pub fn described(&self) -> Vec<Entry> {
+    /// Every logger with its level, the root last.
+    pub fn levels(&self) -> Vec<(&'static str, Level)> {
         let set = self.lock();
-        let entry = |logger: &str| Entry {
+        self.names.iter().chain(&[ROOT]).map(|name| (*name, self.level(&set, name))).collect()
+    }
+
+    /// As [`Loggers::levels`], as DescribeConfigs answers.
+    pub fn described(&self) -> Vec<Entry> {
+        let entry = |(logger, level): (&str, Level)| Entry {
             name: logger.to_owned(),
-            value: Some(self.level(&set, logger).name().to_owned()),
+            value: Some(level.name().to_owned()),
             read_only: false,
             source: Source::BrokerLogger,
             sensitive: false,
@@ -143,7 +154,7 @@ impl Loggers {
             kind: None,
             doc: Some(""),
         };
-        LAYERS.into_iter().chain([ROOT]).map(entry).collect()
+        self.levels().into_iter().map(entry).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Level>> {
@@ -172,6 +183,13 @@ impl Loggers {
         found
     }
 
+    fn exists(&self, logger: &str) -> Result<(), Refused> {
+        if logger == ROOT || self.names.contains(&logger) {
+            return Ok(());
+        }
+        Err(Refused::new(ErrorCode::InvalidConfig, format!("Logger {logger} does not exist!")))
+    }
+
     /// Directives of which a later one wins over an earlier one for the same target.
     fn directives(&self, set: &BTreeMap<String, Level>) -> String {
         let mut directives = self.started_with.clone();
@@ -192,13 +210,6 @@ fn target(logger: &str) -> String {
     logger.replace('.', "::")
 }
 
-fn exists(logger: &str) -> Result<(), Refused> {
-    if logger == ROOT || LAYERS.contains(&logger) {
-        return Ok(());
-    }
-    Err(Refused::new(ErrorCode::InvalidConfig, format!("Logger {logger} does not exist!")))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -209,8 +220,11 @@ mod tests {
     fn levels_are_told_set_and_taken_away() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let teller = told.clone();
-        let loggers =
-            Loggers::new("info,ottla::shard=trace", Box::new(move |directives| teller.lock().unwrap().push(directives.to_owned())));
+        let loggers = Loggers::new(
+            OF_BROKER,
+            "info,ottla::shard=trace",
+            Box::new(move |directives| teller.lock().unwrap().push(directives.to_owned())),
+        );
         let level = |name: &str| loggers.described().into_iter().find(|entry| entry.name == name).unwrap().value.unwrap();
         assert_eq!((level(ROOT), level("ottla.shard"), level("ottla.storage")), ("INFO".into(), "TRACE".into(), "INFO".into()));
         let warn = loggers.check_set("ottla.shard", "WARN").unwrap();
@@ -226,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        let loggers = Loggers::new("ottla::storage=debug", Box::new(|_| {}));
+        let loggers = Loggers::new(OF_BROKER, "ottla::storage=debug", Box::new(|_| {}));
         assert_eq!(loggers.check_set("kafka.server", "INFO").unwrap_err().code, ErrorCode::InvalidConfig);
         assert_eq!(loggers.check_set(ROOT, "info").unwrap_err().code, ErrorCode::InvalidConfig);
         assert_eq!(loggers.check_unset(ROOT).unwrap_err().code, ErrorCode::InvalidRequest);

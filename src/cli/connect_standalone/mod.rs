@@ -16,7 +16,7 @@ use super::serve::start_log;
 use crate::client::{Client, Settings};
 use crate::connect::settings::{NewConnector, WorkerSettings, connector_file};
 use crate::connect::worker::{Made, Target, Worker};
-use crate::connect::{metrics, rest};
+use crate::connect::{self, metrics, rest};
 use crate::io::glommio;
 
 /// How often the main thread looks whether it is to end.
@@ -50,7 +50,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
-    start_log();
+    start_log(connect::LOGGERS);
     let sentence = |why: &dyn std::fmt::Display| Failure::Sentence(why.to_string());
     let settings = WorkerSettings::from_file(&args.worker).map_err(|error| sentence(&error))?;
     let connectors =

@@ -8,6 +8,7 @@
 //! 2. Every answer that is an error is `{"error_code":N,"message":"..."}`.
 
 mod body;
+mod levels;
 mod request;
 mod routes;
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value as Json;
 
 use super::body::{self, Expanded, Health, Message, Offset, Offsets, Plugin, Root, TaskId, TaskOf, Topics};
+use super::levels::Levels;
 use super::request::{Request, Response};
 use crate::client::{Client, Settings};
 use crate::connect::contract::{Config, Make};
 use crate::connect::record::JsonMap;
-use crate::connect::settings::config_of;
+use crate::connect::settings::{Converters, config_of};
 use crate::connect::worker::{ConnectorView, Made, Refused, Restart, Target, Worker};
 use crate::connect::{metrics, registry, validate};
 use crate::metrics::page::CONTENT_TYPE;
@@ -20,6 +21,7 @@ pub struct Routes {
     worker_id: String,
     /// Asked for once, when somebody wants to know it.
     cluster_id: OnceLock<String>,
+    levels: Levels,
 }
 
 type Answer = Result<Response, Refused>;
@@ -38,7 +40,7 @@ fn config(body: &[u8]) -> Result<Config, Refused> {
 
 impl Routes {
     pub fn new(worker: Arc<Worker>, worker_id: String) -> Routes {
-        Routes { worker, worker_id, cluster_id: OnceLock::new() }
+        Routes { worker, worker_id, cluster_id: OnceLock::new(), levels: Levels::default() }
     }
 
     pub fn answer(&self, request: &Request) -> Response {
@@ -80,9 +82,12 @@ impl Routes {
                 let number = number.parse().map_err(|_| Refused::NotFound(format!("Task {name}-{number} not found")))?;
                 self.worker.restart_task(name, number).map(|()| Response::empty(204))
             }
+            ("GET", ["admin", "loggers"]) => Ok(self.levels.list()),
+            ("GET", ["admin", "loggers", name]) => self.levels.tell(name),
+            ("PUT", ["admin", "loggers", name]) => self.levels.set(name, request),
             ("GET", ["connector-plugins"]) => Ok(plugins(request)),
             ("GET", ["connector-plugins", name, "config"]) => plugin_keys(name),
-            ("PUT", ["connector-plugins", name, "config", "validate"]) => judge(name, &request.body),
+            ("PUT", ["connector-plugins", name, "config", "validate"]) => judge(name, &request.body, &self.worker.settings.converters),
             _ if served(path) => Ok(Response::error(405, "HTTP 405 Method Not Allowed")),
             _ => Ok(Response::error(404, "HTTP 404 Not Found")),
         }
@@ -238,6 +243,8 @@ fn served(path: &[&str]) -> bool {
         [] | ["health" | "metrics" | "connectors" | "connector-plugins"]
             | ["connector-plugins", _, "config"]
             | ["connector-plugins", _, "config", "validate"]
+            | ["admin", "loggers"]
+            | ["admin", "loggers", _]
     ) || matches!(path, ["connectors", _, "pause" | "resume" | "stop" | "restart" | "status" | "tasks" | "topics"])
         || (path.first() == Some(&"connectors") && path.len() == 5 && ["status", "restart"].contains(&last))
 }
@@ -274,7 +281,7 @@ fn plugin_keys(name: &str) -> Answer {
     Ok(Response::json(200, &keys))
 }
 
-fn judge(name: &str, bytes: &[u8]) -> Answer {
+fn judge(name: &str, bytes: &[u8], converters: &Converters) -> Answer {
     let config = config(bytes)?;
     let plugin = registry::plugin(name).ok_or_else(|| Refused::NotFound(format!("Unknown plugin {name}.")))?;
     if let Some(said) = config.get("connector.class")
@@ -282,7 +289,7 @@ fn judge(name: &str, bytes: &[u8]) -> Answer {
     {
         return Err(Refused::Bad(format!("the configuration is one of {said}, the path is that of {name}")));
     }
-    Ok(Response::json(200, &validate::judge(name, plugin, &config)))
+    Ok(Response::json(200, &validate::judge(name, plugin, &config, converters)))
 }
 
 /// A name as part of a path.

@@ -15,6 +15,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::statistics::Partition;
 use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
 
 use super::clients::{self, Place, remember};
@@ -98,6 +99,15 @@ fn places(list: &TopicPartitionList) -> BTreeSet<Place> {
     list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
 }
 
+/// How many records lie behind the last one that was handed to the task; before the first, behind what is committed.
+fn waiting(partition: &Partition) -> Option<u64> {
+    let end = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
+    match partition.app_offset {
+        from @ 0.. if end >= 0 => u64::try_from(end.saturating_sub(from)).ok().or(Some(0)),
+        _ => u64::try_from(partition.consumer_lag).ok(),
+    }
+}
+
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, _: &str, message: &str) {
         clients::log(level, &self.shared.id(), message);
@@ -111,8 +121,8 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         let assigned = self.live().assigned.clone();
-        let lag_of = |(topic, partition): &Place| statistics.topics.get(topic)?.partitions.get(partition).map(|found| found.consumer_lag);
-        let lags: Vec<u64> = assigned.iter().filter_map(lag_of).filter_map(|lag| u64::try_from(lag).ok()).collect();
+        let lag_of = |(topic, partition): &Place| waiting(statistics.topics.get(topic)?.partitions.get(partition)?);
+        let lags: Vec<u64> = assigned.iter().filter_map(lag_of).collect();
         self.shared.counts.set_lag((!lags.is_empty()).then(|| lags.iter().sum()));
     }
 }
@@ -337,5 +347,25 @@ fn left_out(pipeline: &Pipeline, shared: &Shared, context: &Context, message: &B
     match &context.live().dead_letters {
         Some(dead_letters) => dead_letters.send(message, misfit),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(ls_offset: i64, hi_offset: i64, app_offset: i64, consumer_lag: i64) -> Partition {
+        Partition { ls_offset, hi_offset, app_offset, consumer_lag, ..Partition::default() }
+    }
+
+    #[test]
+    fn what_waits_is_what_the_task_was_not_given() {
+        const UNKNOWN: i64 = -1001;
+        assert_eq!(waiting(&partition(10, 12, 7, 10)), Some(3));
+        assert_eq!(waiting(&partition(UNKNOWN, 12, 7, 10)), Some(5));
+        // The end is that of the last answer.
+        assert_eq!(waiting(&partition(10, 10, 11, 4)), Some(0));
+        assert_eq!(waiting(&partition(10, 10, UNKNOWN, 4)), Some(4));
+        assert_eq!(waiting(&partition(UNKNOWN, UNKNOWN, UNKNOWN, -1)), None);
     }
 }
