@@ -36,6 +36,7 @@ impl Console {
 #[cfg(test)]
 pub mod captured {
     use super::*;
+    use crate::cli::failure::Failure;
     use std::cell::RefCell;
     use std::rc::Rc;
 
@@ -61,5 +62,24 @@ pub mod captured {
         console.flush().unwrap();
         let text = |shared: Shared| String::from_utf8(shared.0.borrow().clone()).unwrap();
         (returned, text(out), text(err))
+    }
+
+    /// A tool's options, from a command line whose words have no blanks.
+    pub fn parsed<A: clap::Args>(line: &str) -> A {
+        parsed_words(line.split(' '))
+    }
+
+    pub fn parsed_words<'a, A: clap::Args>(words: impl Iterator<Item = &'a str>) -> A {
+        let command = A::augment_args(clap::Command::new("tool"));
+        let matches = command.try_get_matches_from(std::iter::once("tool").chain(words)).unwrap();
+        A::from_arg_matches(&matches).unwrap()
+    }
+
+    /// What a tool says before it asks anyone.
+    pub fn refusal(tool: impl FnOnce(&mut Console) -> Result<(), Failure>) -> String {
+        match capture(tool).0.unwrap_err() {
+            Failure::Sentence(sentence) | Failure::Usage { sentence, .. } => sentence,
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -7,6 +7,7 @@
 //!    that promises security is refused.
 
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -54,6 +55,18 @@ fn may_be_idempotent(properties: &Pairs) -> bool {
 pub fn reach(bootstrap: &str) -> Result<Client, Failure> {
     let (settings, _) = Settings::from_command_line(bootstrap, None).map_err(|error| Failure::Sentence(error.to_string()))?;
     Client::connect(settings).map_err(|error| Failure::Sentence(error.to_string()))
+}
+
+/// How long a client may take to learn where a topic is before it is used all the same.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A producer that found no broker when it began asks for its id half a second later.
+pub const SETTLES: Duration = Duration::from_millis(600);
+
+/// Has a client learn where a topic is, so that the first record does not wait for its next look, a second later.
+pub fn know<C: ClientContext>(client: &rdkafka::client::Client<C>, topic: &str) {
+    // A topic that is not there yet is made by the question. What is wrong with it is told when a record is sent.
+    let _asked = client.fetch_metadata(Some(topic), KNOWN_WITHIN);
 }
 
 /// A configuration that librdkafka refuses, in a sentence.

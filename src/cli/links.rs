@@ -26,6 +26,7 @@ const NAMES: &[(&str, &str)] = &[
     ("kafka-e2e-latency", "e2e-latency"),
     ("kafka-cluster", "cluster"),
     ("kafka-leader-election", "leader-election"),
+    ("kafka-reassign-partitions", "reassign-partitions"),
     ("kafka-dump-log", "dump-log"),
     ("connect-standalone", "connect-standalone"),
 ];

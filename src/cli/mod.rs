@@ -33,15 +33,19 @@ mod get_offsets;
 mod group_records;
 mod groups;
 mod java_text;
+mod json_file;
 mod leader_election;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
 mod links;
+#[cfg(feature = "librdkafka")]
+mod live_line;
 mod log_dirs;
 #[cfg(feature = "librdkafka")]
 mod pairs;
 #[cfg(feature = "librdkafka")]
 mod producer_perf;
+mod reassign_partitions;
 mod serve;
 mod topic_filter;
 mod topics;
@@ -120,6 +124,8 @@ enum Command {
     Cluster(cluster_tool::Args),
     /// Elect leaders of partitions (kafka-leader-election).
     LeaderElection(leader_election::Args),
+    /// Move partitions between brokers and log directories (kafka-reassign-partitions).
+    ReassignPartitions(Box<reassign_partitions::Args>),
     /// Print and check the files of a partition's log (kafka-dump-log).
     DumpLog(dump_log::Args),
     /// Look at what this machine is set to, and set what helps.
@@ -169,6 +175,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::E2eLatency(args)) => e2e_latency::run(&args, &mut console),
         Ok(Command::Cluster(args)) => cluster_tool::run(&args, &mut console),
         Ok(Command::LeaderElection(args)) => leader_election::run(&args, &mut console),
+        Ok(Command::ReassignPartitions(args)) => reassign_partitions::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
         Ok(Command::Tune(args)) => tune::run(&args, &mut console),
         Ok(Command::Links(args)) => links::run(&args, &mut console),

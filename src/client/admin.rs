@@ -5,19 +5,16 @@ use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
-use kafka_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest, MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
 use super::error::{ClientError, Refusal};
 use super::routing::{Client, Target};
 use crate::types::{NodeId, TopicId};
-use crate::wire::error::ErrorCode;
 use crate::wire::message::{topic_id_of, uuid_of};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +41,6 @@ pub struct Partition {
     /// Eligible leader replicas (KIP-966); None where the broker cannot tell.
     pub eligible: Option<Vec<NodeId>>,
     pub last_known_eligible: Option<Vec<NodeId>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reassignment {
-    pub replicas: Vec<NodeId>,
-    pub adding: Vec<NodeId>,
-    pub removing: Vec<NodeId>,
 }
 
 /// How a topic's replicas are placed: left to the controller, or spelled out partition by partition.
@@ -168,39 +158,6 @@ impl Client {
         Ok(described)
     }
 
-    /// Replica moves under way. A broker that does not serve the question, or does not let us ask, has none to tell.
-    pub fn reassignments(&mut self, partitions: &[NamedPartition]) -> Result<BTreeMap<NamedPartition, Reassignment>, ClientError> {
-        let mut by_topic: BTreeMap<&String, Vec<i32>> = BTreeMap::new();
-        for (topic, partition) in partitions {
-            by_topic.entry(topic).or_default().push(*partition);
-        }
-        let topics = by_topic
-            .into_iter()
-            .map(|(name, indexes)| ListPartitionReassignmentsTopics::default().with_name(topic_name(name)).with_partition_indexes(indexes));
-        let request =
-            ListPartitionReassignmentsRequest::default().with_timeout_ms(self.request_timeout_ms()).with_topics(Some(topics.collect()));
-        let answered =
-            self.call(&Target::Controller, &request, |response| Refusal::check(response.error_code, response.error_message.as_ref()));
-        let response = match answered {
-            Ok(response) => response,
-            Err(ClientError::Unsupported { .. }) => return Ok(BTreeMap::new()),
-            Err(error) if error.refusal() == Some(ErrorCode::ClusterAuthorizationFailed) => return Ok(BTreeMap::new()),
-            Err(error) => return Err(error),
-        };
-        let mut moves = BTreeMap::new();
-        for topic in &response.topics {
-            for partition in &topic.partitions {
-                let reassignment = Reassignment {
-                    replicas: nodes(&partition.replicas),
-                    adding: nodes(&partition.adding_replicas),
-                    removing: nodes(&partition.removing_replicas),
-                };
-                moves.insert((topic.name.to_string(), partition.partition_index), reassignment);
-            }
-        }
-        Ok(moves)
-    }
-
     pub fn create_topic(&mut self, topic: &NewTopic) -> Result<(), ClientError> {
         let configs = topic.configs.iter().map(|(name, value)| {
             CreatableTopicConfig::default()
@@ -303,11 +260,11 @@ fn leader(id: BrokerId) -> Option<NodeId> {
     Some(NodeId(id.0)).filter(|node| node.get() >= 0)
 }
 
-fn nodes(ids: &[BrokerId]) -> Vec<NodeId> {
+pub(super) fn nodes(ids: &[BrokerId]) -> Vec<NodeId> {
     ids.iter().map(|id| NodeId(id.0)).collect()
 }
 
-fn broker_ids(nodes: &[NodeId]) -> Vec<BrokerId> {
+pub(super) fn broker_ids(nodes: &[NodeId]) -> Vec<BrokerId> {
     nodes.iter().map(|node| BrokerId(node.get())).collect()
 }
 

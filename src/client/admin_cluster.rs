@@ -1,7 +1,7 @@
 //! Questions about the cluster as a whole, and elections.
 
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
-use kafka_protocol::messages::{DescribeClusterRequest, ElectLeadersRequest};
+use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, ElectLeadersRequest, UnregisterBrokerRequest};
 
 use super::admin::{NamedPartition, topic_name};
 use super::admin_partitions::{PerPartition, by_topic};
@@ -45,6 +45,13 @@ impl Client {
             Some(Endpoint { broker: Broker { node: NodeId(broker.broker_id.0), address, rack }, is_fenced: broker.is_fenced })
         });
         Ok(endpoints.collect())
+    }
+
+    /// Has the cluster forget a broker that is gone for good.
+    pub fn unregister_broker(&mut self, node: NodeId) -> Result<(), ClientError> {
+        let request = UnregisterBrokerRequest::default().with_broker_id(BrokerId(node.get()));
+        self.call(&Target::Controller, &request, |response| Refusal::check(response.error_code, response.error_message.as_ref()))?;
+        Ok(())
     }
 
     /// Asks for an election of these partitions, or of all: how each fared.

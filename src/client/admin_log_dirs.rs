@@ -1,5 +1,8 @@
 use kafka_protocol::messages::DescribeLogDirsRequest;
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 
+use super::admin::{NamedPartition, topic_name};
+use super::admin_partitions::by_topic;
 use super::error::{ClientError, Refusal};
 use super::routing::{Client, Target};
 use crate::types::NodeId;
@@ -29,7 +32,18 @@ pub struct LogDirReplica {
 impl Client {
     /// The log directories of one broker with everything in them, in the order of their paths.
     pub fn log_dirs(&mut self, node: NodeId) -> Result<Vec<LogDir>, ClientError> {
-        let request = DescribeLogDirsRequest::default().with_topics(None);
+        self.log_dirs_with(node, None)
+    }
+
+    /// As [`Client::log_dirs`], with these partitions alone.
+    pub fn log_dirs_of(&mut self, node: NodeId, partitions: &[NamedPartition]) -> Result<Vec<LogDir>, ClientError> {
+        let topics = by_topic(partitions).into_iter();
+        let asked = topics.map(|(topic, indexes)| DescribableLogDirTopic::default().with_topic(topic_name(topic)).with_partitions(indexes));
+        self.log_dirs_with(node, Some(asked.collect()))
+    }
+
+    fn log_dirs_with(&mut self, node: NodeId, topics: Option<Vec<DescribableLogDirTopic>>) -> Result<Vec<LogDir>, ClientError> {
+        let request = DescribeLogDirsRequest::default().with_topics(topics);
         let response = self.call(&Target::Node(node), &request, |response| Refusal::check(response.error_code, None))?;
         let mut dirs: Vec<_> = response
             .results

@@ -153,6 +153,9 @@ fn sentence(code: i16) -> String {
         Some(ErrorCode::GroupSubscribedToTopic) => {
             "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it."
         }
+        Some(ErrorCode::NoReassignmentInProgress) => "No partition reassignment is in progress.",
+        Some(ErrorCode::ReplicaNotAvailable) => "The replica is not available for the requested topic-partition.",
+        Some(ErrorCode::LogDirNotFound) => "The user-specified log directory is not found in the broker config.",
         Some(ErrorCode::PreferredLeaderNotAvailable) => "The preferred leader was not available.",
         Some(ErrorCode::EligibleLeadersNotAvailable) => "Eligible topic partition leaders are not available.",
         Some(ErrorCode::ElectionNotNeeded) => "Leader election not needed for topic partition.",

@@ -18,6 +18,7 @@ mod admin_configs;
 mod admin_groups;
 mod admin_log_dirs;
 mod admin_partitions;
+mod admin_reassignments;
 mod connection;
 mod error;
 mod exception;
@@ -29,12 +30,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use admin::{Growth, NamedPartition, NewTopic, Partition, Placement, Reassignment, TopicDescription, TopicListing};
+pub use admin::{Growth, NamedPartition, NewTopic, Partition, Placement, TopicDescription, TopicListing};
 pub use admin_cluster::{Election, Endpoint};
 pub use admin_configs::{ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
 pub use admin_groups::{Committed, Group, GroupListing, GroupState, GroupType, Member};
 pub use admin_log_dirs::{LogDir, LogDirReplica};
 pub use admin_partitions::{OffsetSpec, PerPartition};
+pub use admin_reassignments::Reassignment;
 pub use error::{ClientError, Refusal};
 pub use exception::name as exception_name;
 pub use routing::{Broker, Client, ClusterMetadata, ServedApi, Target};

@@ -2,12 +2,13 @@
 //! of their own.
 
 use kafka_protocol::messages::{
-    AlterConfigsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse, DeleteRecordsResponse,
-    DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse,
-    DescribeProducersResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
-    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListConfigResourcesResponse,
-    ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
-    OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, SyncGroupResponse,
+    AlterConfigsResponse, AlterPartitionReassignmentsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
+    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse,
+    DescribeLogDirsResponse, DescribeProducersResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse, FindCoordinatorResponse,
+    HeartbeatResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
+    ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse,
+    OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, SyncGroupResponse,
+    UnregisterBrokerResponse,
 };
 
 use crate::wire::error::ErrorCode;
@@ -107,6 +108,19 @@ impl Refusals for ElectLeadersResponse {
     fn codes(&self) -> impl Iterator<Item = i16> {
         let partitions = self.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
         std::iter::once(self.error_code).chain(partitions.map(|partition| partition.error_code))
+    }
+}
+
+impl Refusals for AlterPartitionReassignmentsResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        let partitions = self.responses.iter().flat_map(|topic| &topic.partitions);
+        std::iter::once(self.error_code).chain(partitions.map(|partition| partition.error_code))
+    }
+}
+
+impl Refusals for UnregisterBrokerResponse {
+    fn codes(&self) -> impl Iterator<Item = i16> {
+        std::iter::once(self.error_code)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::metadata::home::Home;
 use crate::metadata::image::{Delta, MetadataImage};
 use crate::metadata::record::Resource;
 use crate::storage::planted::{self, Bug};
-use crate::types::{BrokerEpoch, ShardId, TopicPartition};
+use crate::types::{BrokerEpoch, NodeId, ShardId, TopicPartition};
 use crate::wire::error::ErrorCode;
 
 use super::message::{Control, Message, Reply, Request};
@@ -45,6 +45,8 @@ pub enum Change {
     AlterConfigs(Asked<Alteration<ConfigEdit>>),
     /// All overrides of each resource at once.
     ReplaceConfigs(Asked<Alteration<(String, String)>>),
+    /// A broker is gone for good.
+    UnregisterBroker(NodeId),
     /// A block of producer ids for this broker.
     AllocateProducerIds,
     /// The log directory of these partitions of this broker has failed.
@@ -90,6 +92,7 @@ pub enum ChangeAnswer {
     Deleted(Vec<DeleteAnswer>),
     ProducerIds(ProducerIdBlock),
     Lost,
+    Unregistered,
     /// Answers every part of the request alike.
     Refused(Refused),
 }
@@ -99,7 +102,13 @@ impl ChangeAnswer {
     fn refusal(self) -> Refused {
         match self {
             Self::Refused(refused) => refused,
-            Self::Created(_) | Self::Extended(_) | Self::Altered(_) | Self::Deleted(_) | Self::ProducerIds(_) | Self::Lost => {
+            Self::Created(_)
+            | Self::Extended(_)
+            | Self::Altered(_)
+            | Self::Deleted(_)
+            | Self::ProducerIds(_)
+            | Self::Lost
+            | Self::Unregistered => {
                 unreachable!("a change is answered in kind")
             }
         }
@@ -174,6 +183,14 @@ impl<W: World> Shard<W> {
         });
     }
 
+    /// Forgets a broker; `None` as with [`Shard::create_topics`].
+    pub async fn unregister_broker(self: &Rc<Self>, node: NodeId) -> Option<Result<(), Refused>> {
+        match self.change(Change::UnregisterBroker(node)).await? {
+            ChangeAnswer::Unregistered => Some(Ok(())),
+            other => Some(Err(other.refusal())),
+        }
+    }
+
     /// Has the controller make a change. `None` when the broker closes meanwhile.
     async fn change(self: &Rc<Self>, change: Change) -> Option<ChangeAnswer> {
         match self.call(HOME_SHARD, Request::Change(change)).await.receive().await? {
@@ -243,6 +260,10 @@ impl<W: World, H: Home> ControllerHost<W, H> {
                     Err(refused) => ChangeAnswer::Refused(refused),
                 }
             }
+            Change::UnregisterBroker(node) => match decision::unregister_broker(self.controller.image(), node) {
+                Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, |()| ChangeAnswer::Unregistered),
+                Err(refused) => ChangeAnswer::Refused(refused),
+            },
             Change::AllocateProducerIds => {
                 let (image, node) = (self.controller.image(), self.shard.node());
                 let broker_epoch = image.broker(node).map_or(BrokerEpoch(-1), |broker| broker.broker_epoch);

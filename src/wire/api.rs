@@ -87,6 +87,7 @@ api_keys! {
     TxnOffsetCommit = 28, flexible from 3, crate to 5;
     DescribeConfigs = 32, flexible from 4, crate to 4;
     AlterConfigs = 33, flexible from 2, crate to 2;
+    AlterReplicaLogDirs = 34, flexible from 2, crate to 2;
     DescribeLogDirs = 35, flexible from 2, crate to 4;
     SaslAuthenticate = 36, flexible from 2, crate to 2;
     CreatePartitions = 37, flexible from 2, crate to 3;
@@ -98,6 +99,7 @@ api_keys! {
     OffsetDelete = 47, flexible from NEVER, crate to 0;
     DescribeCluster = 60, flexible from 0, crate to 2;
     DescribeProducers = 61, flexible from 0, crate to 0;
+    UnregisterBroker = 64, flexible from 0, crate to 0;
     DescribeTransactions = 65, flexible from 0, crate to 0;
     ListTransactions = 66, flexible from 0, crate to 2;
     ConsumerGroupHeartbeat = 68, flexible from 0, crate to 1;
@@ -157,10 +159,12 @@ pub const SERVED: &[ServedApi] = &[
     serve(ApiKey::DeleteGroups, 0, 2),
     serve(ApiKey::ElectLeaders, 0, 2),
     serve(ApiKey::IncrementalAlterConfigs, 0, 1),
+    serve(ApiKey::AlterPartitionReassignments, 0, 1),
     serve(ApiKey::ListPartitionReassignments, 0, 0),
     serve(ApiKey::OffsetDelete, 0, 0),
     serve(ApiKey::DescribeCluster, 0, 2),
     serve(ApiKey::DescribeProducers, 0, 0),
+    serve(ApiKey::UnregisterBroker, 0, 0),
     serve(ApiKey::ListConfigResources, 0, 1),
     serve(ApiKey::DescribeTopicPartitions, 0, 0),
 ];

@@ -43,7 +43,7 @@ fn a_link_behaves_as_the_script_of_its_name() {
 fn a_broker_that_is_not_there_is_one_sentence_soon() {
     let _noisy = noisy();
     let nowhere = ["--bootstrap-server", "127.0.0.1:1"];
-    let lines: [(&str, &[&str]); 9] = [
+    let lines: [(&str, &[&str]); 15] = [
         ("topics", &["--list"]),
         ("configs", &["--describe", "--topic", "t"]),
         ("get-offsets", &[]),
@@ -53,12 +53,18 @@ fn a_broker_that_is_not_there_is_one_sentence_soon() {
         ("console-consumer", &["--topic", "t"]),
         ("consumer-groups", &["--list"]),
         ("groups", &["--list"]),
+        ("leader-election", &["--election-type", "preferred", "--all-topic-partitions"]),
+        ("reassign-partitions", &["--list"]),
+        ("delete-records", &["--offset-json-file", "/dev/stdin"]),
+        ("producer-perf-test", &["--topic", "t", "--num-records", "1", "--throughput", "-1", "--record-size", "1"]),
+        ("consumer-perf-test", &["--topic", "t", "--num-records", "1"]),
+        ("e2e-latency", &["--topic", "t", "--num-records", "1", "--producer-acks", "1", "--record-size", "1"]),
     ];
     for (tool, words) in lines {
         let began = Instant::now();
         let mut ottla = command(env!("CARGO_BIN_EXE_ottla"));
         ottla.arg(tool).args(nowhere).args(words);
-        let output = run(tool, ottla, b"", DEADLINE);
+        let output = run(tool, ottla, br#"{"partitions": []}"#, DEADLINE);
         assert_eq!(output.status.code(), Some(1), "{tool}");
         assert!(began.elapsed() < SOON, "{tool} took {:?}", began.elapsed());
         let said = format!("{}{}", output.stdout, output.stderr);

@@ -6,8 +6,10 @@
 mod dump_groups;
 mod groups;
 mod links;
+mod reassignments;
 pub mod runner;
 mod table;
+mod table_cluster;
 mod table_groups;
 mod terminal;
 
@@ -23,6 +25,7 @@ use crate::support::records::Batch;
 use crate::support::{noisy, topics};
 use runner::{Kafkas, Said, run_ottla};
 use table::{Expect, GROUPS, REFUSED, Row, Tool};
+use table_cluster::{GROUPS_OF_THE_CLUSTER, GROUPS_THAT_MEASURE};
 use table_groups::GROUPS_OF_CONSUMERS;
 
 /// What only one of the programs touches, and what stands in its place where their outputs are compared.
@@ -48,7 +51,7 @@ fn ottlas_tools_say_what_kafkas_say() {
     for (names, dir) in [KAFKAS, OTTLAS].into_iter().zip(&dirs) {
         fill(&broker, names.topic);
         topics::create(&mut broker.connect(), names.lines, 1, &[]);
-        write_files(dir.path(), names);
+        write_files(dir.path(), names, &broker);
     }
     topics::create(&mut broker.connect(), "zoo", 1, &[]);
     let _members = served.contains(&groups::OFFSET_COMMIT).then(|| groups::begin(&broker, &served, &[KAFKAS, OTTLAS]));
@@ -56,7 +59,7 @@ fn ottlas_tools_say_what_kafkas_say() {
     let mut failures = Vec::new();
     let (mut compared, mut equal) = (0, 0);
     // Records are deleted towards the end of the others.
-    for group in GROUPS_OF_CONSUMERS.iter().chain(GROUPS) {
+    for group in GROUPS_OF_THE_CLUSTER.iter().chain(GROUPS_OF_CONSUMERS).chain(GROUPS).chain(GROUPS_THAT_MEASURE) {
         let missing: Vec<&i16> = group.needs.iter().filter(|key| !served.contains(key)).collect();
         if !missing.is_empty() {
             println!("not run: {} lines of {}, for which the broker lacks the APIs {missing:?}", group.rows.len(), group.tool.name());
@@ -69,7 +72,8 @@ fn ottlas_tools_say_what_kafkas_say() {
             let theirs = masked(theirs, KAFKAS, dirs[0].path());
             let ours = masked(ours, OTTLAS, dirs[1].path());
             compared += 1;
-            equal += i32::from(matches!(row.expect, Expect::Same | Expect::SameInAnyOrder | Expect::NoTrace));
+            equal +=
+                i32::from(matches!(row.expect, Expect::Same | Expect::SameInAnyOrder | Expect::NoTrace | Expect::Told | Expect::Shape));
             if let Err(fault) = judge(row.expect, &theirs, &ours) {
                 failures.push(format!("{} {}\n{fault}\n--- Kafka {theirs:#?}\n--- Ottla {ours:#?}", group.tool.name(), row.words));
             }
@@ -101,7 +105,7 @@ fn fill(broker: &Broker, topic: &str) {
     }
 }
 
-fn write_files(dir: &Path, names: Names) {
+fn write_files(dir: &Path, names: Names, broker: &Broker) {
     let Names { topic, group, .. } = names;
     let one = |partition: i32, offset: &str| format!("{{\"topic\": \"{topic}\", \"partition\": {partition}, \"offset\": {offset}}}");
     let file = |partitions: &[String]| format!("{{\"partitions\": [{}], \"version\": 1}}\n", partitions.join(", "));
@@ -135,9 +139,40 @@ fn write_files(dir: &Path, names: Names) {
         ("others.csv", format!("others,{topic},0,1\n")),
         ("nowhere.json", file(&[format!("{{\"topic\": \"{topic}\", \"partition\": 77, \"offset\": 0}}")])),
     ];
-    for (name, text) in files {
+    for (name, text) in files.into_iter().chain(files_of_reassignments(names, broker)) {
         std::fs::write(dir.join(name), text).unwrap();
     }
+}
+
+/// Files that say where partitions are to be.
+fn files_of_reassignments(Names { topic, .. }: Names, broker: &Broker) -> Vec<(&'static str, String)> {
+    let one = |topic: &str, partition: i32, rest: &str| format!("{{\"topic\": \"{topic}\", \"partition\": {partition}, {rest}}}");
+    let on = |partition: i32, replicas: &str| one(topic, partition, &format!("\"replicas\": [{replicas}]"));
+    let file = |partitions: &[String]| format!("{{\"version\": 1, \"partitions\": [{}]}}\n", partitions.join(", "));
+    let topics = |topics: &[&str]| {
+        let topics: Vec<String> = topics.iter().map(|topic| format!("{{\"topic\": \"{topic}\"}}")).collect();
+        format!("{{\"topics\": [{}], \"version\": 1}}", topics.join(", "))
+    };
+    let in_dir = |dir: &str| one(topic, 0, &format!("\"replicas\": [1], \"log_dirs\": [\"{dir}\"]"));
+    vec![
+        ("topics.json", topics(&[topic])),
+        ("topics-twice.json", topics(&[topic, topic])),
+        ("topics-unknown.json", topics(&["nothing-of-the-kind"])),
+        ("no-topics.json", topics(&[])),
+        ("elected.json", format!("{{\"partitions\": [{{\"topic\": \"{topic}\", \"partition\": 1}}]}}")),
+        ("stay.json", file(&[on(0, "1"), on(2, "1")])),
+        ("stay-one.json", file(&[on(1, "1")])),
+        ("stay-twice.json", file(&[on(1, "1"), on(1, "1")])),
+        ("stay-unknown.json", file(&[one("nothing-of-the-kind", 0, "\"replicas\": [1]")])),
+        ("stay-nowhere.json", file(&[on(77, "1")])),
+        ("elsewhere.json", file(&[on(0, "99"), on(1, "1,99")])),
+        ("no-replicas.json", file(&[on(0, "")])),
+        ("replicas-twice.json", file(&[on(0, "1, 2, 1")])),
+        ("topic-only.json", file(&[format!("{{\"topic\": \"{topic}\"}}")])),
+        ("uneven.json", file(&[one(topic, 0, "\"replicas\": [1, 2], \"log_dirs\": [\"any\"]")])),
+        ("dirs.json", file(&[in_dir(&broker.log_dir().display().to_string())])),
+        ("dirs-unknown.json", file(&[in_dir("/nowhere/at/all")])),
+    ]
 }
 
 /// The keys of the APIs that the broker answers.
@@ -199,6 +234,16 @@ fn judge(expect: Expect, theirs: &Said, ours: &Said) -> Result<(), String> {
             equal("standard output", &ordered(&theirs.stdout), &ordered(&ours.stdout))?;
             same_errors(theirs, ours)
         }
+        Expect::Told => {
+            same_status()?;
+            same_told(&theirs.stdout, &ours.stdout)?;
+            equal("standard error", "", &ours.stderr)
+        }
+        Expect::Shape => {
+            same_status()?;
+            equal("standard output", &without_figures(&theirs.stdout), &without_figures(&ours.stdout))?;
+            same_errors(theirs, ours)
+        }
         Expect::NoTrace => {
             same_status()?;
             equal("standard output", &theirs.stdout, &ours.stdout)?;
@@ -238,6 +283,46 @@ fn same_errors(theirs: &Said, ours: &Said) -> Result<(), String> {
         Some(line) => Err(format!("Kafka's tool does not say on standard error: {line}")),
         None => Ok(()),
     }
+}
+
+/// What ours says behind an error is in Kafka's stack trace too.
+fn same_told(theirs: &str, ours: &str) -> Result<(), String> {
+    let to_error = |text: &str| {
+        let end = text.lines().position(|line| line.starts_with("Error: ")).map_or(usize::MAX, |at| at + 1);
+        text.lines().take(end).collect::<Vec<_>>().join("\n")
+    };
+    let (said, further) = ours.split_at(to_error(ours).len());
+    if to_error(theirs) != said {
+        return Err("what is told on standard output differs".to_owned());
+    }
+    match further.lines().find(|line| !theirs.contains(*line)) {
+        Some(line) => Err(format!("Kafka's tool does not say on standard output: {line}")),
+        None => Ok(()),
+    }
+}
+
+/// Each number is an N, with as many decimals as it has; more than four of them are all that a binary fraction has.
+fn without_figures(text: &str) -> String {
+    let mut shape = String::new();
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if !letter.is_ascii_digit() {
+            shape.push(letter);
+            continue;
+        }
+        let mut figure = String::from(letter);
+        while let Some(next) = letters.next_if(|next| next.is_ascii_digit() || *next == '.') {
+            figure.push(next);
+        }
+        shape.push('N');
+        match figure.trim_end_matches('.').split_once('.') {
+            Some((_, decimals)) if decimals.len() > 4 => shape.push_str(".0…"),
+            Some((_, decimals)) => shape.push_str(&format!(".{}", "0".repeat(decimals.len()))),
+            None => {}
+        }
+        shape.push_str(&figure[figure.trim_end_matches('.').len()..]);
+    }
+    shape
 }
 
 /// What follows in Kafka's tools is a stack trace, or the list of options. Lines of its log come before, and words about a newer protocol.

@@ -16,6 +16,12 @@ pub enum Tool {
     ConsoleConsumer,
     ConsumerGroups,
     Groups,
+    Cluster,
+    LeaderElection,
+    ReassignPartitions,
+    ProducerPerf,
+    ConsumerPerf,
+    E2eLatency,
 }
 
 impl Tool {
@@ -31,6 +37,12 @@ impl Tool {
             Tool::ConsoleConsumer => "console-consumer",
             Tool::ConsumerGroups => "consumer-groups",
             Tool::Groups => "groups",
+            Tool::Cluster => "cluster",
+            Tool::LeaderElection => "leader-election",
+            Tool::ReassignPartitions => "reassign-partitions",
+            Tool::ProducerPerf => "producer-perf-test",
+            Tool::ConsumerPerf => "consumer-perf-test",
+            Tool::E2eLatency => "e2e-latency",
         }
     }
 
@@ -46,6 +58,12 @@ impl Tool {
             Tool::ConsoleConsumer => "org.apache.kafka.tools.consumer.ConsoleConsumer",
             Tool::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
             Tool::Groups => "org.apache.kafka.tools.GroupsCommand",
+            Tool::Cluster => "org.apache.kafka.tools.ClusterTool",
+            Tool::LeaderElection => "org.apache.kafka.tools.LeaderElectionCommand",
+            Tool::ReassignPartitions => "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+            Tool::ProducerPerf => "org.apache.kafka.tools.ProducerPerformance",
+            Tool::ConsumerPerf => "org.apache.kafka.tools.ConsumerPerformance",
+            Tool::E2eLatency => "org.apache.kafka.tools.EndToEndLatency",
         }
     }
 }
@@ -59,6 +77,10 @@ pub enum Expect {
     SameInAnyOrder,
     /// Standard output byte for byte; on standard error Kafka's tool prints a stack trace to it, and ours nothing.
     NoTrace,
+    /// As `Same`, but what goes wrong is told on standard output, and there Kafka's tool prints a stack trace to it.
+    Told,
+    /// As `Same`, but for the figures: each has as many decimals, but its own value.
+    Shape,
     /// As `Same`, but standard error says it in other words, for this reason.
     OtherWords(&'static str),
     /// Kafka's output holds the first text, ours the second, for this reason; each may end with a status of its own.
@@ -87,6 +109,14 @@ pub const fn unordered(words: &'static str) -> Row {
 
 pub const fn no_trace(words: &'static str) -> Row {
     Row { words, expect: Expect::NoTrace }
+}
+
+pub const fn told(words: &'static str) -> Row {
+    Row { words, expect: Expect::Told }
+}
+
+pub const fn shape(words: &'static str) -> Row {
+    Row { words, expect: Expect::Shape }
 }
 
 pub const fn other_words(words: &'static str, why: &'static str) -> Row {

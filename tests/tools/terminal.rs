@@ -15,7 +15,7 @@ use nix::pty::openpty;
 
 use crate::support::broker::{Broker, Settings};
 use crate::support::process::{command, run};
-use crate::support::{eventually, peers, quiet};
+use crate::support::{eventually, noisy, peers, quiet};
 
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -206,4 +206,26 @@ fn a_line_typed_in_one_terminal_is_in_the_other_at_once() {
     assert!(best < AT_ONCE, "ottla to Kafka: {best:?} at best");
     producer_of_ottla.press(CTRL_D);
     assert_eq!(producer_of_ottla.end(), 0);
+}
+
+/// On a terminal a line tells how far it is, and is gone at the end; elsewhere there is none.
+#[test]
+fn long_work_tells_how_far_it_is_where_somebody_looks() {
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new());
+    let words = ["producer-perf-test", "--topic", "measured", "--record-size", "10", "--num-records", "300", "--throughput", "200"];
+    let perf = || {
+        let mut perf = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        perf.args(words).args(["--bootstrap-server", &broker.bootstrap()]);
+        perf
+    };
+    let mut terminal = Terminal::start(&perf());
+    assert_eq!(terminal.end(), 0);
+    eventually("the total is on the screen", DEADLINE, || terminal.shows("300 records sent, ").then_some(()));
+    let screen = terminal.screen();
+    let (before, total) = screen.split_once("300 records sent, ").unwrap();
+    assert!(before.contains(" of 300 records ("), "{screen:?}");
+    assert!(before.ends_with("\r\u{1b}[K") && !total.contains(" of 300 records"), "{screen:?}");
+    let output = run("producer-perf-test", perf(), b"", DEADLINE);
+    assert_eq!((output.stdout.lines().count(), output.stderr.as_str()), (1, ""), "{}", output.stdout);
 }

@@ -7,7 +7,6 @@
 mod known;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::cluster;
 use super::console::Console;
@@ -24,12 +23,8 @@ Example:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +36,10 @@ enum ApiVersionsError {
 }
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
-    let Some(bootstrap) = &args.bootstrap_server else {
+    let Some(bootstrap) = &args.connection.bootstrap_server else {
         return Err(Failure::Usage { sentence: cluster::missing("bootstrap-server"), tool: TOOL });
     };
-    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     print_versions(settings, console).map_err(|error| match error {
         ApiVersionsError::Output(error) => Failure::Output(error),
         ApiVersionsError::Client(error) => Failure::Sentence(error.to_string()),

@@ -1,6 +1,6 @@
 //! `ottla cluster`: Kafka's kafka-cluster, against any Kafka-compatible cluster.
 //!
-//! Called by `cli`; calls `client`. Not served: `unregister`, and controllers as such.
+//! Called by `cli`; calls `client`. Not served: controllers as such.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,10 +9,12 @@ use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use crate::client::{Client, ClientError, Endpoint};
+use crate::types::NodeId;
 
 const EXAMPLES: &str = "\
 Examples:
     ottla cluster cluster-id --bootstrap-server localhost:9092
+    ottla cluster unregister --bootstrap-server localhost:9092 --id 3
     ottla cluster list-endpoints --bootstrap-server localhost:9092 --include-fenced-brokers";
 
 #[derive(clap::Args, Debug)]
@@ -26,6 +28,14 @@ pub struct Args {
 enum Question {
     /// The id of the cluster.
     ClusterId(Connection),
+    /// Forget a broker that is gone for good.
+    Unregister {
+        #[command(flatten)]
+        connection: Connection,
+        /// REQUIRED: the broker's id.
+        #[arg(long, short = 'i', value_name = "ID", allow_hyphen_values = true)]
+        id: i32,
+    },
     /// The brokers and where they listen.
     ListEndpoints {
         #[command(flatten)]
@@ -57,7 +67,8 @@ enum ClusterError {
 }
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
-    let (Question::ClusterId(connection) | Question::ListEndpoints { connection, .. }) = &args.question;
+    let (Question::ClusterId(connection) | Question::Unregister { connection, .. } | Question::ListEndpoints { connection, .. }) =
+        &args.question;
     let bootstrap = connection
         .bootstrap_server
         .as_deref()
@@ -83,6 +94,16 @@ fn ask(question: &Question, client: &mut Client, console: &mut Console) -> Resul
             Some(id) => writeln!(console.out(), "Cluster ID: {id}")?,
             None => writeln!(console.out(), "No cluster ID found. The Kafka version is probably too old.")?,
         },
+        Question::Unregister { id, .. } => {
+            let node = NodeId(*id);
+            match client.unregister_broker(node) {
+                Ok(()) => writeln!(console.out(), "Broker {node} is no longer registered.")?,
+                Err(ClientError::Unsupported { .. }) => {
+                    writeln!(console.out(), "The target cluster does not support the broker unregistration API.")?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         Question::ListEndpoints { include_fenced_brokers, .. } => print(&client.endpoints(*include_fenced_brokers)?, console)?,
     }
     Ok(())

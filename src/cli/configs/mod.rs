@@ -37,15 +37,11 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// The controllers to ask instead of brokers; not supported yet.
     #[arg(long, value_name = "HOST:PORT", hide = true)]
     bootstrap_controller: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, default.api.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
 
     /// List settings.
     #[arg(long, help_heading = "Actions (exactly one)")]
@@ -134,8 +130,8 @@ pub fn run(args: &Args, words: &[String], console: &mut Console) -> Result<(), F
         Refusal::Usage(sentence) => Failure::Usage { sentence, tool: TOOL },
         Refusal::Sentence(sentence) => Failure::Sentence(sentence),
     })?;
-    let bootstrap = args.bootstrap_server.as_deref().unwrap_or_default();
-    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let bootstrap = args.connection.bootstrap_server.as_deref().unwrap_or_default();
+    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     act(args, &entity, settings, console).map_err(|error| match error {
         ConfigsError::Output(error) => Failure::Output(error),
         ConfigsError::Client(error @ ClientError::Unsupported { .. }) => Failure::Sentence(error.to_string()),

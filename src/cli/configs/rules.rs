@@ -122,7 +122,7 @@ fn check_types(args: &Args, mentioned: &Mentioned<'_>) -> Result<(), String> {
         let repeated: Vec<&str> = repeated.into_iter().collect();
         return Err(format!("Duplicate entity type(s) specified: {}", repeated.join(",")));
     }
-    if args.bootstrap_server.is_none() && args.bootstrap_controller.is_none() {
+    if args.connection.bootstrap_server.is_none() && args.bootstrap_controller.is_none() {
         return Err("Either --bootstrap-server or --bootstrap-controller must be specified.".to_owned());
     }
     if let Some(unknown) = types.iter().find(|kind| !KNOWN_TYPES.contains(kind)) {
@@ -145,7 +145,7 @@ fn check_types(args: &Args, mentioned: &Mentioned<'_>) -> Result<(), String> {
 }
 
 fn check_names(args: &Args, mentioned: &Mentioned<'_>) -> Result<(), String> {
-    if args.bootstrap_server.is_some() && args.bootstrap_controller.is_some() {
+    if args.connection.bootstrap_server.is_some() && args.bootstrap_controller.is_some() {
         return Err("Only one of --bootstrap-server or --bootstrap-controller can be specified".to_owned());
     }
     let Some(kind) = mentioned.types.first().filter(|_| mentioned.has_name()) else { return Ok(()) };

@@ -1,19 +1,11 @@
-use clap::Parser;
-
 use super::entity::{EntityType, Name};
 use super::*;
-use crate::cli::console::captured::capture;
+use crate::cli::console::captured::{capture, parsed};
 use crate::client::{ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
 use crate::types::NodeId;
 
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
-
 fn args(words: &str) -> Args {
-    Line::try_parse_from(["configs"].into_iter().chain(words.split(' '))).unwrap().args
+    parsed(words)
 }
 
 /// With a broker to ask.

@@ -44,9 +44,8 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// The topic to read.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -102,9 +101,6 @@ pub struct Args {
     #[arg(long, value_name = "CLASS")]
     value_deserializer: Option<String>,
 
-    /// Properties file of the consumer.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
     /// A property of the consumer.
     #[arg(long, value_name = "KEY=VALUE")]
     command_property: Vec<String>,
@@ -169,10 +165,10 @@ fn check<'a>(args: &'a Args, console: &mut Console) -> Result<&'a str, Failure> 
     } else if args.offset.is_some() {
         return Err(usage("The partition is required when offset is specified.".to_owned()));
     }
-    let bootstrap = args.bootstrap_server.as_deref().ok_or_else(|| usage(cluster::missing("bootstrap-server")))?;
+    let bootstrap = args.connection.bootstrap_server.as_deref().ok_or_else(|| usage(cluster::missing("bootstrap-server")))?;
     for (old, new, both) in [
         ("consumer-property", "command-property", !args.consumer_property.is_empty() && !args.command_property.is_empty()),
-        ("consumer.config", "command-config", args.consumer_config.is_some() && args.command_config.is_some()),
+        ("consumer.config", "command-config", args.consumer_config.is_some() && args.connection.command_config.is_some()),
     ] {
         if both {
             return Err(usage(format!("Options --{old} and --{new} cannot be specified together.")));
@@ -194,7 +190,7 @@ fn given<'a>(new: &'a [String], old: &'a [String]) -> &'a [String] {
 }
 
 fn consumer_properties(args: &Args) -> Result<Pairs, Failure> {
-    let file = args.command_config.as_deref().or(args.consumer_config.as_deref());
+    let file = args.connection.command_config.as_deref().or(args.consumer_config.as_deref());
     let from_file = pairs::of_file_and_options(file, &[])?;
     let options = pairs::of_options(given(&args.command_property, &args.consumer_property));
     let groups: BTreeSet<&String> = args.group.iter().chain(from_file.get("group.id")).chain(options.get("group.id")).collect();

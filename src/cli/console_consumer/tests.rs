@@ -1,25 +1,14 @@
-use clap::Parser;
-
 use super::format::{Shown, Timestamp};
 use super::*;
-use crate::cli::console::captured::capture;
-
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
+use crate::cli::console::captured::{capture, parsed, refusal};
 
 fn args(words: &str) -> Args {
-    Line::try_parse_from(["console-consumer"].into_iter().chain(words.split(' '))).unwrap().args
+    parsed(words)
 }
 
 /// What the tool says before it asks anyone.
 fn refused(words: &str) -> String {
-    match capture(|console| run(&args(words), console)).0.unwrap_err() {
-        Failure::Sentence(sentence) | Failure::Usage { sentence, .. } => sentence,
-        other => panic!("{other:?}"),
-    }
+    refusal(|console| run(&args(words), console))
 }
 
 #[test]

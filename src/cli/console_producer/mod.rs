@@ -40,18 +40,14 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// The same, as it was spelled before Kafka 4.
     #[arg(long, value_name = "HOST:PORT", hide = true)]
     broker_list: Option<String>,
     /// REQUIRED: the topic to produce to.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// Properties file of the producer.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
     /// A property of the producer.
     #[arg(long, value_name = "KEY=VALUE")]
     command_property: Vec<String>,
@@ -115,7 +111,7 @@ pub struct Args {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let topic = check(args, console)?;
-    let bootstrap = args.bootstrap_server.as_ref().or(args.broker_list.as_ref());
+    let bootstrap = args.connection.bootstrap_server.as_ref().or(args.broker_list.as_ref());
     let bootstrap = bootstrap.filter(|list| !list.trim().is_empty()).ok_or_else(|| Failure::Usage {
         // Kafka says this where the option is missing altogether.
         sentence: "Error while validating the bootstrap address\n".to_owned(),
@@ -138,7 +134,7 @@ fn check<'a>(args: &'a Args, console: &mut Console) -> Result<&'a str, Failure> 
     let usage = |sentence: String| Failure::Usage { sentence, tool: TOOL };
     let topic = args.topic.as_deref().ok_or_else(|| usage(cluster::missing("topic")))?;
     for (first, second, both) in [
-        ("command-config", "producer.config", args.command_config.is_some() && args.producer_config.is_some()),
+        ("command-config", "producer.config", args.connection.command_config.is_some() && args.producer_config.is_some()),
         ("command-property", "producer-property", !args.command_property.is_empty() && !args.producer_property.is_empty()),
         ("reader-property", "property", !args.reader_property.is_empty() && !args.property.is_empty()),
     ] {
@@ -170,7 +166,7 @@ fn given<'a>(new: &'a [String], old: &'a [String]) -> &'a [String] {
 
 /// What the options say wins over the properties, and those over the tool's defaults, which are Kafka's but for the linger.
 fn producer_properties(args: &Args) -> Result<Pairs, Failure> {
-    let file = args.command_config.as_deref().or(args.producer_config.as_deref());
+    let file = args.connection.command_config.as_deref().or(args.producer_config.as_deref());
     let mut properties = pairs::of_file_and_options(file, given(&args.command_property, &args.producer_property))?;
     let codec = args.compression_codec.as_deref().unwrap_or("none");
     if !["none", "gzip", "snappy", "lz4", "zstd"].contains(&codec) {

@@ -49,12 +49,8 @@ const SCENARIOS: &str = "Where --reset-offsets resets to (exactly one)";
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// How long each question to the cluster may take, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 30_000, allow_negative_numbers = true)]
     timeout: i64,
@@ -179,8 +175,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     if let Some(regex) = &args.validate_regex {
         return validate(regex, console);
     }
-    let bootstrap = args.bootstrap_server.as_deref().unwrap_or_default();
-    let mut settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let bootstrap = args.connection.bootstrap_server.as_deref().unwrap_or_default();
+    let mut settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     settings.api_timeout = Duration::from_millis(u64::try_from(args.timeout).unwrap_or_default().max(1));
     let acted = Client::connect(settings).map_err(GroupsError::from).and_then(|mut client| act(args, &mut client, console));
     match acted {

@@ -16,7 +16,7 @@ pub fn check(args: &Args, console: &mut Console) -> Result<(), Failure> {
     if let Some(sentence) = unavailable(args) {
         return refuse(sentence);
     }
-    if args.validate_regex.is_none() && args.bootstrap_server.is_none() {
+    if args.validate_regex.is_none() && args.connection.bootstrap_server.is_none() {
         return refuse(cluster::missing("bootstrap-server"));
     }
     let has_group = !args.group.is_empty() || args.all_groups;

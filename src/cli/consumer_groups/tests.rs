@@ -1,17 +1,9 @@
-use clap::Parser;
-
 use super::*;
-use crate::cli::console::captured::capture;
+use crate::cli::console::captured::{capture, parsed};
 use crate::client::GroupState;
 
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
-
 fn args(words: &str) -> Args {
-    Line::try_parse_from(["consumer-groups"].into_iter().chain(words.split(' '))).unwrap().args
+    parsed(words)
 }
 
 /// What the tool says before it asks anyone.

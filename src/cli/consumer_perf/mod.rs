@@ -19,6 +19,7 @@ use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use super::librdkafka::{Background, Role, config, reach, refused};
+use super::live_line::{self, LiveLine};
 use super::pairs;
 use report::{Progress, Read, header, progress, total};
 
@@ -38,9 +39,8 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// REQUIRED: the topic to read.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -64,9 +64,6 @@ pub struct Args {
     /// A property of the consumer.
     #[arg(long, value_name = "KEY=VALUE")]
     command_property: Vec<String>,
-    /// Properties file of the consumer.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
     #[arg(long = "consumer.config", value_name = "FILE", hide = true)]
     consumer_config: Option<PathBuf>,
     /// The longest time between records.
@@ -85,14 +82,14 @@ pub struct Args {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let usage = |sentence: String| Failure::Usage { sentence, tool: TOOL };
-    let bootstrap = args.bootstrap_server.as_deref().ok_or_else(|| usage(cluster::missing("bootstrap-server")))?;
+    let bootstrap = args.connection.bootstrap_server.as_deref().ok_or_else(|| usage(cluster::missing("bootstrap-server")))?;
     let one_of = |list: &str| usage(format!("Exactly one of the following arguments is required: {list}"));
     let topic = args.topic.as_deref().ok_or_else(|| one_of("[topic], [include]"))?;
     let records = match (args.num_records, args.messages) {
         (Some(records), None) | (None, Some(records)) => records,
         _ => return Err(one_of("[messages], [num-records]")),
     };
-    if args.consumer_config.is_some() && args.command_config.is_some() {
+    if args.consumer_config.is_some() && args.connection.command_config.is_some() {
         return Err(usage("Option \"[consumer.config]\" can't be used with option \"[command-config]\"".to_owned()));
     }
     if args.reporting_interval == 0 {
@@ -105,7 +102,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
             writeln!(console.out(), "Warning: --{old} is deprecated. Use --{new} instead.")?;
         }
     }
-    let file = args.command_config.as_deref().or(args.consumer_config.as_deref());
+    let file = args.connection.command_config.as_deref().or(args.consumer_config.as_deref());
     let mut properties = pairs::of_file_and_options(file, &args.command_property)?;
     let group = args.group.clone().unwrap_or_else(|| format!("perf-consumer-{}", std::process::id() % 100_000));
     for (key, value) in [
@@ -148,6 +145,7 @@ fn consume(args: &Args, records: u64, reader: &Reader, console: &mut Console) ->
     let timeout = Duration::from_millis(args.timeout);
     let (mut read, mut reported) = (Read::default(), Read::default());
     let (mut last_record, mut last_report) = (Instant::now(), Instant::now());
+    let mut live = LiveLine::of_process();
     while read.records < records && last_record.elapsed() <= timeout {
         match reader.poll(WAIT) {
             None => continue,
@@ -157,14 +155,17 @@ fn consume(args: &Args, records: u64, reader: &Reader, console: &mut Console) ->
                 read.bytes += message.key().map_or(0, <[u8]>::len) as u64 + message.payload().map_or(0, <[u8]>::len) as u64;
             }
             Some(Err(error)) => {
+                live.clear();
                 writeln!(console.err()?, "{error}; trying again")?;
                 continue;
             }
         }
+        live.show(|| live_line::share(read.records, records));
         let elapsed = last_report.elapsed();
         if elapsed >= interval {
             let joined_ms = reader.context().joined_since_asked_ms();
             if args.show_detailed_stats {
+                live.clear();
                 let line = progress(&Progress { now: SystemTime::now(), read, before: reported, elapsed, joined_ms });
                 writeln!(console.out(), "{line}")?;
                 console.flush()?;
@@ -172,6 +173,7 @@ fn consume(args: &Args, records: u64, reader: &Reader, console: &mut Console) ->
             (reported, last_report) = (read, Instant::now());
         }
     }
+    live.clear();
     Ok(read)
 }
 

@@ -30,12 +30,8 @@ Example:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, default.api.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// REQUIRED: the partitions and the offset before which their records are to be deleted, in JSON.
     #[arg(long, value_name = "FILE")]
     offset_json_file: Option<PathBuf>,
@@ -58,9 +54,9 @@ enum DeleteError {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let missing = |option| Failure::Usage { sentence: cluster::missing(option), tool: TOOL };
-    let bootstrap = args.bootstrap_server.as_deref().ok_or_else(|| missing("bootstrap-server"))?;
+    let bootstrap = args.connection.bootstrap_server.as_deref().ok_or_else(|| missing("bootstrap-server"))?;
     let file = args.offset_json_file.as_deref().ok_or_else(|| missing("offset-json-file"))?;
-    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     delete(file, settings, console).map_err(|error| match error {
         DeleteError::Output(error) => Failure::Output(error),
         error => Failure::Sentence(error.to_string()),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::console::captured::capture;
+use crate::cli::console::captured::refusal;
 
 fn refused(text: &str) -> String {
     offsets(text.as_bytes()).unwrap_err().to_string()
@@ -38,13 +38,10 @@ fn a_wrong_file_is_told_in_kafkas_sentences() {
 
 #[test]
 fn both_options_are_required_and_the_file_is_read_before_anyone_is_asked() {
-    let refused = |args: Args| match capture(|console| run(&args, console)).0.unwrap_err() {
-        Failure::Usage { sentence, .. } | Failure::Sentence(sentence) => sentence,
-        other => panic!("{other:?}"),
-    };
+    let refused = |args: Args| refusal(|console| run(&args, console));
     assert_eq!(refused(Args::default()), "Missing required argument \"[bootstrap-server]\"");
-    let server = || Some("127.0.0.1:1".to_owned());
-    assert_eq!(refused(Args { bootstrap_server: server(), ..Args::default() }), "Missing required argument \"[offset-json-file]\"");
-    let sentence = refused(Args { bootstrap_server: server(), offset_json_file: Some("/nowhere/at.all".into()), ..Args::default() });
+    let connection = || cluster::Connection::to("127.0.0.1:1");
+    assert_eq!(refused(Args { connection: connection(), ..Args::default() }), "Missing required argument \"[offset-json-file]\"");
+    let sentence = refused(Args { connection: connection(), offset_json_file: Some("/nowhere/at.all".into()), ..Args::default() });
     assert!(sentence.starts_with("cannot read /nowhere/at.all: "), "{sentence}");
 }

@@ -2,25 +2,17 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use clap::Parser;
 
 use super::*;
-use crate::cli::console::captured::capture;
+use crate::cli::console::captured::{capture, parsed_words};
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::wire::batch::{BatchBuilder, ControlType, batches};
 use crate::wire::record::RecordHeader;
 
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
-
 /// Dumps one file of `dir`; both outputs, the directory's own path left out, and the sentence it ended with.
 fn dumped(dir: &Path, file: &str, flags: &[&str]) -> (String, String, Option<String>) {
     let path = dir.join(file).display().to_string();
-    let words = ["dump-log", "--files", &path].into_iter().chain(flags.iter().copied());
-    let args = Line::try_parse_from(words).unwrap().args;
+    let args: Args = parsed_words(["--files", &path].into_iter().chain(flags.iter().copied()));
     let (ended, out, err) = capture(|console| run(&args, console));
     let without = |text: String| text.replace(&format!("{}/", dir.display()), "");
     let sentence = ended.err().map(|failure| match failure {

@@ -4,7 +4,6 @@
 //! Called by `cli`; calls librdkafka, so that the figures are that client's. Not served: headers.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -16,7 +15,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
-use super::librdkafka::{Background, Reports, Role, config, reach, refused};
+use super::librdkafka::{Background, Reports, Role, SETTLES, config, know, reach, refused};
+use super::live_line::{self, LiveLine};
 use super::pairs::{self, Pairs};
 use crate::client::{Client, ClientError, NewTopic, OffsetSpec, Placement};
 use crate::wire::error::ErrorCode;
@@ -38,9 +38,8 @@ Example:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// REQUIRED: the topic; it is created if it is not there. Nobody else may produce to it meanwhile.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -56,15 +55,12 @@ pub struct Args {
     /// The size of each key.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     record_key_size: usize,
-    /// Properties file of producer and consumer.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let usage = |sentence: String| Failure::Usage { sentence, tool: TOOL };
     let missing = |option: &str| usage(cluster::missing(option));
-    let bootstrap = args.bootstrap_server.as_deref().ok_or_else(|| missing("bootstrap-server"))?;
+    let bootstrap = args.connection.bootstrap_server.as_deref().ok_or_else(|| missing("bootstrap-server"))?;
     let topic = args.topic.as_deref().ok_or_else(|| missing("topic"))?;
     let count = args.num_records.ok_or_else(|| missing("num-records"))?;
     let acks = args.producer_acks.as_deref().ok_or_else(|| missing("producer-acks"))?;
@@ -77,21 +73,25 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let count = usize::try_from(count).ok().filter(|count| *count > 0);
     let count = count.ok_or_else(|| usage("Value for --num-records must be a positive integer.".to_owned()))?;
     let size = usize::try_from(size).map_err(|_| usage("Value for --record-size must be a non-negative integer.".to_owned()))?;
-    let properties = pairs::of_file_and_options(args.command_config.as_deref(), &[])?;
+    let properties = pairs::of_file_and_options(args.connection.command_config.as_deref(), &[])?;
     let mut client = reach(bootstrap)?;
     let assignment = ends(topic, &mut client, console).map_err(|error| Failure::Sentence(error.as_exception()))?;
     let pair = Pair::new(bootstrap, topic, acks, &properties, &assignment, console)?;
     let mut latencies = Vec::with_capacity(count);
+    let mut live = LiveLine::of_process();
     for number in 0..count {
         // Another value each time, so that a record that was late is not taken for this one.
         let letter = b'A' + (number % 26) as u8;
         let elapsed = pair.round(number as u64 + 1, &vec![letter; args.record_key_size], &vec![letter; size])?;
         if number % TOLD_EVERY == 0 {
+            live.clear();
             writeln!(console.out(), "{number}\t{}", elapsed.as_secs_f64() * 1000.0)?;
             console.flush()?;
         }
         latencies.push(elapsed);
+        live.show(|| live_line::share(number as u64 + 1, count as u64));
     }
+    live.clear();
     for line in results(&mut latencies) {
         writeln!(console.out(), "{line}")?;
     }
@@ -162,13 +162,19 @@ impl<'a> Pair<'a> {
         let reading = [("group.id", "e2e-latency"), ("enable.auto.commit", "false"), ("auto.offset.reset", "latest")];
         let reading = config(Role::Consumer, bootstrap, &with(&reading), console)?;
         let sender = sending.create_with_context(Acknowledged::default()).map_err(|error| refused(&error))?;
+        know(sender.client(), topic);
         let reader: BaseConsumer<Background> = reading.create_with_context(Background).map_err(|error| refused(&error))?;
         let mut assignment = TopicPartitionList::new();
         for (index, end) in ends {
             assignment.add_partition_offset(topic, *index, Offset::Offset(*end)).map_err(|error| refused(&error))?;
         }
+        know(reader.client(), topic);
         reader.assign(&assignment).map_err(|error| refused(&error))?;
-        Ok(Pair { topic, sender, reader })
+        // Nobody produces meanwhile; what comes all the same is told as somebody else's record.
+        match reader.poll(SETTLES) {
+            None | Some(Err(_)) => Ok(Pair { topic, sender, reader }),
+            Some(Ok(_)) => Err(Failure::Sentence("somebody else produces to the topic".to_owned())),
+        }
     }
 
     /// Sends record `number`, counted from 1, and reads it.

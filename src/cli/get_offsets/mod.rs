@@ -6,7 +6,6 @@
 mod filter;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::cluster;
 use super::console::Console;
@@ -34,12 +33,8 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, default.api.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
 
     /// The topic, as a regular expression; a comma means "or". Default: every topic.
     #[arg(long, value_name = "TOPIC")]
@@ -87,10 +82,10 @@ enum OffsetsError {
 }
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
-    let Some(bootstrap) = &args.bootstrap_server else {
+    let Some(bootstrap) = &args.connection.bootstrap_server else {
         return Err(Failure::Usage { sentence: cluster::missing("bootstrap-server"), tool: TOOL });
     };
-    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     print_offsets(args, settings, console).map_err(|error| match error {
         OffsetsError::Output(error) => Failure::Output(error),
         error => Failure::Sentence(format!("Error occurred: {error}")),

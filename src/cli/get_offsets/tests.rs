@@ -1,16 +1,8 @@
-use clap::Parser;
-
 use super::*;
-use crate::cli::console::captured::capture;
-
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
+use crate::cli::console::captured::{capture, parsed};
 
 fn args(words: &str) -> Args {
-    Line::try_parse_from(["get-offsets"].into_iter().chain(words.split(' '))).unwrap().args
+    parsed(words)
 }
 
 /// What the tool says before it asks anyone.

@@ -4,7 +4,6 @@
 //! is that of a hash table).
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::cluster;
 use super::console::Console;
@@ -27,12 +26,8 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// REQUIRED: list the groups.
     #[arg(long)]
     list: bool,
@@ -55,7 +50,7 @@ pub struct Args {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let usage = |sentence: String| Err(Failure::Usage { sentence, tool: TOOL });
-    let Some(bootstrap) = &args.bootstrap_server else {
+    let Some(bootstrap) = &args.connection.bootstrap_server else {
         return Err(Failure::Sentence("Missing required option(s) [bootstrap-server]".to_owned()));
     };
     if !args.list {
@@ -68,7 +63,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     if let Some(sentence) = contradiction(args) {
         return usage(sentence);
     }
-    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     let listings = list(settings).map_err(|error| Failure::Command { kind: "groups command", tool: TOOL, sentence: error.to_string() })?;
     let shown: Vec<GroupListing> = listings.into_iter().filter(|listing| passes(args, kind, listing)).collect();
     print(&shown, console)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use crate::client::{Client, ClientError, Election, NamedPartition, PerPartition, Settings};
@@ -25,12 +26,8 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     #[arg(long = "admin.config", value_name = "FILE", hide = true)]
     admin_config: Option<PathBuf>,
     /// REQUIRED: preferred, or unclean: a replica that is not in sync may lead, and records may be lost.
@@ -97,8 +94,8 @@ fn elect(args: &Args, console: &mut Console) -> Result<(), ElectionError> {
             "Option --admin.config has been deprecated and will be removed in a future version. Use --command-config instead."
         )?;
     }
-    let file = args.command_config.as_deref().or(args.admin_config.as_deref());
-    let bootstrap = args.bootstrap_server.as_deref().unwrap_or_default();
+    let file = args.connection.command_config.as_deref().or(args.admin_config.as_deref());
+    let bootstrap = args.connection.bootstrap_server.as_deref().unwrap_or_default();
     let (settings, _) = Settings::from_command_line(bootstrap, file).map_err(ClientError::Settings)?;
     let outcomes = Client::connect(settings)?.elect_leaders(election, partitions.as_deref())?;
     print(&outcomes, name, console)
@@ -106,7 +103,7 @@ fn elect(args: &Args, console: &mut Console) -> Result<(), ElectionError> {
 
 /// Kafka's own rules about which options go together.
 fn check(args: &Args) -> Result<(Election, &'static str), ElectionError> {
-    let required = [("bootstrap-server", args.bootstrap_server.is_none()), ("election-type", args.election_type.is_none())];
+    let required = [("bootstrap-server", args.connection.bootstrap_server.is_none()), ("election-type", args.election_type.is_none())];
     let missing: Vec<&str> = required.into_iter().filter(|(_, missing)| *missing).map(|(name, _)| name).collect();
     if !missing.is_empty() {
         return Err(ElectionError::Missing(missing.join(", ")));
@@ -189,7 +186,7 @@ mod tests {
     fn args(topic: Option<&str>, partition: Option<i32>) -> Args {
         let text = |text: &str| Some(text.to_owned());
         Args {
-            bootstrap_server: text("a:1"),
+            connection: cluster::Connection::to("a:1"),
             election_type: text("Preferred"),
             topic: topic.map(str::to_owned),
             partition,

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -27,12 +26,8 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, default.api.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
     /// REQUIRED: describe the log directories.
     #[arg(long)]
     describe: bool,
@@ -59,11 +54,11 @@ enum LogDirsError {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let missing = |option| Failure::Usage { sentence: cluster::missing(option), tool: TOOL };
-    let bootstrap = args.bootstrap_server.as_deref().ok_or_else(|| missing("bootstrap-server"))?;
+    let bootstrap = args.connection.bootstrap_server.as_deref().ok_or_else(|| missing("bootstrap-server"))?;
     if !args.describe {
         return Err(missing("describe"));
     }
-    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     describe(args, settings, console).map_err(|error| match error {
         LogDirsError::Output(error) => Failure::Output(error),
         LogDirsError::Client(error) => Failure::Sentence(error.as_exception()),

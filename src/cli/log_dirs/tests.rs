@@ -1,22 +1,10 @@
-use clap::Parser;
-
 use super::*;
-use crate::cli::console::captured::capture;
+use crate::cli::console::captured::{parsed, refusal};
 use crate::client::Refusal;
 use crate::wire::error::ErrorCode;
 
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
-
 fn refused(words: &str) -> String {
-    let args = Line::try_parse_from(["log-dirs"].into_iter().chain(words.split(' '))).unwrap().args;
-    match capture(|console| run(&args, console)).0.unwrap_err() {
-        Failure::Usage { sentence, .. } | Failure::Sentence(sentence) => sentence,
-        other => panic!("{other:?}"),
-    }
+    refusal(|console| run(&parsed(words), console))
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod stats;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -19,7 +19,8 @@ use rdkafka::util::Timeout;
 use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
-use super::librdkafka::{Background, Role, config, reach, refused};
+use super::librdkafka::{Background, Role, SETTLES, config, know, reach, refused};
+use super::live_line::{self, LiveLine};
 use super::pairs::{self, Pairs};
 use stats::Stats;
 
@@ -118,13 +119,15 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     console.flush()?;
     let config = config(Role::Producer, &bootstrap, &properties, console)?;
     let sender: Sender = config.create_with_context(Measured::new(&plan)).map_err(|error| refused(&error))?;
+    know(sender.client(), &plan.topic);
+    std::thread::sleep(SETTLES);
     for number in 0..plan.records {
         let payload = payloads.next(number);
         if plan.warmup > 0 && number == plan.warmup {
             sender.context().begin_steady_state(&plan);
         }
         send(&plan.topic, payload, plan.warmup > 0 && number >= plan.warmup, &sender)?;
-        throttle(&plan, number + 1, sender.context().begun);
+        throttle(&plan, number + 1, sender.context().begun());
     }
     sender.flush(Timeout::Never).map_err(|error| Failure::Sentence(error.to_string()))?;
     for line in sender.context().totals() {
@@ -268,30 +271,44 @@ impl Random {
 /// Takes the time of each acknowledgement, and tells how it goes.
 struct Measured {
     background: Background,
-    begun: Instant,
-    /// Of the whole test, and of its steady state once that has begun.
-    stats: Mutex<(Stats, Option<Stats>)>,
+    begun: OnceLock<Instant>,
+    records: u64,
+    told: Mutex<Told>,
+}
+
+struct Told {
+    whole: Stats,
+    /// Once it has begun.
+    steady: Option<Stats>,
+    live: LiveLine,
 }
 
 impl Measured {
     fn new(plan: &Plan) -> Self {
-        let stats = Stats::new(plan.records, plan.interval_ms, false, 0);
-        Measured { background: Background, begun: Instant::now(), stats: Mutex::new((stats, None)) }
+        let whole = Stats::new(plan.records, plan.interval_ms, false, 0);
+        let told = Told { whole, steady: None, live: LiveLine::of_process() };
+        Measured { background: Background, begun: OnceLock::new(), records: plan.records, told: Mutex::new(told) }
+    }
+
+    /// When the test began: when this was first asked.
+    fn begun(&self) -> Instant {
+        *self.begun.get_or_init(Instant::now)
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.begun().elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn begin_steady_state(&self, plan: &Plan) {
-        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        stats.1 = Some(Stats::new(plan.records - plan.warmup, plan.interval_ms, true, self.now_ms()));
-        stats.0.silence();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.steady = Some(Stats::new(plan.records - plan.warmup, plan.interval_ms, true, self.now_ms()));
+        told.whole.silence();
     }
 
     fn totals(&self) -> Vec<String> {
         let now = self.now_ms();
-        let (whole, steady) = &mut *self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let Told { whole, steady, live } = &mut *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        live.clear();
         std::iter::once(whole.total(now)).chain(steady.as_mut().map(|steady| steady.total(now))).collect()
     }
 }
@@ -321,14 +338,16 @@ impl ProducerContext for Measured {
         let now = self.now_ms();
         let latency = now.saturating_sub(sent_ms as u64);
         let bytes = message.payload().map_or(0, <[u8]>::len) as u64;
-        let (whole, steady) = &mut *self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let Told { whole, steady, live } = &mut *self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = whole.record(latency, bytes, now);
         if let Some(steady) = steady.as_mut().filter(|_| is_steady) {
             lines.extend(steady.record(latency, bytes, now));
         }
         for line in lines {
+            live.clear();
             println!("{line}");
         }
+        live.show(|| live_line::share(whole.count(), self.records));
     }
 }
 

@@ -63,6 +63,11 @@ impl Stats {
         }
     }
 
+    /// How many records have been acknowledged.
+    pub fn count(&self) -> u64 {
+        self.whole.count
+    }
+
     /// What is told from now on is told by another.
     pub fn silence(&mut self) {
         self.is_silent = true;

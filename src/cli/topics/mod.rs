@@ -8,7 +8,6 @@ mod describe;
 mod rules;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use regex::Regex;
 
@@ -40,12 +39,8 @@ Examples:
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
-    /// REQUIRED: the brokers to begin with, as host:port, several with commas between.
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// Properties file for the connection: client.id, request.timeout.ms, default.api.timeout.ms, ...
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: cluster::Connection,
 
     /// List all available topics.
     #[arg(long, help_heading = "Actions (exactly one)")]
@@ -148,7 +143,7 @@ enum TopicsError {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     rules::check(args).map_err(|sentence| Failure::Usage { sentence, tool: TOOL })?;
-    let Some(bootstrap) = &args.bootstrap_server else {
+    let Some(bootstrap) = &args.connection.bootstrap_server else {
         return Err(Failure::Sentence("--bootstrap-server must be specified".to_owned()));
     };
     if !args.delete_config.is_empty() {
@@ -162,7 +157,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
             "Only topic id will be used when both --topic and --topic-id are specified and topicId is not Uuid.ZERO_UUID"
         )?;
     }
-    let settings = cluster::settings(bootstrap, args.command_config.as_deref(), console)?;
+    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
     act(args, settings, console).map_err(|error| match error {
         TopicsError::Output(error) => Failure::Output(error),
         error => Failure::Command { kind: "topic command", tool: TOOL, sentence: error.to_string() },

@@ -1,22 +1,14 @@
 use std::collections::BTreeMap;
 
-use clap::Parser;
-
 use super::describe::Topic;
 use super::*;
+use crate::cli::console::captured::parsed;
 use crate::client::{ConfigEntry, ConfigSource, NamedPartition, Partition, Reassignment, TopicDescription};
 use crate::types::TopicId;
 
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
-
 /// What the words of a command line mean; a broker to ask is given.
 fn args(words: &str) -> Args {
-    let words = ["topics", "--bootstrap-server", "a:1"].into_iter().chain(words.split(' '));
-    Line::try_parse_from(words).unwrap().args
+    parsed(&format!("--bootstrap-server a:1 {words}"))
 }
 
 #[test]

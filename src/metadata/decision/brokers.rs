@@ -1,4 +1,4 @@
-//! The cluster's first records, and brokers that register.
+//! The cluster's first records, and brokers that register and leave for good.
 
 use super::{Decision, Refused, directories};
 use crate::metadata::image::MetadataImage;
@@ -48,4 +48,16 @@ pub fn register_broker(image: &MetadataImage, registration: &Registration) -> De
     let mut records = vec![Record::Broker(broker)];
     records.extend(directories::regain_replicas(image, node));
     Decision { records, answer: broker_epoch }
+}
+
+/// Forgets a broker that is gone for good. One that is alive would go on serving what nobody may ask it for any more.
+pub fn unregister_broker(image: &MetadataImage, node: NodeId) -> Result<Decision<()>, Refused> {
+    let Some(broker) = image.broker(node) else {
+        return Err(Refused::new(ErrorCode::BrokerIdNotRegistered, format!("Broker ID {node} is not currently registered")));
+    };
+    if broker.state == BrokerState::Active {
+        let text = format!("Broker {node} is alive; stop it before it is unregistered.");
+        return Err(Refused::new(ErrorCode::InvalidRequest, text));
+    }
+    Ok(Decision { records: vec![Record::BrokerRemoved { node }], answer: () })
 }

@@ -21,18 +21,21 @@ mod directories;
 mod partitions;
 mod placement;
 mod producer_ids;
+mod reassignments;
 mod topics;
 
 #[cfg(test)]
 mod tests;
 
 pub use adoption::{FoundTopic, adopt_topics};
-pub use brokers::{Registration, found_cluster, register_broker};
+pub use brokers::{Registration, found_cluster, register_broker, unregister_broker};
 pub use configs::{Alteration, ConfigChange, ConfigEdit, alter_configs, replace_configs};
 pub use deletion::{DeleteAnswer, DeleteTopic, Deletion, delete_topics};
 pub use directories::lose_replicas;
 pub use partitions::{CreatePartitions, create_partitions};
+pub use placement::{Candidate, ring, take};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock, allocate_producer_ids};
+pub use reassignments::{FactorChange, Reassignment, reassign};
 pub use topics::{Assignment, CONSUMER_OFFSETS, CreateTopic, CreatedTopic, Defaults, create_topics, is_internal, validate_topic_name};
 
 /// Records to append as one batch, and what to answer once they are committed.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Refused;
 use crate::metadata::image::MetadataImage;
-use crate::metadata::record::{Broker, BrokerState};
+use crate::metadata::record::BrokerState;
 use crate::types::NodeId;
 use crate::wire::error::ErrorCode;
 
@@ -32,9 +32,8 @@ pub(super) fn place(
         _ => return Err(unable(format!("Invalid replication factor {factor}: the replication factor must be positive."))),
     };
     let ring = |state| {
-        let mut ring = ring(image, state);
-        ring.retain(|broker| Some(broker.node) != cordoned);
-        ring
+        let candidates = image.brokers().filter(|broker| broker.state == state && Some(broker.node) != cordoned);
+        ring(candidates.map(|broker| Candidate { node: broker.node, rack: broker.rack.as_deref() }))
     };
     let active = ring(BrokerState::Active);
     if active.is_empty() {
@@ -60,20 +59,26 @@ pub(super) fn place(
     Ok(placed.collect())
 }
 
-/// Brokers in this state, racks alternating; those without a rack are each a rack of their own.
-fn ring(image: &MetadataImage, state: BrokerState) -> Vec<&Broker> {
-    let mut racks: BTreeMap<(Option<&str>, Option<NodeId>), Vec<&Broker>> = BTreeMap::new();
-    for broker in image.brokers().filter(|broker| broker.state == state) {
-        let rack = broker.rack.as_deref();
-        let alone = rack.is_none().then_some(broker.node);
-        racks.entry((rack, alone)).or_default().push(broker);
+/// A broker that may be given replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate<'a> {
+    pub node: NodeId,
+    pub rack: Option<&'a str>,
+}
+
+/// The brokers with racks alternating; those without a rack are each a rack of their own.
+pub fn ring<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Vec<Candidate<'a>> {
+    let mut racks: BTreeMap<(Option<&str>, Option<NodeId>), Vec<Candidate<'a>>> = BTreeMap::new();
+    for candidate in candidates {
+        let alone = candidate.rack.is_none().then_some(candidate.node);
+        racks.entry((candidate.rack, alone)).or_default().push(candidate);
     }
     let longest = racks.values().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|position| racks.values().filter_map(move |rack| rack.get(position).copied())).collect()
 }
 
-/// Up to `wanted` brokers of a ring for the partition of this index.
-fn take(ring: &[&Broker], start: usize, index: usize, wanted: usize) -> Vec<NodeId> {
+/// Up to `wanted` brokers of a ring for the partition of this index; partition 0 is led by the one at `start`.
+pub fn take(ring: &[Candidate<'_>], start: usize, index: usize, wanted: usize) -> Vec<NodeId> {
     let len = ring.len();
     let wanted = wanted.min(len);
     if wanted == 0 {
@@ -84,9 +89,9 @@ fn take(ring: &[&Broker], start: usize, index: usize, wanted: usize) -> Vec<Node
     let lap = index / len;
     let followers: Vec<usize> = (0..len - 1).map(|step| (leader + 1 + (step + lap) % (len - 1)) % len).collect();
     let mut chosen = vec![leader];
-    let mut racks: BTreeSet<&str> = ring[leader].rack.as_deref().into_iter().collect();
+    let mut racks: BTreeSet<&str> = ring[leader].rack.into_iter().collect();
     for &follower in &followers {
-        let new_rack = ring[follower].rack.as_deref().is_none_or(|rack| racks.insert(rack));
+        let new_rack = ring[follower].rack.is_none_or(|rack| racks.insert(rack));
         if chosen.len() < wanted && new_rack {
             chosen.push(follower);
         }
@@ -102,20 +107,7 @@ fn take(ring: &[&Broker], start: usize, index: usize, wanted: usize) -> Vec<Node
 /// Checks replicas that somebody chose. `factor` is how many the partitions before had.
 pub(super) fn by_hand(image: &MetadataImage, partition: i32, replicas: &[NodeId], factor: Option<usize>) -> Result<Placement, Refused> {
     let refuse = |text: String| Refused::new(ErrorCode::InvalidReplicaAssignment, text);
-    if replicas.is_empty() {
-        return Err(refuse("The manual partition assignment includes an empty replica list.".to_owned()));
-    }
-    let mut sorted = replicas.to_vec();
-    sorted.sort_unstable();
-    let mut previous = None;
-    for node in sorted {
-        if image.broker(node).is_none() {
-            return Err(refuse(format!("The manual partition assignment includes broker {node}, but no such broker is registered.")));
-        }
-        if previous.replace(node) == Some(node) {
-            return Err(refuse(format!("The manual partition assignment includes the broker {node} more than once.")));
-        }
-    }
+    are_registered(image, replicas)?;
     if let Some(factor) = factor
         && factor != replicas.len()
     {
@@ -133,4 +125,24 @@ pub(super) fn by_hand(image: &MetadataImage, partition: i32, replicas: &[NodeId]
         )));
     }
     Ok(Placement { replicas: replicas.to_vec(), isr })
+}
+
+/// Replicas that somebody chose are brokers of this cluster, each once.
+pub(super) fn are_registered(image: &MetadataImage, replicas: &[NodeId]) -> Result<(), Refused> {
+    let refuse = |text: String| Refused::new(ErrorCode::InvalidReplicaAssignment, text);
+    if replicas.is_empty() {
+        return Err(refuse("The manual partition assignment includes an empty replica list.".to_owned()));
+    }
+    let mut sorted = replicas.to_vec();
+    sorted.sort_unstable();
+    let mut previous = None;
+    for node in sorted {
+        if image.broker(node).is_none() {
+            return Err(refuse(format!("The manual partition assignment includes broker {node}, but no such broker is registered.")));
+        }
+        if previous.replace(node) == Some(node) {
+            return Err(refuse(format!("The manual partition assignment includes the broker {node} more than once.")));
+        }
+    }
+    Ok(())
 }

@@ -422,3 +422,42 @@ fn what_cannot_be_adopted_is_named_and_the_rest_is_adopted() {
     let after = then(&image, &decision.records);
     assert!(after.topic_by_name("fine").is_some() && after.topic_by_name("last").is_some());
 }
+
+#[test]
+fn a_partition_stays_where_it_is_or_is_refused_with_kafkas_texts() {
+    let image = cluster(&[broker(1, None, BrokerState::Active), broker(2, None, BrokerState::Fenced)]);
+    let request = CreateTopic { name: "a".into(), partitions: 2, replication_factor: 1, assignments: vec![], configs: vec![] };
+    let image = then(&image, &create_topics(&image, &[request], &DEFAULTS, &Rules, &mut draws()).unwrap().records);
+    let ids = |ids: &[i32]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+    let to = |name: &str, index: i32, replicas: &[i32], factor: FactorChange| {
+        reassign(&image, name, PartitionIndex(index), Reassignment::To(&ids(replicas)), factor)
+            .map_err(|refused| (refused.code.code(), refused.message.unwrap_or_default()))
+    };
+    let allowed = FactorChange::Allowed;
+    assert_eq!(to("a", 1, &[1], allowed), Ok(()));
+    assert_eq!(to("a", 1, &[1], FactorChange::Refused), Ok(()));
+    let prefix = "The manual partition assignment includes";
+    for (refused, code, text) in [
+        (to("b", 0, &[1], allowed), 3, "Unable to find a topic named b.".to_owned()),
+        (to("a", 2, &[1], allowed), 3, "Unable to find partition a:2.".to_owned()),
+        (to("a", 0, &[], allowed), 39, format!("{prefix} an empty replica list.")),
+        (to("a", 0, &[3], allowed), 39, format!("{prefix} broker 3, but no such broker is registered.")),
+        (to("a", 0, &[1, 1], allowed), 39, format!("{prefix} the broker 1 more than once.")),
+        (to("a", 0, &[1, 2], FactorChange::Refused), 38, "The replication factor is changed from 1 to 2".to_owned()),
+        (to("a", 0, &[2], allowed), 39, "Replicas of a:0 cannot move to another broker yet.".to_owned()),
+    ] {
+        assert_eq!(refused, Err((code, text)));
+    }
+    let cancelled = reassign(&image, "a", PartitionIndex(0), Reassignment::Cancelled, allowed).unwrap_err();
+    assert_eq!((cancelled.code.code(), cancelled.message), (85, None));
+}
+
+#[test]
+fn a_broker_that_is_gone_is_forgotten_and_one_that_is_alive_is_not() {
+    let image = cluster(&[broker(1, None, BrokerState::Active), broker(2, None, BrokerState::Fenced)]);
+    let refused = |node: i32| unregister_broker(&image, NodeId(node)).unwrap_err();
+    assert_eq!(refused(3), Refused::new(code(102), "Broker ID 3 is not currently registered"));
+    assert_eq!(refused(1), Refused::new(code(42), "Broker 1 is alive; stop it before it is unregistered."));
+    let image = then(&image, &unregister_broker(&image, NodeId(2)).unwrap().records);
+    assert!(image.broker(NodeId(2)).is_none() && image.broker(NodeId(1)).is_some());
+}

@@ -182,7 +182,8 @@ agree! {
     schemas_of_administration_agree_with_the_crate:
         CreateTopicsRequest DeleteTopicsRequest CreatePartitionsRequest DescribeConfigsRequest AlterConfigsRequest
         IncrementalAlterConfigsRequest DescribeLogDirsRequest ListConfigResourcesRequest ElectLeadersRequest
-        AlterPartitionReassignmentsRequest ListPartitionReassignmentsRequest;
+        AlterPartitionReassignmentsRequest ListPartitionReassignmentsRequest AlterReplicaLogDirsRequest
+        UnregisterBrokerRequest;
     schemas_of_groups_agree_with_the_crate:
         JoinGroupRequest SyncGroupRequest HeartbeatRequest LeaveGroupRequest OffsetCommitRequest OffsetFetchRequest
         DescribeGroupsRequest ListGroupsRequest DeleteGroupsRequest OffsetDeleteRequest ConsumerGroupHeartbeatRequest

@@ -316,3 +316,42 @@ schema! {
         ],
     }
 }
+
+schema! {
+    pub UNREGISTER_BROKER_REQUEST {
+        broker_id: 0+ int32,
+    }
+}
+
+schema! {
+    pub UNREGISTER_BROKER_RESPONSE {
+        throttle_time_ms: 0+ int32,
+        error_code: 0+ int16,
+        error_message: 0+ string,
+    }
+}
+
+schema! {
+    pub ALTER_REPLICA_LOG_DIRS_REQUEST {
+        dirs: 0+ [
+            path: 0+ string,
+            topics: 0+ [
+                name: 0+ string,
+                partitions: 0+ [int32],
+            ],
+        ],
+    }
+}
+
+schema! {
+    pub ALTER_REPLICA_LOG_DIRS_RESPONSE {
+        throttle_time_ms: 0+ int32,
+        results: 0+ [
+            topic_name: 0+ string,
+            partitions: 0+ [
+                partition_index: 0+ int32,
+                error_code: 0+ int16,
+            ],
+        ],
+    }
+}

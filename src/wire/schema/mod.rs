@@ -127,6 +127,8 @@ pub(super) fn of(api: ApiKey, direction: Direction) -> &'static [Field] {
             (admin::ALTER_PARTITION_REASSIGNMENTS_REQUEST, admin::ALTER_PARTITION_REASSIGNMENTS_RESPONSE)
         }
         ApiKey::ListPartitionReassignments => (admin::LIST_PARTITION_REASSIGNMENTS_REQUEST, admin::LIST_PARTITION_REASSIGNMENTS_RESPONSE),
+        ApiKey::AlterReplicaLogDirs => (admin::ALTER_REPLICA_LOG_DIRS_REQUEST, admin::ALTER_REPLICA_LOG_DIRS_RESPONSE),
+        ApiKey::UnregisterBroker => (admin::UNREGISTER_BROKER_REQUEST, admin::UNREGISTER_BROKER_RESPONSE),
         ApiKey::JoinGroup => (group::JOIN_GROUP_REQUEST, group::JOIN_GROUP_RESPONSE),
         ApiKey::SyncGroup => (group::SYNC_GROUP_REQUEST, group::SYNC_GROUP_RESPONSE),
         ApiKey::Heartbeat => (group::HEARTBEAT_REQUEST, group::HEARTBEAT_RESPONSE),

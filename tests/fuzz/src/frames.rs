@@ -85,6 +85,8 @@ by_key! {
     OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
     DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
     DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
+    AlterReplicaLogDirs: AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse;
+    UnregisterBroker: UnregisterBrokerRequest, UnregisterBrokerResponse;
     DescribeTransactions: DescribeTransactionsRequest, DescribeTransactionsResponse;
     ListTransactions: ListTransactionsRequest, ListTransactionsResponse;
     ConsumerGroupHeartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;

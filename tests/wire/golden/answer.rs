@@ -2,19 +2,19 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest,
-    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse, DeleteRecordsRequest,
-    DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
-    DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse, DescribeLogDirsRequest,
-    DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    ListConfigResourcesRequest, ListConfigResourcesResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
+    AlterConfigsRequest, AlterConfigsResponse, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ApiKey,
+    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteGroupsRequest, DeleteGroupsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest,
+    DescribeGroupsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, FetchRequest,
+    FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListConfigResourcesRequest, ListConfigResourcesResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
     ListOffsetsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse,
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
-    SyncGroupRequest, SyncGroupResponse,
+    SyncGroupRequest, SyncGroupResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
@@ -108,6 +108,19 @@ impl Comparable for ElectLeadersResponse {
             topic.partition_result.sort_by_key(|partition| partition.partition_id);
             topic.partition_result.iter_mut().for_each(|partition| mask_text(&mut partition.error_message));
         }
+    }
+}
+
+impl Comparable for AlterPartitionReassignmentsResponse {
+    fn settle(&mut self) {
+        mask_text(&mut self.error_message);
+        self.responses.iter_mut().flat_map(|topic| &mut topic.partitions).for_each(|partition| mask_text(&mut partition.error_message));
+    }
+}
+
+impl Comparable for UnregisterBrokerResponse {
+    fn settle(&mut self) {
+        mask_text(&mut self.error_message);
     }
 }
 
@@ -398,6 +411,8 @@ macro_rules! by_api {
             Ok(ApiKey::DescribeLogDirs) => $function::<DescribeLogDirsRequest>($($argument),*),
             Ok(ApiKey::CreatePartitions) => $function::<CreatePartitionsRequest>($($argument),*),
             Ok(ApiKey::ElectLeaders) => $function::<ElectLeadersRequest>($($argument),*),
+            Ok(ApiKey::AlterPartitionReassignments) => $function::<AlterPartitionReassignmentsRequest>($($argument),*),
+            Ok(ApiKey::UnregisterBroker) => $function::<UnregisterBrokerRequest>($($argument),*),
             Ok(ApiKey::ListPartitionReassignments) => $function::<ListPartitionReassignmentsRequest>($($argument),*),
             Ok(ApiKey::IncrementalAlterConfigs) => $function::<IncrementalAlterConfigsRequest>($($argument),*),
             Ok(ApiKey::ListConfigResources) => $function::<ListConfigResourcesRequest>($($argument),*),

@@ -350,6 +350,16 @@ fn elect_leaders() {
 }
 
 #[test]
+fn alter_partition_reassignments() {
+    check(ApiKey::AlterPartitionReassignments);
+}
+
+#[test]
+fn unregister_broker() {
+    check(ApiKey::UnregisterBroker);
+}
+
+#[test]
 fn list_partition_reassignments() {
     check(ApiKey::ListPartitionReassignments);
 }
@@ -445,7 +455,9 @@ fn advertised_ranges_lie_within_those_of_kafka() {
         assert_eq!(low, kafka_low, "{name}: lowest version");
         assert!(high <= kafka_high, "{name}: up to v{high}, Kafka up to v{kafka_high}");
     }
-    for api in [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 23, 32, 33, 35, 37, 42, 43, 44, 46, 47, 60, 61, 74, 75] {
+    for api in
+        [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 23, 32, 33, 35, 37, 42, 43, 44, 45, 46, 47, 60, 61, 64, 74, 75]
+    {
         assert!(ours.contains_key(&api), "{} is not advertised", answer::api_name(api));
     }
 }

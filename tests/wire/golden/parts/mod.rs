@@ -24,6 +24,7 @@ mod internal_topics;
 mod leader_epochs;
 mod log_dirs;
 mod producers;
+mod reassignments;
 mod validation;
 
 pub struct Part {
@@ -59,6 +60,7 @@ pub const PARTS: &[Part] = &[
     Part { name: "internal_topics", settings: COORDINATOR, run: internal_topics::run },
     Part { name: "leader_epochs", settings: &[], run: leader_epochs::run },
     Part { name: "producers", settings: &[], run: producers::run },
+    Part { name: "reassignments", settings: &[], run: reassignments::run },
     Part { name: "validation", settings: &[], run: validation::run },
 ];
 
