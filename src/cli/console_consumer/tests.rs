@@ -1,6 +1,6 @@
 use super::format::{Shown, Timestamp};
 use super::*;
-use crate::cli::console::captured::{capture, parsed, refusal};
+use crate::cli::console::captured::{parsed, refusal};
 
 fn args(words: &str) -> Args {
     parsed(words)

@@ -42,6 +42,6 @@ fn both_options_are_required_and_the_file_is_read_before_anyone_is_asked() {
     assert_eq!(refused(Args::default()), "Missing required argument \"[bootstrap-server]\"");
     let connection = || cluster::Connection::to("127.0.0.1:1");
     assert_eq!(refused(Args { connection: connection(), ..Args::default() }), "Missing required argument \"[offset-json-file]\"");
-    let sentence = refused(Args { connection: connection(), offset_json_file: Some("/nowhere/at.all".into()), ..Args::default() });
+    let sentence = refused(Args { connection: connection(), offset_json_file: Some("/nowhere/at.all".into()) });
     assert!(sentence.starts_with("cannot read /nowhere/at.all: "), "{sentence}");
 }

@@ -161,7 +161,8 @@ impl<'a> Pair<'a> {
         let sending = config(Role::Producer, bootstrap, &with(&[("linger.ms", "0"), ("acks", acks)]), console)?;
         let reading = [("group.id", "e2e-latency"), ("enable.auto.commit", "false"), ("auto.offset.reset", "latest")];
         let reading = config(Role::Consumer, bootstrap, &with(&reading), console)?;
-        let sender = sending.create_with_context(Acknowledged::default()).map_err(|error| refused(&error))?;
+        let sender: ThreadedProducer<Acknowledged> =
+            sending.create_with_context(Acknowledged::default()).map_err(|error| refused(&error))?;
         know(sender.client(), topic);
         let reader: BaseConsumer<Background> = reading.create_with_context(Background).map_err(|error| refused(&error))?;
         let mut assignment = TopicPartitionList::new();
