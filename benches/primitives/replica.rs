@@ -86,6 +86,7 @@ impl Leading {
             recovery_point: None,
             log_start: None,
             cleaned: None,
+            cache: None,
         };
         let log = simulation.block_on(0, async {
             world.create_dir_all(&open.dir).await.expect("an empty disk");
