@@ -29,6 +29,10 @@ use crate::connect::record::{Header, Record, SinkRecord};
 
 /// Records that are put together, as many as Kafka's consumer returns at once.
 const BATCH_MAX: usize = 500;
+/// How long a task looks for its topics before it joins the group without them.
+const TOPICS_PATIENCE: Duration = Duration::from_secs(3);
+/// What a subscription begins with that is no name.
+const PATTERN: char = '^';
 
 /// What the callbacks of the consumer and the task's own loop share; both run on the task's thread.
 struct Live {
@@ -166,6 +170,7 @@ pub fn run(mut task: Box<dyn SinkTask>, parts: &Parts, shared: &Arc<Shared>) -> 
     let consumer = clients::create(&config, Context { shared: shared.clone(), live: Mutex::new(live) })?;
     let subscription = clients::subscription(&parts.config);
     let names: Vec<&str> = subscription.iter().map(String::as_str).collect();
+    await_topics(&consumer, &names, shared);
     consumer.subscribe(&names).map_err(|error| format!("cannot subscribe to {}: {error}", subscription.join(", ")))?;
     let mut delivering =
         Delivering { parts, shared, pipeline, consumer, waiting: Vec::new(), taken: BTreeMap::new(), flushed_at: Instant::now() };
@@ -176,6 +181,24 @@ pub fn run(mut task: Box<dyn SinkTask>, parts: &Parts, shared: &Arc<Shared>) -> 
     drop(delivering);
     context.live().task.stop();
     ended
+}
+
+/// Waits a moment for topics that are just being made. librdkafka may miss one that comes to be while it joins its group: it is then
+/// given nothing, and sees no change that would make it ask again.
+fn await_topics(consumer: &BaseConsumer<Context>, names: &[&str], shared: &Shared) {
+    let until = Instant::now() + TOPICS_PATIENCE;
+    let is_there = |name: &&str| {
+        let found = consumer.fetch_metadata(Some(name), until.saturating_duration_since(Instant::now()).min(5 * TICK));
+        found.is_ok_and(|found| found.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty()))
+    };
+    let mut missing: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with(PATTERN)).collect();
+    loop {
+        missing.retain(|name| !is_there(name));
+        if missing.is_empty() || Instant::now() >= until || shared.wanted() == Wanted::Stop {
+            return;
+        }
+        std::thread::sleep(TICK);
+    }
 }
 
 impl Delivering<'_> {
