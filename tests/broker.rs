@@ -17,3 +17,7 @@ mod shards;
 mod support;
 mod tools;
 mod wire;
+mod zookeeper;
+
+// The contract of homes, which is part of the crate's own tests as well, names them as the crate does.
+use ottla::{metadata, types};

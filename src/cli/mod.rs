@@ -41,6 +41,7 @@ mod links;
 #[cfg(feature = "librdkafka")]
 mod live_line;
 mod log_dirs;
+mod metadata;
 #[cfg(feature = "librdkafka")]
 mod pairs;
 #[cfg(feature = "librdkafka")]
@@ -53,6 +54,7 @@ mod tune;
 mod usage;
 #[cfg(not(feature = "librdkafka"))]
 mod without_librdkafka;
+mod zookeeper;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -128,6 +130,8 @@ enum Command {
     ReassignPartitions(Box<reassign_partitions::Args>),
     /// Print and check the files of a partition's log (kafka-dump-log).
     DumpLog(dump_log::Args),
+    /// Print the log of the cluster's metadata, and move it to another home.
+    Metadata(metadata::Args),
     /// Look at what this machine is set to, and set what helps.
     Tune(tune::Args),
     /// Make links by the names of Kafka's scripts, which behave as those.
@@ -177,6 +181,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::LeaderElection(args)) => leader_election::run(&args, &mut console),
         Ok(Command::ReassignPartitions(args)) => reassign_partitions::run(&args, &mut console),
         Ok(Command::DumpLog(args)) => dump_log::run(&args, &mut console),
+        Ok(Command::Metadata(args)) => metadata::run(&args, &mut console),
         Ok(Command::Tune(args)) => tune::run(&args, &mut console),
         Ok(Command::Links(args)) => links::run(&args, &mut console),
         Ok(Command::Completions(args)) => completions::run(&args, Cli::command(), &mut console),

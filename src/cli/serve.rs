@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_lite::FutureExt;
+use futures_lite::future::block_on;
 use nix::fcntl::{Flock, FlockArg};
 use tracing_subscriber::EnvFilter;
 
@@ -17,6 +19,7 @@ use crate::config::settings::AppendPath;
 use crate::config::{BrokerSettings, Environment, Properties, Resolved};
 use crate::io::glommio::probe::{Findings, Requirements};
 use crate::io::glommio::{self, GlommioWorld, Settings};
+use crate::io::zookeeper::{self, ZooKeeper};
 use crate::server::loggers;
 use crate::server::node::{self, Ready};
 use crate::shard::directories::METADATA_DIRECTORY;
@@ -88,19 +91,35 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
         address_is_free("ottla.metrics.listener", address)?;
     }
     let termination = glommio::termination().map_err(|error| sentence(&error))?;
+    let zookeeper = match &settings.node.zookeeper {
+        Some(wanted) => match connect(wanted, &termination)? {
+            Some(connected) => Some(connected),
+            None => return Ok(()),
+        },
+        None => None,
+    };
     let run_settings = shard_settings(&settings, findings)?;
     let placements = glommio::placements(settings.shards.count).map_err(|error| sentence(&error))?;
     let mesh: Mesh<Message<GlommioWorld>> = Mesh::new(settings.shards.count, settings.shards.mailbox_slots as usize);
     let settings = Arc::new(settings);
     let ended = glommio::start_shards(&placements, &run_settings, move |id, world| {
         let (mesh, settings, addresses, termination) = (mesh.clone(), settings.clone(), addresses.clone(), termination.clone());
+        let zookeeper = zookeeper.clone();
         async move {
             if id != ShardId(0) {
                 node::run_shard(world, mesh, id, settings).await;
                 return Ok(());
             }
-            let outcome =
-                node::run_home_shard(world, mesh, settings, addresses, |ready| announce(&ready, begun), termination.requested()).await;
+            let (ready, stop) = (|ready: Ready| announce(&ready, begun), termination.requested());
+            let outcome = match zookeeper {
+                None => node::run_home_shard(world, mesh, settings, addresses, ready, stop).await,
+                Some(tree) => {
+                    let outcome = node::run_on_tree(world, mesh, settings, addresses, tree.clone(), ready, stop).await;
+                    // The next start of this node need not wait for the session to expire.
+                    tree.close().await;
+                    outcome
+                }
+            };
             if let Err(why) = &outcome
                 && !termination.is_requested()
             {
@@ -113,6 +132,16 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     });
     let outcomes = ended.map_err(|error| sentence(&error))?;
     outcomes.into_iter().find_map(Result::err).map_or(Ok(()), |why| Err(Failure::Sentence(why)))
+}
+
+/// Begins a session with ZooKeeper; `None` if the broker is to stop before there is one.
+fn connect(settings: &zookeeper::Settings, termination: &glommio::Termination) -> Result<Option<ZooKeeper>, Failure> {
+    let opened = async { Some(ZooKeeper::open(settings.clone()).await) };
+    let stopped = async {
+        termination.requested().await;
+        None
+    };
+    block_on(opened.or(stopped)).transpose().map_err(Failure::Sentence)
 }
 
 /// `names` are the loggers whose levels clients may set.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use super::listeners::Listeners;
 use super::topic::TopicSettings;
 use super::value::Value;
+use crate::io::zookeeper;
 use crate::metrics::Timing;
 use crate::types::NodeId;
 
@@ -38,6 +39,8 @@ pub struct BrokerSettings {
 pub struct Node {
     pub id: NodeId,
     pub rack: Option<String>,
+    /// The home of the metadata; `None` keeps them in the first log directory.
+    pub zookeeper: Option<zookeeper::Settings>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

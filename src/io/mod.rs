@@ -3,7 +3,8 @@
 //!
 //! Called by `storage`, `partition`, `shard`, `server`; calls `types` and counts in `metrics`. One `World` value belongs to one shard and never leaves its
 //! thread; a [`File::Shared`] handle and whatever is marked `Send` may. Implementations: `glommio` (io_uring, the real one) and `memory`
-//! (seeded scheduler, virtual clock, faulty disk and network: unit tests and the simulator).
+//! (seeded scheduler, virtual clock, faulty disk and network: unit tests and the simulator). Beside it stands [`tree::Tree`], an ensemble of
+//! ZooKeeper servers: `zookeeper` is the real one, `memory::tree` stands in for it.
 //!
 //! Invariants:
 //! 1. Completions of one file's operations may arrive in any order; a `sync` covers only writes that completed before it was called.
@@ -25,6 +26,8 @@ use crate::types::{Monotonic, TimestampMs};
 
 pub mod glommio;
 pub mod memory;
+pub mod tree;
+pub mod zookeeper;
 
 /// How soon a task's work is wanted by a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

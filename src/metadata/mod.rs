@@ -7,7 +7,7 @@
 //!                   └──────────── image ◄── image.apply(records) ◄──┘──► delta, to every shard
 //! ```
 //!
-//! Called by `shard` and `server`; calls `types`, `wire` (error codes), and `io` for the `file` home alone. Images cross shards, so they
+//! Called by `shard` and `server`; calls `types`, `wire` (error codes), and `io` for the homes alone. Images cross shards, so they
 //! are `Send + Sync`; everything else stays on the shard that hosts the controller.
 //!
 //! Invariants:
@@ -26,3 +26,4 @@ pub mod file;
 pub mod home;
 pub mod image;
 pub mod record;
+pub mod zookeeper;

@@ -8,16 +8,20 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_lite::FutureExt;
 
 use crate::config::BrokerSettings;
+use crate::io::tree::Tree;
 use crate::io::{Listener, Urgency, World};
-use crate::metadata::controller::{CommitError, Controller};
+use crate::metadata::controller::{CommitError, Controller, Follower, ReplayError};
 use crate::metadata::decision::{self, Decision, Registration};
 use crate::metadata::file::{FileHome, Limits};
-use crate::metadata::home::{Home, Member};
-use crate::metadata::record::{Endpoint, Record, Resource};
+use crate::metadata::home::{Home, HomeError};
+use crate::metadata::image::MetadataImage;
+use crate::metadata::record::{BrokerState, Endpoint, Record, Resource};
+use crate::metadata::zookeeper::{self, ZooKeeperHome};
 use crate::shard::controller::ControllerHost;
 use crate::shard::directories::METADATA_DIRECTORY;
 use crate::shard::mailbox::Mesh;
@@ -53,12 +57,49 @@ pub async fn run_shard<W: World>(world: W, mesh: Mesh<Message<W>>, id: ShardId, 
 
 /// Runs shard 0 and, through it, the broker: starts, calls `ready`, waits for `stop`, closes. One sentence says why it cannot start, why it
 /// cannot go on (then nothing is closed: the caller ends the process, the other shards with it), or that it did not close cleanly.
-/// `addresses` are those of the settings' listeners, names resolved.
+/// `addresses` are those of the settings' listeners, names resolved. The metadata's home is the first log directory.
 pub async fn run_home_shard<W: World>(
     world: W,
     mesh: Mesh<Message<W>>,
     settings: Arc<BrokerSettings>,
     addresses: Vec<SocketAddr>,
+    ready: impl FnOnce(Ready),
+    stop: impl Future<Output = ()>,
+) -> Result<(), String> {
+    // Beside the partitions: Kafka's own broker ignores files there that it does not know.
+    let directory = settings.storage.directories[METADATA_DIRECTORY].clone();
+    let opened_in = world.clone();
+    let open = async move || FileHome::open(opened_in, &directory, Limits::default()).await;
+    run_on_home(world, mesh, settings, addresses, open, ready, stop).await
+}
+
+/// As [`run_home_shard`], with a tree that other brokers share as the metadata's home.
+pub async fn run_on_tree<W: World, T: Tree>(
+    world: W,
+    mesh: Mesh<Message<W>>,
+    settings: Arc<BrokerSettings>,
+    addresses: Vec<SocketAddr>,
+    tree: T,
+    ready: impl FnOnce(Ready),
+    stop: impl Future<Output = ()>,
+) -> Result<(), String> {
+    let opened_in = world.clone();
+    let limits = zookeeper::Limits { registration_wait: registration_wait(&settings), ..zookeeper::Limits::default() };
+    let open = async move || ZooKeeperHome::open(opened_in, tree, limits).await;
+    run_on_home(world, mesh, settings, addresses, open, ready, stop).await
+}
+
+/// A predecessor that was killed is registered until the servers give its session up, which they look for now and then.
+fn registration_wait(settings: &BrokerSettings) -> Duration {
+    settings.node.zookeeper.as_ref().map_or(Duration::ZERO, |zookeeper| zookeeper.session_timeout * 3 / 2)
+}
+
+async fn run_on_home<W: World, H: Home + Clone + 'static>(
+    world: W,
+    mesh: Mesh<Message<W>>,
+    settings: Arc<BrokerSettings>,
+    addresses: Vec<SocketAddr>,
+    open: impl AsyncFnOnce() -> Result<H, HomeError>,
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
@@ -86,13 +127,19 @@ pub async fn run_home_shard<W: World>(
     let metrics_address = metrics.as_ref().map(Listener::local_addr);
     let bound_addresses = listeners.iter().map(|(_, address)| *address).collect();
 
-    // Beside the partitions of the first log directory: Kafka's own broker ignores files there that it does not know.
-    let home =
-        FileHome::open(world.clone(), &directories[METADATA_DIRECTORY], Limits::default()).await.map_err(|error| error.to_string())?;
-    let mut controller = Controller::elect(home, node).await.map_err(|error| error.to_string())?;
-    let cluster_id = register(&world, &mut controller, &settings, known_cluster, &listeners, mesh.shard_count()).await?;
-    adopt(&world, &mut controller, &settings, &start).await?;
-    let image = controller.image().clone();
+    let home = open().await.map_err(|error| error.to_string())?;
+    let registration = registration(&world, &settings, &listeners, mesh.shard_count());
+    home.register(registration.clone()).await.map_err(|error| error.to_string())?;
+    let mut place = take_place(&home, &registration).await?;
+    let cluster_id = match &mut place {
+        Place::Controller(controller) => {
+            let cluster_id = found(&world, controller, &settings, known_cluster, &registration).await?;
+            adopt(&world, controller, &settings, &start).await?;
+            cluster_id
+        }
+        Place::StandBy(image) => joined(image, known_cluster)?,
+    };
+    let image = place.image().clone();
     steward::write_identity(&world, &directories, &start, node, &cluster_id).await?;
 
     let obeying = Listeners::new(server.clone(), bound);
@@ -103,7 +150,8 @@ pub async fn run_home_shard<W: World>(
         closed.send(());
     });
     let opened = shard.open_everywhere(&image, start).await?;
-    world.spawn(Urgency::Foreground, ControllerHost::new(shard.clone(), controller).run());
+    let host = ControllerHost::new(shard.clone(), home, image);
+    world.spawn(Urgency::Foreground, host.run(place.into_controller()));
     shard.watch_directories().await;
     shard.serve_everywhere(bound_addresses);
     shard.start_checkpoints();
@@ -124,8 +172,67 @@ pub async fn run_home_shard<W: World>(
     outcome
 }
 
+/// What a broker is at its start.
+enum Place<H> {
+    Controller(Controller<H>),
+    /// Another broker is the controller, and has registered this one.
+    StandBy(MetadataImage),
+}
+
+impl<H: Home> Place<H> {
+    fn image(&self) -> &MetadataImage {
+        match self {
+            Self::Controller(controller) => controller.image(),
+            Self::StandBy(image) => image,
+        }
+    }
+
+    fn into_controller(self) -> Option<Controller<H>> {
+        match self {
+            Self::Controller(controller) => Some(controller),
+            Self::StandBy(_) => None,
+        }
+    }
+}
+
+/// Becomes the controller, or learns that another broker is and has registered this one.
+async fn take_place<H: Home + Clone>(home: &H, registration: &Registration) -> Result<Place<H>, String> {
+    let elected = async {
+        let elected = Controller::elect(home.clone(), registration.node).await;
+        elected.map(Place::Controller).map_err(|error| error.to_string())
+    };
+    if !home.is_shared() {
+        return elected.await;
+    }
+    let registered = async {
+        let sentence = |error: ReplayError| error.to_string();
+        let mut follower = Follower::load(home).await.map_err(sentence)?;
+        loop {
+            follower.catch_up(home).await.map_err(sentence)?;
+            let shown = follower.image().broker(registration.node);
+            if shown.is_some_and(|broker| broker.incarnation == registration.incarnation) {
+                return Ok(Place::StandBy(follower.image().clone()));
+            }
+            home.grown_past(follower.next()).await.map_err(|error| error.to_string())?;
+        }
+    };
+    elected.or(registered).await
+}
+
+/// The id of the cluster that a broker joins to stand by in it.
+fn joined(image: &MetadataImage, known_cluster: Option<String>) -> Result<String, String> {
+    let cluster_id = image.cluster_id().map(ToString::to_string).unwrap_or_default();
+    match known_cluster {
+        Some(known) if known != cluster_id => Err(format!(
+            "the log directories belong to cluster {known}, and ZooKeeper holds cluster {cluster_id}: set log.dirs or zookeeper.connect to \
+             another"
+        )),
+        _ => Ok(cluster_id),
+    }
+}
+
 /// A new cluster keeps `min.insync.replicas` for all its brokers, as Kafka's does since 4.1: leaders must not differ in it (KIP-966).
-async fn keep_min_isr<W: World>(controller: &mut Controller<FileHome<W>>, settings: &BrokerSettings) -> Result<(), CommitError> {
+async fn keep_min_isr<H: Home>(controller: &mut Controller<H>, settings: &BrokerSettings) -> Result<(), CommitError> {
     const KEY: &str = "min.insync.replicas";
     let all_brokers = Resource::Broker(None);
     if controller.image().config(&all_brokers).contains_key(KEY) {
@@ -137,9 +244,9 @@ async fn keep_min_isr<W: World>(controller: &mut Controller<FileHome<W>>, settin
 }
 
 /// Takes in topics that another broker left in the log directories.
-async fn adopt<W: World>(
+async fn adopt<W: World, H: Home>(
     world: &W,
-    controller: &mut Controller<FileHome<W>>,
+    controller: &mut Controller<H>,
     settings: &BrokerSettings,
     start: &StartState,
 ) -> Result<(), String> {
@@ -157,22 +264,7 @@ async fn adopt<W: World>(
     Ok(())
 }
 
-/// Founds the cluster if it is new, and registers this broker.
-async fn register<W: World>(
-    world: &W,
-    controller: &mut Controller<FileHome<W>>,
-    settings: &BrokerSettings,
-    known_cluster: Option<String>,
-    listeners: &[(String, SocketAddr)],
-    shard_count: u16,
-) -> Result<String, String> {
-    let sentence = |error: CommitError| error.to_string();
-    let cluster_id = known_cluster
-        .or_else(|| controller.image().cluster_id().map(ToString::to_string))
-        .unwrap_or_else(|| TopicId::from_random(|| world.random()).to_string());
-    let founding = decision::found_cluster(controller.image(), &cluster_id, FEATURES).map_err(|refused| refused.to_string())?;
-    controller.commit(founding).await.map_err(sentence)?;
-    keep_min_isr(controller, settings).await.map_err(sentence)?;
+fn registration<W: World>(world: &W, settings: &BrokerSettings, listeners: &[(String, SocketAddr)], shard_count: u16) -> Registration {
     let endpoints = settings.network.listeners.advertised.iter().map(|advertised| {
         let bound = listeners.iter().find(|(name, _)| *name == advertised.name).map_or(0, |(_, address)| address.port());
         Endpoint {
@@ -182,16 +274,31 @@ async fn register<W: World>(
             security_protocol: "PLAINTEXT".to_owned(),
         }
     });
-    let registration = Registration {
+    Registration {
         node: settings.node.id,
         incarnation: TopicId::from_random(|| world.random()),
         shard_count,
         endpoints: endpoints.collect(),
         rack: settings.node.rack.clone(),
-    };
-    let member = Member { node: registration.node, incarnation: registration.incarnation };
-    controller.home().register(member).await.map_err(|error| error.to_string())?;
-    let registered = decision::register_broker(controller.image(), &registration).records;
+    }
+}
+
+/// Founds the cluster if it is new, and registers this broker.
+async fn found<W: World, H: Home>(
+    world: &W,
+    controller: &mut Controller<H>,
+    settings: &BrokerSettings,
+    known_cluster: Option<String>,
+    registration: &Registration,
+) -> Result<String, String> {
+    let sentence = |error: CommitError| error.to_string();
+    let cluster_id = known_cluster
+        .or_else(|| controller.image().cluster_id().map(ToString::to_string))
+        .unwrap_or_else(|| TopicId::from_random(|| world.random()).to_string());
+    let founding = decision::found_cluster(controller.image(), &cluster_id, FEATURES).map_err(|refused| refused.to_string())?;
+    controller.commit(founding).await.map_err(sentence)?;
+    keep_min_isr(controller, settings).await.map_err(sentence)?;
+    let registered = decision::register_broker(controller.image(), registration, BrokerState::Active).records;
     controller.commit(registered).await.map_err(sentence)?;
     Ok(cluster_id)
 }

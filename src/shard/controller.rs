@@ -1,4 +1,4 @@
-//! The controller's host: the one task of the broker that changes the metadata log.
+//! The controller's host: the one task of the broker that changes the metadata log, or follows what another broker's changes.
 //!
 //! Called through [`Shard::change`] from any shard; lives on shard 0. Decisions are `metadata`'s, and pure; here they are appended to the
 //! log's home, applied, and made known to every shard before the client is answered.
@@ -6,20 +6,27 @@
 //! Invariants:
 //! 1. Changes are made one at a time, each on the image that the one before left.
 //! 2. A change is answered after every shard of this broker has applied it.
-//! 3. After a failure that leaves the log in doubt nothing more is changed until the broker is restarted.
+//! 3. After a failure that leaves the log in doubt a home of its own is given up until the broker is restarted; where the home is shared the
+//!    controller stands down, and whoever is elected next reads what became of it.
+//! 4. What a home that is out of reach keeps from being made is refused with REQUEST_TIMED_OUT, what another controller is to make with
+//!    NOT_CONTROLLER: clients try both again.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
 
 use crate::io::{Urgency, World};
-use crate::metadata::controller::{CommitError, Controller};
+use crate::metadata::controller::{CommitError, Controller, Follower, ReplayError};
 use crate::metadata::decision::{
     self, Alteration, ConfigEdit, CreatePartitions, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion,
-    Named, ProducerIdBlock, Refused,
+    Named, ProducerIdBlock, Refused, Registration,
 };
-use crate::metadata::home::Home;
+use crate::metadata::home::{Home, HomeError, Member};
 use crate::metadata::image::{Delta, MetadataImage};
-use crate::metadata::record::Resource;
+use crate::metadata::record::{Record, Resource};
 use crate::storage::planted::{self, Bug};
 use crate::types::{BrokerEpoch, NodeId, ShardId, TopicPartition};
 use crate::wire::error::ErrorCode;
@@ -27,6 +34,10 @@ use crate::wire::error::ErrorCode;
 use super::message::{Control, Message, Reply, Request};
 use super::settings::Rules;
 use super::{Responder, Shard};
+
+mod proposals;
+
+use proposals::Shown;
 
 /// The shard that hosts the controller.
 pub const HOME_SHARD: ShardId = ShardId(0);
@@ -212,131 +223,374 @@ impl<W: World> Shard<W> {
     }
 }
 
-/// The task that makes changes, one after another.
+/// How long after a failure of the home it is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// The task that makes changes, one after another, where this broker is the controller; where another is, it follows that one's.
 pub struct ControllerHost<W: World, H> {
     shard: Rc<Shard<W>>,
-    controller: Controller<H>,
+    home: H,
+    /// What every shard of this broker has applied.
+    follower: Follower,
     /// Why nothing more can be changed.
     broken: Option<String>,
 }
 
-impl<W: World, H: Home> ControllerHost<W, H> {
-    pub fn new(shard: Rc<Shard<W>>, controller: Controller<H>) -> Self {
-        Self { shard, controller, broken: None }
+/// What a controller waits for.
+enum Event<W: World> {
+    Asked(QueuedChange<W>),
+    Deposed,
+    Members(Vec<Registration>),
+    /// The home is to be looked at: see `proposals`.
+    Touched,
+    /// Of the home, by either wait.
+    Failed(HomeError),
+}
+
+/// What a broker that stands by waits for.
+enum StandingBy<W: World, H> {
+    Asked(QueuedChange<W>),
+    Elected(Box<Result<Controller<H>, CommitError>>),
+    Grown(Result<(), HomeError>),
+}
+
+impl<W: World, H: Home + Clone> ControllerHost<W, H> {
+    /// `image` is what every shard has applied.
+    pub fn new(shard: Rc<Shard<W>>, home: H, image: MetadataImage) -> Self {
+        Self { shard, home, follower: Follower::from_image(image), broken: None }
     }
 
-    /// Makes changes until the broker closes.
-    pub async fn run(mut self) {
+    /// Makes changes, or follows them, until the broker closes. `controller` is there if this broker has been elected.
+    pub async fn run(mut self, controller: Option<Controller<H>>) {
+        let mut elected = controller;
         loop {
-            let QueuedChange { change, responder } = self.shard.changes.pop().await;
-            let answer = match &self.broken {
-                Some(why) => unavailable(why.clone()),
-                None => self.change(change).await,
+            let controller = match elected.take() {
+                Some(controller) => controller,
+                None => self.stand_by().await,
             };
-            responder.respond(Reply::<W>::Change(answer));
+            self.lead(controller).await;
         }
     }
 
-    async fn change(&mut self, change: Change) -> ChangeAnswer {
-        match change {
-            Change::CreateTopics(request) => self.create_topics(request).await,
+    /// Makes changes until another controller is elected.
+    async fn lead(&mut self, controller: Controller<H>) {
+        let (home, epoch) = (self.home.clone(), controller.epoch());
+        let mut leading = Leading { host: self, controller, shown: Shown::No, is_behind: false };
+        leading.host.follow_to(leading.controller.image()).await;
+        if leading.take_over().await == Outcome::StandDown {
+            return;
+        }
+        let mut deposed = pin!(home.deposed(epoch));
+        let mut known: Vec<Member> = vec![];
+        loop {
+            if leading.keep_shown().await == Outcome::StandDown {
+                return;
+            }
+            let asked = async { Event::Asked(leading.host.shard.changes.pop().await) };
+            let ousted = async { (&mut deposed).await.map_or_else(Event::Failed, |()| Event::Deposed) };
+            let members = async { home.members_other_than(&known).await.map_or_else(Event::Failed, Event::Members) };
+            let touched = async {
+                leading.touched().await;
+                Event::Touched
+            };
+            match asked.or(ousted).or(members).or(touched).await {
+                Event::Touched => leading.on_touched(),
+                Event::Asked(QueuedChange { change, responder }) => {
+                    let (answer, outcome) = leading.answer(change).await;
+                    responder.respond(Reply::<W>::Change(answer));
+                    if outcome == Outcome::StandDown {
+                        return;
+                    }
+                }
+                Event::Deposed => {
+                    tracing::info!("this broker is no longer the controller: epoch {epoch} has ended");
+                    return;
+                }
+                Event::Members(members) => {
+                    if leading.follow_members(&members).await == Outcome::StandDown {
+                        return;
+                    }
+                    known = members.iter().map(Registration::member).collect();
+                }
+                Event::Failed(error) => {
+                    tracing::error!("the home of the metadata fails: {error}");
+                    leading.host.shard.world().sleep(RETRY_PAUSE).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Follows the log until this broker is elected.
+    async fn stand_by(&mut self) -> Controller<H> {
+        let node = self.shard.node();
+        loop {
+            let home = self.home.clone();
+            let mut election = pin!(Controller::elect(home.clone(), node));
+            let failed = loop {
+                let asked = async { StandingBy::Asked(self.shard.changes.pop().await) };
+                let elected = async { StandingBy::Elected(Box::new((&mut election).await)) };
+                let grown = async { StandingBy::Grown(home.grown_past(self.follower.next()).await) };
+                match asked.or(elected).or(grown).await {
+                    StandingBy::Asked(QueuedChange { change: _, responder }) => {
+                        responder.respond(Reply::<W>::Change(self.not_controller()));
+                    }
+                    StandingBy::Elected(elected) => match *elected {
+                        Ok(controller) => {
+                            tracing::info!("this broker is the controller, epoch {}", controller.epoch());
+                            return controller;
+                        }
+                        Err(error) => break error.to_string(),
+                    },
+                    StandingBy::Grown(grown) => {
+                        let followed = match grown {
+                            Ok(()) => self.follow().await,
+                            Err(error) => Err(error.into()),
+                        };
+                        if let Err(error) = followed {
+                            break error.to_string();
+                        }
+                    }
+                }
+            };
+            tracing::warn!("standing by: {failed}");
+            self.shard.world().sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    fn not_controller(&self) -> ChangeAnswer {
+        let why = match self.follower.image().controller() {
+            Some(controller) if controller.node != self.shard.node() => format!("node {} is the controller", controller.node),
+            _ => "a controller is being elected".to_owned(),
+        };
+        refused(ErrorCode::NotController, why)
+    }
+
+    /// Applies what the log has gained.
+    async fn follow(&mut self) -> Result<(), ReplayError> {
+        loop {
+            match self.follower.advance(&self.home).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(delta)) => self.show(delta).await,
+                Err(ReplayError::Home(HomeError::Compacted { .. })) => {
+                    let mut newer = Follower::load(&self.home).await?;
+                    newer.catch_up(&self.home).await?;
+                    let delta = newer.image().since(self.follower.image());
+                    self.follower = newer;
+                    self.show(delta).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Applies what lies between the shards' image and a controller's.
+    async fn follow_to(&mut self, image: &MetadataImage) {
+        let delta = image.since(self.follower.image());
+        self.follower = Follower::from_image(image.clone());
+        if delta != Delta::default() {
+            self.show(delta).await;
+        }
+    }
+
+    /// Makes the follower's image known to every shard.
+    async fn show(&mut self, delta: Delta) {
+        let deletes = !delta.deleted.is_empty();
+        self.shard.publish(self.follower.image(), &Arc::new(delta)).await;
+        while deletes && let Err((directory, error)) = self.shard.forget_unknown(self.follower.image()).await {
+            // Nothing may use the name again over what is left there: a start clears it.
+            self.shard.on_directory_failed(directory, &format!("checkpoints of a deleted topic are left: {error}"));
+        }
+    }
+
+    fn stop_changing(&mut self, why: String) {
+        tracing::error!("metadata can no longer be changed: {why}; restart the broker");
+        self.broken = Some(why);
+    }
+}
+
+/// Whether the controller goes on after a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Lead,
+    StandDown,
+}
+
+/// The host as long as it is the controller.
+struct Leading<'a, W: World, H> {
+    host: &'a mut ControllerHost<W, H>,
+    controller: Controller<H>,
+    shown: Shown,
+    /// The home does not show the cluster as it is, and that has been said.
+    is_behind: bool,
+}
+
+/// Why a decision was not carried out, and what becomes of the controller.
+struct NotDone {
+    code: ErrorCode,
+    why: String,
+    outcome: Outcome,
+}
+
+impl NotDone {
+    fn answer(self) -> (ChangeAnswer, Outcome) {
+        (refused(self.code, self.why), self.outcome)
+    }
+}
+
+impl<W: World, H: Home + Clone> Leading<'_, W, H> {
+    async fn answer(&mut self, change: Change) -> (ChangeAnswer, Outcome) {
+        if let Some(why) = &self.host.broken {
+            return (refused(ErrorCode::UnknownServerError, why.clone()), Outcome::Lead);
+        }
+        match self.change(change).await {
+            Ok(answer) => (answer, Outcome::Lead),
+            Err(not_done) => not_done.answer(),
+        }
+    }
+
+    /// Registers brokers that have a session, fences those that have none.
+    async fn follow_members(&mut self, members: &[Registration]) -> Outcome {
+        if !self.host.home.is_shared() {
+            return Outcome::Lead;
+        }
+        let records = decision::follow_members(self.controller.image(), self.host.shard.node(), members);
+        self.note_brokers(records).await
+    }
+
+    /// Before anything is placed: on this broker, not on the one whose place it has taken.
+    async fn take_over(&mut self) -> Outcome {
+        let records = decision::take_over(self.controller.image(), self.host.shard.node());
+        self.note_brokers(records).await
+    }
+
+    async fn note_brokers(&mut self, records: Vec<Record>) -> Outcome {
+        match self.carry_out(Decision { records, answer: () }).await {
+            Ok(()) => Outcome::Lead,
+            Err(not_done) => {
+                tracing::warn!("brokers that came or went are not registered yet: {}", not_done.why);
+                // They are looked at anew by whoever is elected next.
+                Outcome::StandDown
+            }
+        }
+    }
+
+    async fn change(&mut self, change: Change) -> Result<ChangeAnswer, NotDone> {
+        Ok(match change {
+            Change::CreateTopics(request) => self.create_topics(request).await?,
             Change::CreatePartitions(asked) => {
-                let (defaults, world) = (self.defaults(), self.shard.world());
+                let (defaults, world) = (self.defaults(), self.host.shard.world());
                 let decision = decision::create_partitions(self.controller.image(), &asked.changes, &defaults, &mut || world.random());
-                self.carry_out_unless(asked.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Extended)
+                ChangeAnswer::Extended(self.carry_out_unless(asked.validate_only, decision).await?)
             }
             Change::AlterConfigs(asked) => {
                 let decision = self.ruled(|image, rules| decision::alter_configs(image, &asked.changes, rules));
-                self.carry_out_unless(asked.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Altered)
+                ChangeAnswer::Altered(self.carry_out_unless(asked.validate_only, decision).await?)
             }
             Change::ReplaceConfigs(asked) => {
                 let decision = self.ruled(|image, rules| decision::replace_configs(image, &asked.changes, rules));
-                self.carry_out_unless(asked.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Altered)
+                ChangeAnswer::Altered(self.carry_out_unless(asked.validate_only, decision).await?)
             }
             Change::DeleteTopics(topics) => {
-                let deletion = if self.shard.settings().topics.delete_enabled { Deletion::Enabled } else { Deletion::Disabled };
+                let deletion = if self.host.shard.settings().topics.delete_enabled { Deletion::Enabled } else { Deletion::Disabled };
                 match decision::delete_topics(self.controller.image(), &topics, deletion) {
-                    Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, ChangeAnswer::Deleted),
+                    Ok(decision) => ChangeAnswer::Deleted(self.carry_out(decision).await?),
                     Err(refused) => ChangeAnswer::Refused(refused),
                 }
             }
             Change::UnregisterBroker(node) => match decision::unregister_broker(self.controller.image(), node) {
-                Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, |()| ChangeAnswer::Unregistered),
+                Ok(decision) => {
+                    self.carry_out(decision).await?;
+                    ChangeAnswer::Unregistered
+                }
                 Err(refused) => ChangeAnswer::Refused(refused),
             },
             Change::AllocateProducerIds => {
-                let (image, node) = (self.controller.image(), self.shard.node());
+                let (image, node) = (self.controller.image(), self.host.shard.node());
                 let broker_epoch = image.broker(node).map_or(BrokerEpoch(-1), |broker| broker.broker_epoch);
                 match decision::allocate_producer_ids(image, node, broker_epoch) {
-                    Ok(decision) => self.carry_out(decision).await.map_or_else(unavailable, ChangeAnswer::ProducerIds),
+                    Ok(decision) => ChangeAnswer::ProducerIds(self.carry_out(decision).await?),
                     Err(refused) => ChangeAnswer::Refused(refused),
                 }
             }
             Change::LoseReplicas(lost) => {
-                let decision = decision::lose_replicas(self.controller.image(), self.shard.node(), &lost);
-                self.carry_out(decision).await.map_or_else(unavailable, |()| ChangeAnswer::Lost)
+                let decision = decision::lose_replicas(self.controller.image(), self.host.shard.node(), &lost);
+                self.carry_out(decision).await?;
+                ChangeAnswer::Lost
             }
-        }
+        })
     }
 
-    async fn create_topics(&mut self, request: CreateTopics) -> ChangeAnswer {
-        let (defaults, world) = (self.defaults(), self.shard.world());
+    async fn create_topics(&mut self, request: CreateTopics) -> Result<ChangeAnswer, NotDone> {
+        let (defaults, world) = (self.defaults(), self.host.shard.world());
         let decision = self.ruled(|image, rules| decision::create_topics(image, &request.topics, &defaults, rules, &mut || world.random()));
-        match decision {
-            Ok(decision) => self.carry_out_unless(request.validate_only, decision).await.map_or_else(unavailable, ChangeAnswer::Created),
+        Ok(match decision {
+            Ok(decision) => ChangeAnswer::Created(self.carry_out_unless(request.validate_only, decision).await?),
             Err(refused) => ChangeAnswer::Refused(refused),
-        }
+        })
     }
 
     fn defaults(&self) -> Defaults {
-        let topics = &self.shard.settings().topics;
+        let shard = &self.host.shard;
+        let topics = &shard.settings().topics;
         Defaults {
             num_partitions: topics.partitions as i32,
             default_replication_factor: topics.replication_factor as i16,
             request_partitions_max: REQUEST_PARTITIONS_MAX,
             cluster_partitions_max: CLUSTER_PARTITIONS_MAX,
-            cordoned: (0..self.shard.directories.len()).all(|index| self.shard.is_cordoned(index)).then_some(self.shard.node()),
+            cordoned: (0..shard.directories.len()).all(|index| shard.is_cordoned(index)).then_some(shard.node()),
         }
     }
 
     /// A decision by the rules of the configuration table.
     fn ruled<T>(&self, decide: impl FnOnce(&MetadataImage, &Rules<'_>) -> T) -> T {
-        let (image, running) = (self.controller.image(), self.shard.running());
-        decide(image, &Rules { started: self.shard.settings(), running: &running, image })
+        let (image, running) = (self.controller.image(), self.host.shard.running());
+        decide(image, &Rules { started: self.host.shard.settings(), running: &running, image })
     }
 
-    async fn carry_out_unless<T>(&mut self, validate_only: bool, decision: Decision<T>) -> Result<T, String> {
+    async fn carry_out_unless<T>(&mut self, validate_only: bool, decision: Decision<T>) -> Result<T, NotDone> {
         if validate_only { Ok(decision.answer) } else { self.carry_out(decision).await }
     }
 
     /// Appends a decision's records and makes them known; the answer may then be given.
-    async fn carry_out<T>(&mut self, decision: Decision<T>) -> Result<T, String> {
+    async fn carry_out<T>(&mut self, decision: Decision<T>) -> Result<T, NotDone> {
         let Decision { records, answer } = decision;
         if records.is_empty() {
             return Ok(answer);
         }
         match self.controller.commit(records).await {
             Ok(delta) => {
-                let image = self.controller.image();
-                let deletes = !delta.deleted.is_empty();
-                self.shard.publish(image, &Arc::new(delta)).await;
-                while deletes && let Err((directory, error)) = self.shard.forget_unknown(image).await {
-                    // Nothing may use the name again over what is left there: a start clears it.
-                    self.shard.on_directory_failed(directory, &format!("checkpoints of a deleted topic are left: {error}"));
-                }
+                self.host.follower = Follower::from_image(self.controller.image().clone());
+                self.host.show(delta).await;
                 Ok(answer)
             }
-            Err(error @ CommitError::NotCommitted) => Err(error.to_string()),
-            Err(error) => {
-                let why = error.to_string();
-                self.shard.on_metadata_failed(&why);
-                self.broken = Some(why.clone());
-                Err(why)
+            Err(error) => Err(self.not_done(error)),
+        }
+    }
+
+    fn not_done(&mut self, error: CommitError) -> NotDone {
+        let why = error.to_string();
+        let is_shared = self.host.home.is_shared();
+        match error {
+            CommitError::NotCommitted | CommitError::Unreachable(_) => {
+                NotDone { code: ErrorCode::RequestTimedOut, why, outcome: Outcome::Lead }
+            }
+            // The log tells the next controller, which may be this broker's, whether the change was made.
+            CommitError::InDoubt(_) => NotDone { code: ErrorCode::RequestTimedOut, why, outcome: Outcome::StandDown },
+            CommitError::Deposed(_) if is_shared => NotDone { code: ErrorCode::NotController, why, outcome: Outcome::StandDown },
+            CommitError::Deposed(_) | CommitError::Misfit(_) | CommitError::Replay(_) => {
+                if is_shared {
+                    self.host.stop_changing(why.clone());
+                } else {
+                    self.host.shard.on_metadata_failed(&why);
+                    self.host.broken = Some(why.clone());
+                }
+                NotDone { code: ErrorCode::UnknownServerError, why, outcome: Outcome::Lead }
             }
         }
     }
 }
 
-fn unavailable(why: String) -> ChangeAnswer {
-    ChangeAnswer::Refused(Refused { code: ErrorCode::UnknownServerError, message: Some(why) })
+fn refused(code: ErrorCode, why: String) -> ChangeAnswer {
+    ChangeAnswer::Refused(Refused { code, message: Some(why) })
 }

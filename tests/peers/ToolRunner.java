@@ -1,6 +1,7 @@
 import java.io.BufferedReader;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
+import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
@@ -32,6 +33,33 @@ public class ToolRunner {
         }
     }
 
+    /** Goes where the command at work prints. Scala's console keeps for good the stream that it finds first. */
+    private static final class Switch extends OutputStream {
+        private OutputStream target = OutputStream.nullOutputStream();
+
+        synchronized void turn(OutputStream to) {
+            target = to;
+        }
+
+        @Override
+        public synchronized void write(int letter) throws IOException {
+            target.write(letter);
+        }
+
+        @Override
+        public synchronized void write(byte[] bytes, int from, int count) throws IOException {
+            target.write(bytes, from, count);
+        }
+
+        @Override
+        public synchronized void flush() throws IOException {
+            target.flush();
+        }
+    }
+
+    private static final Switch OUT = new Switch();
+    private static final Switch ERR = new Switch();
+
     private static Integer status;
 
     /** What the tool at work wants done when its JVM ends. */
@@ -45,19 +73,23 @@ public class ToolRunner {
         Exit.setExitProcedure((code, message) -> ended(code));
         Exit.setHaltProcedure((code, message) -> ended(code));
         Exit.setShutdownHookAdder((name, hook) -> hooks.add(hook));
+        System.setOut(new PrintStream(OUT, true, StandardCharsets.UTF_8));
+        System.setErr(new PrintStream(ERR, true, StandardCharsets.UTF_8));
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         int number = 0;
         for (String command = commands.readLine(); command != null; command = commands.readLine()) {
             String[] parts = command.split("\t", -1);
             try (PrintStream out = file(directory, number + ".out"); PrintStream err = file(directory, number + ".err")) {
-                System.setOut(out);
-                System.setErr(err);
+                OUT.turn(out);
+                ERR.turn(err);
                 System.setIn(input(parts));
                 run(parts[0], Arrays.stream(parts).skip(1).filter(part -> !part.startsWith("<")).toArray(String[]::new));
-                System.setOut(out);
-                System.setErr(err);
+                OUT.turn(out);
+                ERR.turn(err);
                 hooks.forEach(Runnable::run);
                 hooks.clear();
+                OUT.turn(OutputStream.nullOutputStream());
+                ERR.turn(OutputStream.nullOutputStream());
             }
             said.println("done " + number + " " + status);
             said.flush();
@@ -95,8 +127,8 @@ public class ToolRunner {
     private static void ended(int code) {
         if (status == null) {
             status = code;
-            System.setOut(new PrintStream(OutputStream.nullOutputStream()));
-            System.setErr(new PrintStream(OutputStream.nullOutputStream()));
+            OUT.turn(OutputStream.nullOutputStream());
+            ERR.turn(OutputStream.nullOutputStream());
         }
         throw new Ended();
     }

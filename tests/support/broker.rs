@@ -245,6 +245,19 @@ impl Broker {
         (status, process.output())
     }
 
+    /// Sets a property for the next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.properties.insert(key.to_string(), value.to_string());
+    }
+
+    /// What it says when it is started and refuses to.
+    pub fn refused(&self, within: Duration) -> String {
+        let mut process = Process::spawn("ottla", self.serve_command());
+        let status = process.wait(within);
+        assert_eq!(status.code(), Some(1), "{}", process.output());
+        process.output()
+    }
+
     /// SIGKILL: nothing it has in its own memory survives.
     pub fn kill(&mut self) {
         drop(self.process.take().expect("running"));

@@ -10,6 +10,7 @@ pub mod process;
 pub mod raw;
 pub mod records;
 pub mod topics;
+pub mod zookeeper;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};

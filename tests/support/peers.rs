@@ -25,15 +25,35 @@ pub fn dir() -> &'static Path {
     })
 }
 
+/// Jars of one release, in a directory of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Jars {
+    Kafka,
+    /// 2.8: the last whose tools speak to ZooKeeper.
+    Kafka28,
+    ZooKeeper,
+}
+
 /// A JVM with every Kafka jar on its class path, ready for a main class and its arguments.
 pub fn java(heap_mib: u32) -> Command {
+    java_of(Jars::Kafka, heap_mib)
+}
+
+/// A JVM with these jars and no others on its class path.
+pub fn java_of(jars: Jars, heap_mib: u32) -> Command {
+    let (name, log) = match jars {
+        Jars::Kafka => ("kafka", "log4j2.configurationFile={}/log4j2.yaml"),
+        Jars::Kafka28 => ("kafka-2.8", "log4j.configuration=file:{}/kafka-2.8.log4j.properties"),
+        Jars::ZooKeeper => ("zookeeper", "org.slf4j.simpleLogger.defaultLogLevel=warn"),
+    };
+    let peers = format!("{}/tests/peers", env!("CARGO_MANIFEST_DIR"));
     let mut java = command("java");
     java.arg(format!("-Xmx{heap_mib}m"))
         // The tools live for seconds: no optimising compiler, no collector threads, no counters file in /tmp.
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"])
-        .arg(format!("-Dlog4j2.configurationFile={}/tests/peers/log4j2.yaml", env!("CARGO_MANIFEST_DIR")))
+        .arg(format!("-D{}", log.replace("{}", &peers)))
         .arg("-cp")
-        .arg(dir().join("kafka").join("*"));
+        .arg(dir().join(name).join("*"));
     java
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use kafka_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use kafka_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest};
@@ -64,6 +65,18 @@ pub fn alter_config(connection: &mut Connection, topic: &str, key: &str, value: 
         .with_configs(vec![config]);
     let answer = connection.call(1, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource]));
     assert_eq!(answer.responses[0].error_code, 0, "{key}={value} of {topic}: {:?}", answer.responses[0].error_message);
+}
+
+/// What a setting of the topic is.
+pub fn config(connection: &mut Connection, topic: &str, key: &str) -> Option<String> {
+    const TOPIC: i8 = 2;
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(StrBytes::from_string(topic.to_string()))
+        .with_configuration_keys(Some(vec![StrBytes::from_string(key.to_string())]));
+    let answer = connection.call(4, &DescribeConfigsRequest::default().with_resources(vec![resource]));
+    let found = answer.results.first()?.configs.first()?;
+    found.value.as_ref().map(ToString::to_string)
 }
 
 /// Deletes the topic.

@@ -59,8 +59,13 @@ impl Kafkas {
 
 impl OneJvm {
     pub fn start() -> Self {
+        Self::start_with(peers::Jars::Kafka)
+    }
+
+    /// The tools of another release.
+    pub fn start_with(jars: peers::Jars) -> Self {
         let dir = broker::temp_dir();
-        let mut java = peers::java(256);
+        let mut java = peers::java_of(jars, 256);
         java.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/ToolRunner.java")).arg(dir.path());
         let (process, commands) = Process::spawn_fed("kafka's tools", java);
         OneJvm { process, commands, dir, count: 0 }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
+use super::zookeeper;
 use crate::client::{Client, ClientError, Settings};
 use entity::Entity;
 use rules::Refusal;
@@ -39,6 +40,9 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     connection: cluster::Connection,
+    /// Where the cluster is in ZooKeeper, as tools were told before Kafka 3; in place of --bootstrap-server.
+    #[arg(long, value_name = "HOST:PORT/CHROOT", hide = true)]
+    zookeeper: Option<String>,
     /// The controllers to ask instead of brokers; not supported yet.
     #[arg(long, value_name = "HOST:PORT", hide = true)]
     bootstrap_controller: Option<String>,
@@ -130,8 +134,8 @@ pub fn run(args: &Args, words: &[String], console: &mut Console) -> Result<(), F
         Refusal::Usage(sentence) => Failure::Usage { sentence, tool: TOOL },
         Refusal::Sentence(sentence) => Failure::Sentence(sentence),
     })?;
-    let bootstrap = args.connection.bootstrap_server.as_deref().unwrap_or_default();
-    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
+    let bootstrap = zookeeper::bootstrap(args.connection.bootstrap_server.as_deref(), args.zookeeper.as_deref(), TOOL)?.unwrap_or_default();
+    let settings = cluster::settings(&bootstrap, args.connection.command_config.as_deref(), console)?;
     act(args, &entity, settings, console).map_err(|error| match error {
         ConfigsError::Output(error) => Failure::Output(error),
         ConfigsError::Client(error @ ClientError::Unsupported { .. }) => Failure::Sentence(error.to_string()),

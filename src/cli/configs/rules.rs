@@ -122,7 +122,7 @@ fn check_types(args: &Args, mentioned: &Mentioned<'_>) -> Result<(), String> {
         let repeated: Vec<&str> = repeated.into_iter().collect();
         return Err(format!("Duplicate entity type(s) specified: {}", repeated.join(",")));
     }
-    if args.connection.bootstrap_server.is_none() && args.bootstrap_controller.is_none() {
+    if args.connection.bootstrap_server.is_none() && args.bootstrap_controller.is_none() && args.zookeeper.is_none() {
         return Err("Either --bootstrap-server or --bootstrap-controller must be specified.".to_owned());
     }
     if let Some(unknown) = types.iter().find(|kind| !KNOWN_TYPES.contains(kind)) {

@@ -19,6 +19,7 @@ use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use super::pairs::{self, Pairs};
+use super::zookeeper;
 use format::Formatter;
 
 const TOOL: &str = "console-consumer";
@@ -46,6 +47,9 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     connection: cluster::Connection,
+    /// Where the cluster is in ZooKeeper, as tools were told before Kafka 3; in place of --bootstrap-server.
+    #[arg(long, value_name = "HOST:PORT/CHROOT", hide = true)]
+    zookeeper: Option<String>,
     /// The topic to read.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -135,23 +139,24 @@ fn usage(sentence: String) -> Failure {
 }
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
-    let bootstrap = check(args, console)?;
+    check(args, console)?;
     let properties = consumer_properties(args)?;
     let source = source(args)?;
     let formatter = formatter(args, console)?;
+    let bootstrap = zookeeper::bootstrap(args.connection.bootstrap_server.as_deref(), args.zookeeper.as_deref(), TOOL)?.unwrap_or_default();
     let limits = Limits {
         records: args.max_messages.and_then(|count| u64::try_from(count).ok()),
         silence: args.timeout_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
     };
-    let ended = consume::run(bootstrap, &source, &properties, &formatter, &limits, args.skip_message_on_error, console);
+    let ended = consume::run(&bootstrap, &source, &properties, &formatter, &limits, args.skip_message_on_error, console);
     if args.enable_systest_events {
         writeln!(console.out(), "shutdown_complete")?;
     }
     ended
 }
 
-/// Kafka's own rules about which options go together, in its order; the brokers.
-fn check<'a>(args: &'a Args, console: &mut Console) -> Result<&'a str, Failure> {
+/// Kafka's own rules about which options go together, in its order.
+fn check(args: &Args, console: &mut Console) -> Result<(), Failure> {
     if args.topic.is_some() == args.include.is_some() {
         return Err(usage("Exactly one of the following arguments is required: [topic], [include]".to_owned()));
     }
@@ -165,7 +170,9 @@ fn check<'a>(args: &'a Args, console: &mut Console) -> Result<&'a str, Failure> 
     } else if args.offset.is_some() {
         return Err(usage("The partition is required when offset is specified.".to_owned()));
     }
-    let bootstrap = args.connection.bootstrap_server.as_deref().ok_or_else(|| usage(cluster::missing("bootstrap-server")))?;
+    if args.connection.bootstrap_server.is_none() && args.zookeeper.is_none() {
+        return Err(usage(cluster::missing("bootstrap-server")));
+    }
     for (old, new, both) in [
         ("consumer-property", "command-property", !args.consumer_property.is_empty() && !args.command_property.is_empty()),
         ("consumer.config", "command-config", args.consumer_config.is_some() && args.connection.command_config.is_some()),
@@ -182,7 +189,7 @@ fn check<'a>(args: &'a Args, console: &mut Console) -> Result<&'a str, Failure> 
             writeln!(console.out(), "Option --{old} is deprecated and will be removed in a future version. Use --{new} instead.")?;
         }
     }
-    Ok(bootstrap)
+    Ok(())
 }
 
 fn given<'a>(new: &'a [String], old: &'a [String]) -> &'a [String] {

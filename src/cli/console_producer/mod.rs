@@ -15,6 +15,7 @@ use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use super::pairs::{self, Pairs};
+use super::zookeeper;
 
 const TOOL: &str = "console-producer";
 
@@ -45,6 +46,9 @@ pub struct Args {
     /// The same, as it was spelled before Kafka 4.
     #[arg(long, value_name = "HOST:PORT", hide = true)]
     broker_list: Option<String>,
+    /// Where the cluster is in ZooKeeper, as tools were told before Kafka 3; in place of --bootstrap-server.
+    #[arg(long, value_name = "HOST:PORT/CHROOT", hide = true)]
+    zookeeper: Option<String>,
     /// REQUIRED: the topic to produce to.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -111,7 +115,8 @@ pub struct Args {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let topic = check(args, console)?;
-    let bootstrap = args.connection.bootstrap_server.as_ref().or(args.broker_list.as_ref());
+    let servers = args.connection.bootstrap_server.as_deref().or(args.broker_list.as_deref());
+    let bootstrap = zookeeper::bootstrap(servers, args.zookeeper.as_deref(), TOOL)?;
     let bootstrap = bootstrap.filter(|list| !list.trim().is_empty()).ok_or_else(|| Failure::Usage {
         // Kafka says this where the option is missing altogether.
         sentence: "Error while validating the bootstrap address\n".to_owned(),
@@ -126,7 +131,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     let reading = pairs::of_file_and_options(args.reader_config.as_deref(), reading)?;
     let layout = record::Layout::new(&reading).map_err(|error| Failure::Sentence(error.to_string()))?;
     let properties = producer_properties(args)?;
-    send::run(topic, bootstrap, &properties, &layout, args.sync, console)
+    send::run(topic, &bootstrap, &properties, &layout, args.sync, console)
 }
 
 /// Kafka's own rules about which options go together; the topic.

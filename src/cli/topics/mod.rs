@@ -15,6 +15,7 @@ use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use super::topic_filter::{InvalidFilter, topic_filter};
+use super::zookeeper;
 use crate::client::{Client, ClientError, Growth, NewTopic, Placement, Settings, TopicListing};
 use crate::types::NodeId;
 use crate::wire::error::ErrorCode;
@@ -41,6 +42,9 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     connection: cluster::Connection,
+    /// Where the cluster is in ZooKeeper, as tools were told before Kafka 3; in place of --bootstrap-server.
+    #[arg(long, value_name = "HOST:PORT/CHROOT", hide = true)]
+    zookeeper: Option<String>,
 
     /// List all available topics.
     #[arg(long, help_heading = "Actions (exactly one)")]
@@ -143,7 +147,8 @@ enum TopicsError {
 
 pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
     rules::check(args).map_err(|sentence| Failure::Usage { sentence, tool: TOOL })?;
-    let Some(bootstrap) = &args.connection.bootstrap_server else {
+    let bootstrap = zookeeper::bootstrap(args.connection.bootstrap_server.as_deref(), args.zookeeper.as_deref(), TOOL)?;
+    let Some(bootstrap) = bootstrap else {
         return Err(Failure::Sentence("--bootstrap-server must be specified".to_owned()));
     };
     if !args.delete_config.is_empty() {
@@ -157,7 +162,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
             "Only topic id will be used when both --topic and --topic-id are specified and topicId is not Uuid.ZERO_UUID"
         )?;
     }
-    let settings = cluster::settings(bootstrap, args.connection.command_config.as_deref(), console)?;
+    let settings = cluster::settings(&bootstrap, args.connection.command_config.as_deref(), console)?;
     act(args, settings, console).map_err(|error| match error {
         TopicsError::Output(error) => Failure::Output(error),
         error => Failure::Command { kind: "topic command", tool: TOOL, sentence: error.to_string() },

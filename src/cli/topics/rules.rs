@@ -31,7 +31,7 @@ pub fn check(args: &Args) -> Result<(), String> {
     if ACTIONS.iter().filter(|action| given(action)).count() != 1 {
         return Err("Command must include exactly one action: --list, --describe, --create, --alter or --delete".to_owned());
     }
-    if args.connection.bootstrap_server.is_none() {
+    if args.connection.bootstrap_server.is_none() && args.zookeeper.is_none() {
         return Ok(());
     }
     if args.describe && args.if_exists && args.topic.is_none() && args.topic_id.is_none() {

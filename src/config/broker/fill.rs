@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::super::listeners::{self, Listeners};
 use super::super::settings::{
@@ -14,6 +15,7 @@ use super::super::topic::{TopicSettings, default_value};
 use super::super::value::{self, Value};
 use super::super::values::Values;
 use super::{Given, Refusal, decapitalized};
+use crate::io::zookeeper;
 use crate::types::{NodeId, SHARD_NODE_MAX};
 
 /// Keys whose rows Kafka leaves without a range though a value below this makes no sense.
@@ -90,7 +92,7 @@ pub(super) fn fill(given: &Given, values: &Values, listeners: Listeners, shard_c
     let metrics = metrics(given, values, &listeners)?;
     let shards = shards(given, values, shard_count, &listeners, &metrics)?;
     Ok(BrokerSettings {
-        node: Node { id: NodeId(id), rack: values.text("broker.rack") },
+        node: Node { id: NodeId(id), rack: values.text("broker.rack"), zookeeper: zookeeper(given, values)? },
         network: network(given, values, listeners)?,
         shards,
         metrics,
@@ -108,6 +110,24 @@ pub(super) fn fill(given: &Given, values: &Values, listeners: Listeners, shard_c
         given: given.said.iter().map(|(key, said)| (key.clone(), said.text.clone())).collect(),
         topic_values,
     })
+}
+
+fn zookeeper(given: &Given, values: &Values) -> Result<Option<zookeeper::Settings>, Refusal> {
+    const KEY: &str = "zookeeper.connect";
+    let text = values.text(KEY).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if values.is_set("process.roles") {
+        return Err(given.refuse(KEY, "and process.roles name two homes of the metadata; remove process.roles to keep them in ZooKeeper"));
+    }
+    let address = zookeeper::Address::parse(&text).map_err(|why| given.refuse(KEY, &format!("is not allowed: {why}")))?;
+    let millis = |key| Duration::from_millis(values.u32(key).into());
+    let session_timeout = millis("zookeeper.session.timeout.ms");
+    let connection_timeout =
+        if values.is_set("zookeeper.connection.timeout.ms") { millis("zookeeper.connection.timeout.ms") } else { session_timeout };
+    let in_flight_max = values.u32("zookeeper.max.in.flight.requests") as usize;
+    Ok(Some(zookeeper::Settings { session_timeout, connection_timeout, in_flight_max, ..zookeeper::Settings::new(address) }))
 }
 
 /// What topics inherit: for each topic key its broker twin, in the topic key's unit and range.

@@ -200,9 +200,7 @@ fn is_listener_safety(rest: &str) -> bool {
 }
 
 fn refuse_safety(given: &Given, key: &str) -> Refusal {
-    let what = if key == "zookeeper.connect" {
-        "asks for metadata in ZooKeeper, where this broker cannot keep it yet; remove the key to keep it in this process"
-    } else if key.starts_with("ssl.") || key.contains(".ssl.") {
+    let what = if key.starts_with("ssl.") || key.contains(".ssl.") {
         "asks for TLS, which this broker does not serve yet; remove the key if plain text will do"
     } else if key.starts_with("sasl.") || key.contains(".sasl.") || key == "connections.max.reauth.ms" {
         "asks for SASL authentication, which this broker does not serve yet; remove the key if everyone may connect"

@@ -127,7 +127,6 @@ fn what_promises_safety_refuses_the_start() {
         ("listener.name.sasl.plain.sasl.jaas.config", "secret", "asks for SASL"),
         ("authorizer.class.name", "org.example.Authorizer", "asks for authorization"),
         ("remote.log.storage.system.enable", "true", "asks for remote storage"),
-        ("zookeeper.connect", "zk:2181", "asks for metadata in ZooKeeper"),
         ("create.topic.policy.class.name", "org.example.Policy", "promises what this broker does not do"),
         ("config.providers", "file", "promises what this broker does not do"),
         ("transaction.two.phase.commit.enable", "true", "promises what this broker does not do"),
@@ -542,4 +541,19 @@ fn shards_get_ports_of_their_own_and_none_that_is_taken() {
     assert!(refused("PLAINTEXT:65535").contains("2 ports from there on do not exist"));
     let far = refusal(&[(key, "PLAINTEXT:19092"), ("node.id", "1000001")]);
     assert!(far.contains("needs a node.id of no more than 1000000"), "{far}");
+}
+
+#[test]
+fn zookeeper_is_a_home_where_it_is_named() {
+    assert_eq!(settings(&[]).node.zookeeper, None);
+    let zookeeper = settings(&[("zookeeper.connect", "a:2181,b/kafka"), ("broker.id", "3"), ("zookeeper.session.timeout.ms", "6000")]).node;
+    assert_eq!(zookeeper.id, NodeId(3));
+    let zookeeper = zookeeper.zookeeper.unwrap();
+    assert_eq!(zookeeper.address.to_string(), "a:2181,b:2181/kafka");
+    let six = std::time::Duration::from_secs(6);
+    assert_eq!((zookeeper.session_timeout, zookeeper.connection_timeout, zookeeper.in_flight_max), (six, six, 10));
+    let sentence = refusal(&[("zookeeper.connect", "a:b")]);
+    assert!(sentence.contains("host:port"), "{sentence}");
+    let sentence = refusal(&[("zookeeper.connect", "a:1"), ("process.roles", "broker,controller")]);
+    assert!(sentence.contains("remove process.roles"), "{sentence}");
 }

@@ -58,6 +58,16 @@ pub(super) const FOREIGN: &[Row] = rows! { Foreign;
         "What Kafka's authorizer answers where no rule matches.";
     "super.users", Text = "", Any, Medium, ReadOnly, SizesOnly,
         "Principals that Kafka's authorizer lets do everything.";
-    "zookeeper.connect", Text = "", Any, High, ReadOnly, Refused,
-        "Addresses of the ZooKeeper ensemble that holds the cluster's metadata.";
+    "zookeeper.connect", Text = "", Any, High, ReadOnly, Served,
+        "The ZooKeeper ensemble that holds the cluster's metadata, host:port,host:port/chroot; empty keeps them in the first log directory.";
+    "zookeeper.connection.timeout.ms", Int = null, AtLeast(1), High, ReadOnly, Served,
+        "Milliseconds a starting broker waits for a connection to ZooKeeper; by default zookeeper.session.timeout.ms.";
+    "zookeeper.max.in.flight.requests", Int = "10", AtLeast(1), High, ReadOnly, Served,
+        "Requests that ZooKeeper is asked to answer at a time.";
+    "zookeeper.session.timeout.ms", Int = "18000", AtLeast(1), High, ReadOnly, Served,
+        "Milliseconds of silence after which ZooKeeper takes this broker for gone, within the servers' own bounds.";
+    "zookeeper.set.acl", Boolean = "false", Any, High, ReadOnly, Refused,
+        "Whether nodes in ZooKeeper may be changed by this broker alone.";
+    "zookeeper.ssl.client.enable", Boolean = "false", Any, Medium, ReadOnly, Refused,
+        "Whether ZooKeeper is spoken to over TLS.";
 };

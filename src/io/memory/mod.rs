@@ -67,6 +67,7 @@ mod simulation;
 mod tests;
 mod timers;
 mod trace;
+pub mod tree;
 
 use std::future::Future;
 use std::io;

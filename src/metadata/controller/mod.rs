@@ -40,11 +40,24 @@ pub enum CommitError {
     /// The connection broke, and the batch is known not to be in the log. It may be tried again.
     #[error("the home's connection broke before the records reached it")]
     NotCommitted,
+    /// The home cannot be reached; nothing was written.
+    #[error("metadata cannot be changed now: {0}")]
+    Unreachable(HomeError),
+    /// The connection broke, and whether the batch is in the log cannot be found out now.
+    #[error("the home's connection broke, and whether the change was made is not known yet: {0}")]
+    InDoubt(HomeError),
     /// A decision and the image disagree: a defect, found before anything was written.
     #[error("a decision does not fit the image it was made on: {0}")]
     Misfit(ApplyError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
+}
+
+impl CommitError {
+    /// Nothing was changed, and the same controller may try again.
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::NotCommitted | Self::Unreachable(_))
+    }
 }
 
 /// An image that follows a home's log.
@@ -57,6 +70,17 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// Goes on from an image of this log.
+    pub fn from_image(image: MetadataImage) -> Self {
+        let next = image.version();
+        Self { image, assembler: Assembler::default(), next }
+    }
+
+    /// The next offset to read.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
     /// Starts from the home's snapshot.
     pub async fn load(home: &impl Home) -> Result<Self, ReplayError> {
         let Snapshot { offset, records } = home.load().await?;
@@ -88,6 +112,14 @@ impl Follower {
     pub async fn catch_up(&mut self, home: &impl Home) -> Result<(), ReplayError> {
         while self.advance(home).await?.is_some() {}
         Ok(())
+    }
+}
+
+/// An append that could not be settled since the home is out of reach.
+fn in_doubt(error: CommitError) -> CommitError {
+    match error {
+        CommitError::Replay(ReplayError::Home(error @ HomeError::Unreachable(_))) => CommitError::InDoubt(error),
+        other => other,
     }
 }
 
@@ -125,11 +157,14 @@ impl<H: Home> Controller<H> {
         let start = self.image.version();
         let expected = start.saturating_add(records.len() as i64);
         let (image, delta) = self.image.apply(&records, expected).map_err(CommitError::Misfit)?;
-        let appended = self.home.append(self.epoch, start, records.clone()).await.map_err(ReplayError::from)?;
+        let appended = match self.home.append(self.epoch, start, records.clone()).await {
+            Err(error @ HomeError::Unreachable(_)) => return Err(CommitError::Unreachable(error)),
+            other => other.map_err(ReplayError::from)?,
+        };
         let end = match appended {
             Appended::Committed(end) => end,
             Appended::Fenced | Appended::Moved(_) => return Err(CommitError::Deposed(self.epoch)),
-            Appended::Unknown => self.settle(start, &records).await?,
+            Appended::Unknown => self.settle(start, &records).await.map_err(in_doubt)?,
         };
         // The marks of a split batch take offsets too.
         self.image = if end == expected { image } else { self.image.apply(&records, end).map_err(CommitError::Misfit)?.0 };

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::*;
 use crate::io::World;
 use crate::io::memory::{MemoryWorld, run};
+use crate::metadata::decision::Registration;
 use crate::metadata::file::{FileHome, Limits};
 use crate::metadata::home::contract::{NODE, feature, read_all};
 use crate::metadata::home::{Member, Proposal};
@@ -69,11 +70,15 @@ impl Home for Flaky {
         self.home.deposed(epoch).await
     }
 
-    async fn register(&self, member: Member) -> Result<(), HomeError> {
-        self.home.register(member).await
+    fn is_shared(&self) -> bool {
+        self.home.is_shared()
     }
 
-    async fn members_other_than(&self, known: &[Member]) -> Result<Vec<Member>, HomeError> {
+    async fn register(&self, registration: Registration) -> Result<(), HomeError> {
+        self.home.register(registration).await
+    }
+
+    async fn members_other_than(&self, known: &[Member]) -> Result<Vec<Registration>, HomeError> {
         self.home.members_other_than(known).await
     }
 

@@ -29,7 +29,7 @@ fn without(image: &MetadataImage, id: TopicPartition, partition: &PartitionImage
     }
     if partition.leader == Some(node) {
         let may_lead = |member: &&NodeId| {
-            let is_active = image.broker(**member).is_some_and(|broker| broker.state == BrokerState::Active);
+            let is_active = image.broker(**member).is_some_and(|broker| broker.state != BrokerState::Fenced);
             isr.contains(member) && is_active && !partition.offline.contains(member)
         };
         change.leader = partition.replicas.iter().find(may_lead).map_or(LeaderChange::None, |member| LeaderChange::To(*member));
@@ -147,7 +147,7 @@ mod tests {
         let lost = lose_replicas(&image, NODE, &[id(0), id(1)]);
         let (image, _) = image.apply(&lost.records, 7).unwrap();
         let again = Registration { node: NODE, incarnation: TopicId::from_bits(9), shard_count: 1, endpoints: vec![], rack: None };
-        let (image, _) = image.apply(&register_broker(&image, &again).records, 10).unwrap();
+        let (image, _) = image.apply(&register_broker(&image, &again, BrokerState::Active).records, 10).unwrap();
         let (alone, shared) = (image.partition(id(0)).unwrap(), image.partition(id(1)).unwrap());
         assert_eq!((alone.leader, &alone.isr[..], &alone.elr[..]), (Some(NODE), &[NODE][..], &[][..]));
         assert_eq!(alone.last_known_elr, []);

@@ -28,7 +28,7 @@ mod topics;
 mod tests;
 
 pub use adoption::{FoundTopic, adopt_topics};
-pub use brokers::{Registration, found_cluster, register_broker, unregister_broker};
+pub use brokers::{Registration, follow_members, found_cluster, register_broker, take_over, unregister_broker};
 pub use configs::{Alteration, ConfigChange, ConfigEdit, alter_configs, replace_configs};
 pub use deletion::{DeleteAnswer, DeleteTopic, Deletion, delete_topics};
 pub use directories::lose_replicas;

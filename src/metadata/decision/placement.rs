@@ -39,14 +39,14 @@ pub(super) fn place(
     if active.is_empty() {
         return Err(unable("All brokers are currently fenced, or have all their log directories cordoned.".to_owned()));
     }
-    let registered = image.brokers().len();
+    let fenced = ring(BrokerState::Fenced);
+    let registered = active.len() + fenced.len();
     if wanted > registered {
         return Err(unable(format!(
             "The target replication factor of {factor} cannot be reached because only {registered} broker(s) are registered or some \
              brokers have all their log directories cordoned."
         )));
     }
-    let fenced = ring(BrokerState::Fenced);
     let start = (start % active.len() as u64) as usize;
     let placed = (first..first.saturating_add(count)).map(|index| {
         let mut replicas = take(&active, start, index, wanted);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::metadata::image::MetadataImage;
-use crate::metadata::record::{Broker, BrokerState, Internal};
-use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId};
+use crate::metadata::record::{Broker, BrokerState, Internal, Partition};
+use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, ProducerId, TopicId};
 
 /// Knows two keys of a topic: a number and a list.
 struct Rules;
@@ -347,11 +347,11 @@ fn a_broker_registers_once_per_start() {
     assert_eq!((image.features().epoch, image.features().level("group.version")), (1, 1));
     assert!(found_cluster(&image, "c", &[("group.version", 1)]).unwrap().is_empty());
     assert_eq!(found_cluster(&image, "d", &[]).unwrap_err().code.code(), 104);
-    let first = register_broker(&image, &registration(7));
+    let first = register_broker(&image, &registration(7), BrokerState::Active);
     assert_eq!(first.answer, BrokerEpoch(2));
     let image = then(&image, &first.records);
-    assert_eq!(register_broker(&image, &registration(7)), Decision { records: vec![], answer: BrokerEpoch(2) });
-    assert_eq!(register_broker(&image, &registration(8)).answer, BrokerEpoch(3));
+    assert_eq!(register_broker(&image, &registration(7), BrokerState::Active), Decision { records: vec![], answer: BrokerEpoch(2) });
+    assert_eq!(register_broker(&image, &registration(8), BrokerState::Active).answer, BrokerEpoch(3));
 }
 
 #[test]
@@ -460,4 +460,59 @@ fn a_broker_that_is_gone_is_forgotten_and_one_that_is_alive_is_not() {
     assert_eq!(refused(1), Refused::new(code(42), "Broker 1 is alive; stop it before it is unregistered."));
     let image = then(&image, &unregister_broker(&image, NodeId(2)).unwrap().records);
     assert!(image.broker(NodeId(2)).is_none() && image.broker(NodeId(1)).is_some());
+}
+
+/// Brokers that come, go and come back, as the controller of node 1 and then of node 2 sees them.
+#[test]
+fn members_are_registered_fenced_and_given_back_what_they_led() {
+    let at = |image: &MetadataImage, records: &[Record]| image.apply(records, image.version() + records.len() as i64).unwrap().0;
+    let member = |node: i32, incarnation: u128| Registration {
+        node: NodeId(node),
+        incarnation: TopicId::from_bits(incarnation),
+        shard_count: 1,
+        endpoints: vec![],
+        rack: None,
+    };
+    let state = |image: &MetadataImage, node: i32| image.broker(NodeId(node)).unwrap().state;
+    let image = at(&MetadataImage::default(), &[Record::Cluster { id: "c".into() }]);
+    let image = at(&image, &follow_members(&image, NodeId(1), &[member(1, 11), member(2, 12)]));
+    assert_eq!((state(&image, 1), state(&image, 2)), (BrokerState::Active, BrokerState::StandBy));
+    assert_ne!(image.broker(NodeId(1)).unwrap().broker_epoch, image.broker(NodeId(2)).unwrap().broker_epoch);
+    assert!(follow_members(&image, NodeId(1), &[member(1, 11), member(2, 12)]).is_empty());
+    let topic = TopicId::from_bits(9);
+    let partition = Partition {
+        topic,
+        index: PartitionIndex(0),
+        replicas: vec![NodeId(1)],
+        isr: vec![NodeId(1)],
+        elr: vec![],
+        last_known_elr: vec![],
+        offline: vec![],
+        leader: Some(NodeId(1)),
+        leader_epoch: LeaderEpoch(0),
+        partition_epoch: PartitionEpoch(0),
+    };
+    let image = at(&image, &[Record::Topic { id: topic, name: "t".into(), internal: Internal::No }, Record::Partition(partition)]);
+    let leader = |image: &MetadataImage| {
+        let partition = &image.topic_by_id(topic).unwrap().partitions[0];
+        (partition.leader, partition.leader_epoch)
+    };
+
+    let image = at(&image, &take_over(&image, NodeId(2)));
+    assert_eq!((state(&image, 1), state(&image, 2)), (BrokerState::StandBy, BrokerState::Active));
+    let image = at(&image, &follow_members(&image, NodeId(2), &[member(2, 12)]));
+    assert_eq!(state(&image, 1), BrokerState::Fenced);
+    assert_eq!(leader(&image), (None, LeaderEpoch(1)));
+    // The same process, after an outage.
+    let back = at(&image, &follow_members(&image, NodeId(2), &[member(1, 11), member(2, 12)]));
+    assert_eq!((state(&back, 1), leader(&back)), (BrokerState::StandBy, (Some(NodeId(1)), LeaderEpoch(2))));
+    // Another one.
+    let back = at(&image, &follow_members(&image, NodeId(2), &[member(1, 21), member(2, 12)]));
+    assert_eq!((state(&back, 1), leader(&back)), (BrokerState::StandBy, (Some(NodeId(1)), LeaderEpoch(2))));
+    let Err(refused) = create_topics_of_two(&back) else { panic!("two replicas on one broker that takes partitions") };
+    assert_eq!(refused.code, ErrorCode::InvalidReplicationFactor);
+}
+
+fn create_topics_of_two(image: &MetadataImage) -> Result<Vec<placement::Placement>, Refused> {
+    placement::place(image, 0, 1, 2, 0, None)
 }

@@ -15,7 +15,7 @@
 //! A crash leaves: part of the last frame; part of a split batch (cut off as well, since it was never answered); a snapshot whose records
 //! are still in the log (the log is then longer than needed); a `.tmp` file that the next snapshot overwrites.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 
 use super::batch;
+use super::decision::Registration;
 use super::home::{Appended, Home, HomeError, Member, Proposal, Snapshot};
 use super::record::Record;
 use crate::io::{File, OpenMode, World, replace_file};
@@ -32,8 +33,11 @@ use crate::types::NodeId;
 
 mod frame;
 mod load;
+mod moving;
 #[cfg(test)]
 mod tests;
+
+pub use moving::{is_home, retire, take_up};
 
 /// Named limits of the file home.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +76,7 @@ struct Shared<W: World> {
     snapshot_path: PathBuf,
     limits: Limits,
     log: RefCell<Log<W::File>>,
-    member: Cell<Option<Member>>,
+    registration: RefCell<Option<Registration>>,
     access: RefCell<Access>,
     /// Wait for the log to grow, a new epoch or a registration.
     watchers: RefCell<Vec<Waker>>,
@@ -109,8 +113,12 @@ enum AccessState {
 impl<W: World> FileHome<W> {
     /// Opens the home in this directory (which exists, durably), or founds it. Cuts off what a crash left unfinished; refuses damage.
     pub async fn open(world: W, directory: &Path, limits: Limits) -> Result<Self, HomeError> {
-        let log_path = directory.join("ottla-metadata.journal");
-        let snapshot_path = directory.join("ottla-metadata.image");
+        moving::check(&world, directory).await?;
+        Self::open_unmarked(world, directory, limits).await
+    }
+
+    async fn open_unmarked(world: W, directory: &Path, limits: Limits) -> Result<Self, HomeError> {
+        let (log_path, snapshot_path) = paths(directory);
         let log = load::open(&world, &log_path, &snapshot_path).await?;
         let shared = Shared {
             world,
@@ -118,7 +126,7 @@ impl<W: World> FileHome<W> {
             snapshot_path,
             limits,
             log: RefCell::new(log),
-            member: Cell::new(None),
+            registration: RefCell::new(None),
             access: RefCell::new(Access { state: AccessState::Free, waiting: vec![] }),
             watchers: RefCell::new(vec![]),
         };
@@ -335,15 +343,20 @@ impl<W: World> Home for FileHome<W> {
         Ok(())
     }
 
-    async fn register(&self, member: Member) -> Result<(), HomeError> {
-        self.shared.member.set(Some(member));
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn register(&self, registration: Registration) -> Result<(), HomeError> {
+        *self.shared.registration.borrow_mut() = Some(registration);
         self.shared.watchers.take().into_iter().for_each(Waker::wake);
         Ok(())
     }
 
-    async fn members_other_than(&self, known: &[Member]) -> Result<Vec<Member>, HomeError> {
-        let current = |shared: &Shared<W>| shared.member.get().into_iter().collect::<Vec<_>>();
-        Ok(self.watch(|shared| Some(current(shared)).filter(|current| current != known)).await)
+    async fn members_other_than(&self, known: &[Member]) -> Result<Vec<Registration>, HomeError> {
+        let current = |shared: &Shared<W>| shared.registration.borrow().iter().cloned().collect::<Vec<_>>();
+        let differs = |current: &Vec<Registration>| !current.iter().map(Registration::member).eq(known.iter().copied());
+        Ok(self.watch(|shared| Some(current(shared)).filter(differs)).await)
     }
 
     async fn proposals(&self) -> Result<Vec<Proposal>, HomeError> {
@@ -354,6 +367,11 @@ impl<W: World> Home for FileHome<W> {
     async fn settle(&self, _proposal: Proposal) -> Result<(), HomeError> {
         pending().await
     }
+}
+
+/// The log's file and the snapshot's.
+fn paths(directory: &Path) -> (PathBuf, PathBuf) {
+    (directory.join("ottla-metadata.journal"), directory.join("ottla-metadata.image"))
 }
 
 /// A batch as frames, each with the offset after it.

@@ -1,9 +1,10 @@
 //! What every home must do, whatever holds its bytes. A home's own tests call [`suite`] with a way to open it anew, as a process does
 //! after its predecessor died. Numbers in names are those of `home`'s invariants.
 
-use super::{Appended, Home, HomeError, Member, Snapshot};
+use super::{Appended, Home, HomeError, Snapshot};
 use crate::metadata::controller::{CommitError, Controller, Follower};
-use crate::metadata::record::{Internal, Record, Resource};
+use crate::metadata::decision::Registration;
+use crate::metadata::record::{Endpoint, Internal, Record, Resource};
 use crate::types::{NodeId, TopicId};
 
 /// A home under test.
@@ -33,6 +34,12 @@ pub async fn suite<B: Bench>(bench: &B) {
 
 pub fn feature(level: i16) -> Record {
     Record::Feature { name: "f".into(), level, epoch: i64::from(level) }
+}
+
+/// A broker's, started for the so manieth time.
+pub fn registration(incarnation: u128) -> Registration {
+    let endpoint = Endpoint { listener: "A".into(), host: "h".into(), port: 9092, security_protocol: "PLAINTEXT".into() };
+    Registration { node: NODE, incarnation: TopicId::from_bits(incarnation), shard_count: 2, endpoints: vec![endpoint], rack: None }
 }
 
 /// Everything the home has from an offset on.
@@ -167,10 +174,10 @@ async fn wakes_those_who_wait(bench: &impl Bench) {
     let (deposed, elected) = futures_lite::future::zip(home.deposed(epoch), home.election(NODE)).await;
     deposed.unwrap();
     assert!(elected.unwrap() > epoch);
-    let member = Member { node: NODE, incarnation: TopicId::from_bits(5) };
-    let (members, registered) = futures_lite::future::zip(home.members_other_than(&[]), home.register(member)).await;
+    let broker = registration(5);
+    let (members, registered) = futures_lite::future::zip(home.members_other_than(&[]), home.register(broker.clone())).await;
     registered.unwrap();
-    assert_eq!(members.unwrap(), [member]);
+    assert_eq!(members.unwrap(), [broker]);
     assert!(home.proposals().await.unwrap().is_empty());
 }
 

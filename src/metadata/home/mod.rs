@@ -1,7 +1,7 @@
 //! Where the metadata log lives: the contract that every home keeps, whatever holds the bytes.
 //!
-//! Called by the controller (which alone appends) and by every broker (which reads); implemented by `file`, later by a ZooKeeper ensemble
-//! and by a quorum of brokers. Futures stay on the shard that opened the home. `contract` holds the suite that every home must pass.
+//! Called by the controller (which alone appends) and by every broker (which reads); implemented by `file` and `zookeeper`, later
+//! by a quorum of brokers. Futures stay on the shard that opened the home. `contract` holds the suite that every home must pass.
 //!
 //! Invariants, numbered for the suite:
 //! 1. The log is a sequence of records at consecutive offsets from 0; what was committed never changes and never goes.
@@ -16,9 +16,10 @@
 
 use std::io;
 
-use super::decision::{Alteration, ConfigEdit, CreatePartitions, CreateTopic, DeleteTopic};
+use super::decision::{Alteration, ConfigEdit, CreatePartitions, CreateTopic, DeleteTopic, Registration};
+use super::image::MetadataImage;
 use super::record::Record;
-use crate::types::{NodeId, TopicId};
+use crate::types::{NodeId, TimestampMs, TopicId};
 
 #[cfg(test)]
 pub mod contract;
@@ -49,17 +50,30 @@ pub trait Home {
     /// Waits until a controller of a later epoch than this has been elected.
     async fn deposed(&self, controller_epoch: i32) -> Result<(), HomeError>;
 
-    /// Announces a broker, for as long as its session lasts.
-    async fn register(&self, member: Member) -> Result<(), HomeError>;
+    /// Whether brokers of other processes may use the same home.
+    fn is_shared(&self) -> bool;
+
+    /// Announces a broker, for as long as its session lasts, and again in the next one.
+    async fn register(&self, registration: Registration) -> Result<(), HomeError>;
 
     /// Waits until the brokers with a session are others than `known`, and gives them by node id. A controller then registers those that
     /// are new and fences those that are gone.
-    async fn members_other_than(&self, known: &[Member]) -> Result<Vec<Member>, HomeError>;
+    async fn members_other_than(&self, known: &[Member]) -> Result<Vec<Registration>, HomeError>;
 
-    /// What other writers ask for, oldest first; nothing, where nobody else can.
+    /// Shows the cluster to those who read the home without following its log; nothing to do, where nobody does. `now` is the wall clock's.
+    async fn show(&self, _image: &MetadataImage, _now: TimestampMs) -> Result<(), HomeError> {
+        Ok(())
+    }
+
+    /// Waits until other writers may have asked for something since the last `proposals`, or what is shown has to be shown again.
+    async fn touched(&self) {
+        std::future::pending().await
+    }
+
+    /// What other writers ask for, oldest first; nothing, where nobody else can. One that is not settled comes again.
     async fn proposals(&self) -> Result<Vec<Proposal>, HomeError>;
 
-    /// The controller has turned the proposal into records, or refused it.
+    /// The controller has turned the proposal into records, and shown what came of them, or refused it.
     async fn settle(&self, proposal: Proposal) -> Result<(), HomeError>;
 }
 
@@ -106,6 +120,9 @@ pub enum Proposed {
     AlterConfigs(Alteration<ConfigEdit>),
 }
 
+/// What a home says of itself that is being filled.
+pub const UNFINISHED_MOVE: &str = "metadata was being moved here, and that was not finished; move it again";
+
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// The reader is to load the snapshot instead.
@@ -115,6 +132,13 @@ pub enum HomeError {
     BeyondEnd { offset: i64, end: i64 },
     #[error("a metadata record of {bytes} bytes is larger than the {limit} that its home can hold")]
     RecordTooLarge { bytes: usize, limit: usize },
+    /// Nothing was done, and the same may be asked again.
+    #[error("the home of the metadata cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("a broker with node.id {node} is registered at {place}, and its session {session} lives: stop it, or set another node.id here")]
+    Taken { node: NodeId, place: String, session: String },
+    #[error("{place} is no home of metadata any more: {why}")]
+    Moved { place: String, why: String },
     #[error("metadata cannot be written since {0}; restart the broker once the cause is gone")]
     Offline(String),
     #[error("{place}, position {position}: {source}")]

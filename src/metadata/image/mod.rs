@@ -11,16 +11,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
 use super::record::{self, Broker, BrokerState, Internal, Record, Resource};
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition};
 
 mod apply;
+mod difference;
 #[cfg(test)]
 mod tests;
 
 pub use apply::{ApplyError, Delta, Misfit};
+
+/// A topic as it was and as it is; `None` where it was or is not.
+pub type TopicChange<'a> = (Option<&'a Arc<TopicImage>>, Option<&'a Arc<TopicImage>>);
 
 /// Overrides of one resource.
 pub type Overrides = BTreeMap<String, String>;
@@ -166,8 +171,8 @@ impl MetadataImage {
 
     /// Replicas that cannot serve: their broker is not registered or fenced, or their log directory has failed.
     pub fn offline_replicas(&self, partition: &PartitionImage) -> Vec<NodeId> {
-        let is_active = |node: &NodeId| self.broker(*node).is_some_and(|broker| broker.state == BrokerState::Active);
-        let is_offline = |node: &&NodeId| !is_active(node) || partition.offline.contains(node);
+        let is_alive = |node: &NodeId| self.broker(*node).is_some_and(|broker| broker.state != BrokerState::Fenced);
+        let is_offline = |node: &&NodeId| !is_alive(node) || partition.offline.contains(node);
         partition.replicas.iter().filter(is_offline).copied().collect()
     }
 
@@ -179,6 +184,15 @@ impl MetadataImage {
     /// Topics in name order from `name` on: where a paged listing resumes.
     pub fn topics_from(&self, name: &TopicName) -> impl Iterator<Item = &Arc<TopicImage>> {
         self.topics_by_name.range(name.clone()..).map(|(_, topic)| topic)
+    }
+
+    /// Topics, by name, that are not what they were in an earlier image: before, and now. Costs what has changed, not what exists.
+    pub fn topic_changes<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = TopicChange<'a>> {
+        earlier.topics_by_name.diff(&self.topics_by_name).map(|change| match change {
+            DiffItem::Add(_, now) => (None, Some(now)),
+            DiffItem::Update { old: (_, before), new: (_, now) } => (Some(before), Some(now)),
+            DiffItem::Remove(_, before) => (Some(before), None),
+        })
     }
 
     pub fn topic_count(&self) -> usize {
@@ -212,6 +226,11 @@ impl MetadataImage {
     /// The first producer id not handed out yet.
     pub fn next_producer_id(&self) -> ProducerId {
         ProducerId(self.producer_ids.map_or(0, |ids| ids.next))
+    }
+
+    /// Who was given the last block of producer ids, and the first id after it.
+    pub fn last_producer_ids(&self) -> Option<(NodeId, i64)> {
+        self.producer_ids.map(|ids| (ids.broker, ids.next))
     }
 
     pub fn features(&self) -> Features<'_> {

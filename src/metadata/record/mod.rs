@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicId, TopicName};
 
-mod form;
+pub(super) mod form;
 
 /// One change to the cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -96,12 +96,15 @@ pub enum Internal {
     Yes,
 }
 
-/// Whether a broker may lead and be given replicas.
+/// Whether a broker leads, and is given replicas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum BrokerState {
     #[default]
     Active,
+    /// It has no session.
     Fenced,
+    /// It leads what it has, and is given nothing more: it would take the controller's place.
+    StandBy,
 }
 
 /// A broker as it registered.

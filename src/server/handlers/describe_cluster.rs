@@ -30,7 +30,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeClusterRequest) ->
     }
     let image = call.server.shard.image();
     let shown = call.server.shown_brokers(&image, &call.peer).into_iter();
-    let brokers = shown.filter(|shown| shown.broker.state == BrokerState::Active || request.include_fenced_brokers).map(|shown| {
+    let brokers = shown.filter(|shown| shown.broker.state != BrokerState::Fenced || request.include_fenced_brokers).map(|shown| {
         DescribeClusterBroker::default()
             .with_broker_id(BrokerId(shown.id.get()))
             .with_host(super::text(shown.host))

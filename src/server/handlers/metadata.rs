@@ -13,7 +13,7 @@ use crate::io::World;
 use crate::metadata::decision::{CONSUMER_OFFSETS, Refused};
 use crate::metadata::image::PartitionImage;
 use crate::metadata::image::{MetadataImage, TopicImage};
-use crate::metadata::record::Internal;
+use crate::metadata::record::{BrokerState, Internal};
 use crate::server::dispatch::Call;
 use crate::server::shard_ports::Shown;
 use crate::shard::controller::CreateTopics;
@@ -175,7 +175,7 @@ fn unknown(name: Option<kafka_protocol::messages::TopicName>, id: TopicId, code:
         .with_topic_authorized_operations(super::OPERATIONS_NOT_ASKED)
 }
 
-/// Every broker's endpoint for the listener the request came in on.
+/// The endpoint of every broker that has a session, for the listener the request came in on.
 fn brokers<W: World>(call: &Call<W>, image: &MetadataImage) -> Vec<MetadataResponseBroker> {
     let line = |shown: Shown<'_>| {
         MetadataResponseBroker::default()
@@ -184,5 +184,6 @@ fn brokers<W: World>(call: &Call<W>, image: &MetadataImage) -> Vec<MetadataRespo
             .with_port(i32::from(shown.port))
             .with_rack(shown.broker.rack.clone().map(super::text))
     };
-    call.server.shown_brokers(image, &call.peer).into_iter().map(line).collect()
+    let shown = call.server.shown_brokers(image, &call.peer).into_iter();
+    shown.filter(|shown| shown.broker.state != BrokerState::Fenced).map(line).collect()
 }

@@ -1,0 +1,297 @@
+use std::cell::{Cell, RefCell};
+
+use futures_lite::future::{or, zip};
+
+use super::*;
+use crate::io::memory::tree::{Ensemble, Faults, MemoryTree};
+use crate::io::memory::{Control, MemoryWorld, Simulation, SimulationSettings, run};
+use crate::metadata::controller::{CommitError, Controller, Follower};
+use crate::metadata::home::contract::{self, Bench, NODE, feature, read_all, registration};
+
+/// Small, so that few records reach them.
+const LIMITS: Limits = Limits {
+    node_bytes_max: 300,
+    page_bytes: 400,
+    appends_before_snapshot: 8,
+    bytes_before_snapshot: 2000,
+    // Answers are lost here as they are nowhere.
+    attempts_max: 40,
+    registration_wait: Duration::from_secs(20),
+};
+
+const OTHER: NodeId = NodeId(2);
+
+type TestHome = ZooKeeperHome<MemoryWorld, MemoryTree>;
+
+async fn open(world: &MemoryWorld, ensemble: &Ensemble) -> TestHome {
+    ZooKeeperHome::open(world.clone(), ensemble.connect(world.clone()), LIMITS).await.unwrap()
+}
+
+struct MemoryBench {
+    control: Control,
+    faults: Faults,
+    ensemble: RefCell<Ensemble>,
+    node: Cell<u32>,
+}
+
+impl Bench for MemoryBench {
+    type Home = TestHome;
+
+    async fn fresh(&self) -> TestHome {
+        *self.ensemble.borrow_mut() = Ensemble::default();
+        let ensemble = self.ensemble.borrow().clone();
+        let home = open(&self.control.world(self.node.get(), 0), &ensemble).await;
+        ensemble.set_faults(self.faults);
+        home
+    }
+
+    async fn after_crash(&self, home: TestHome) -> TestHome {
+        let (ensemble, tree) = (self.ensemble.borrow().clone(), home.shared.tree.clone());
+        drop(home);
+        self.control.crash(self.node.get());
+        ensemble.expire(&tree);
+        open(&self.control.world(self.node.get(), 0), &ensemble).await
+    }
+
+    fn split_bytes(&self) -> usize {
+        LIMITS.node_bytes_max
+    }
+}
+
+fn run_suite(seed: u64, faults: Faults) {
+    let simulation = Simulation::new(seed, SimulationSettings::default());
+    let bench = MemoryBench { control: simulation.control(), faults, ensemble: RefCell::default(), node: Cell::new(0) };
+    simulation.block_on(1, contract::suite(&bench));
+}
+
+#[test]
+fn the_contract_holds() {
+    for seed in 0..20 {
+        run_suite(seed, Faults::default());
+    }
+}
+
+#[test]
+fn the_contract_holds_while_answers_are_lost() {
+    for seed in 0..40 {
+        run_suite(seed, Faults { lost_before_one_in: 12, lost_after_one_in: 12, late_one_in: 12 });
+    }
+}
+
+/// Invariant 2: whatever becomes of an answer, a batch that was committed is in the log once, one that was refused never, and one that is
+/// in doubt as a whole or not at all.
+#[test]
+fn a_controller_knows_what_became_of_every_batch() {
+    let mut refused_in_all = 0;
+    for seed in 0..60 {
+        refused_in_all += run(seed, |world| async move {
+            let ensemble = Ensemble::default();
+            let limits = Limits { appends_before_snapshot: 10_000, bytes_before_snapshot: 1 << 30, attempts_max: 2, ..LIMITS };
+            let home = ZooKeeperHome::open(world.clone(), ensemble.connect(world.clone()), limits).await.unwrap();
+            let mut controller = Controller::elect(home.clone(), NODE).await.unwrap();
+            ensemble.set_faults(Faults { lost_before_one_in: 4, lost_after_one_in: 4, late_one_in: 4 });
+            let (mut committed, mut refused, mut in_doubt) = (vec![], vec![], vec![]);
+            for level in 1..30 {
+                match controller.commit(batch(level)).await {
+                    Ok(_) => committed.push(level),
+                    Err(error) if error.is_retriable() => refused.push(level),
+                    Err(CommitError::InDoubt(_) | CommitError::Deposed(_)) => {
+                        in_doubt.push(level);
+                        controller = elected(&home).await;
+                    }
+                    Err(error) => panic!("seed {seed}: {error}"),
+                }
+            }
+            ensemble.set_faults(Faults::default());
+            world.sleep(Duration::from_secs(1)).await;
+            let mut follower = Follower::load(&home).await.unwrap();
+            follower.catch_up(&home).await.unwrap();
+            assert_eq!(follower.image(), controller.image(), "seed {seed}");
+            let log = applied(&home).await;
+            for level in 1..30 {
+                let found = log.iter().filter(|record| **record == feature(level)).count();
+                let whole = batch(level).len();
+                let fits = if committed.contains(&level) {
+                    found == whole
+                } else if refused.contains(&level) {
+                    found == 0
+                } else {
+                    in_doubt.contains(&level) && (found == 0 || found == whole)
+                };
+                assert!(fits, "seed {seed}: {found} of {whole} records of batch {level}");
+            }
+            refused.len() + in_doubt.len()
+        });
+    }
+    assert!(refused_in_all > 20, "{refused_in_all}");
+}
+
+async fn elected(home: &TestHome) -> Controller<TestHome> {
+    loop {
+        if let Ok(controller) = Controller::elect(home.clone(), NODE).await {
+            return controller;
+        }
+    }
+}
+
+/// Some of them too large for one page.
+fn batch(level: i16) -> Vec<Record> {
+    vec![feature(level); 1 + usize::try_from(level).unwrap() % 9]
+}
+
+/// What the log comes to, batches that were aborted left out.
+async fn applied(home: &TestHome) -> Vec<Record> {
+    let mut assembler = crate::metadata::batch::Assembler::default();
+    let records = read_all(home, 0).await;
+    assembler.push((0..).zip(records)).unwrap().records
+}
+
+/// A controller that was cut off past its session finds its place taken, and the log as the other left it.
+#[test]
+fn a_controller_that_was_cut_off_is_fenced() {
+    for seed in 0..20 {
+        run(seed, |world| async move {
+            let ensemble = Ensemble::default();
+            let first_home = open(&world, &ensemble).await;
+            let mut first = Controller::elect(first_home.clone(), NODE).await.unwrap();
+            first.commit(vec![feature(1)]).await.unwrap();
+            let second_home = open(&world, &ensemble).await;
+            let early = or(async { Some(second_home.election(OTHER).await) }, async {
+                world.sleep(Duration::from_secs(30)).await;
+                None
+            });
+            assert!(early.await.is_none(), "seed {seed}: there is a controller");
+            ensemble.cut(&first_home.shared.tree);
+            ensemble.expire(&first_home.shared.tree);
+            let mut second = Controller::elect(second_home.clone(), OTHER).await.unwrap();
+            second.commit(vec![feature(2)]).await.unwrap();
+            ensemble.join(&first_home.shared.tree);
+            assert!(matches!(first.commit(vec![feature(3)]).await, Err(CommitError::Deposed(_))), "seed {seed}");
+            first_home.deposed(first.epoch()).await.unwrap();
+            second.commit(vec![feature(4)]).await.unwrap();
+            assert_eq!(read_all(&first_home, 0).await, read_all(&second_home, 0).await, "seed {seed}");
+        });
+    }
+}
+
+/// Nothing is done while the ensemble is gone, and the same controller goes on when it is back.
+#[test]
+fn a_controller_outlives_an_outage() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let home = open(&world, &ensemble).await;
+        let mut controller = Controller::elect(home.clone(), NODE).await.unwrap();
+        ensemble.cut(&home.shared.tree);
+        let error = controller.commit(vec![feature(1)]).await.unwrap_err();
+        assert!(error.is_retriable(), "{error}");
+        ensemble.join(&home.shared.tree);
+        controller.commit(vec![feature(2)]).await.unwrap();
+        assert_eq!(controller.image().features().epoch, 2);
+    });
+}
+
+#[test]
+fn registrations_last_as_long_as_their_sessions_and_are_made_again() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let (first, second) = (open(&world, &ensemble).await, open(&world, &ensemble).await);
+        first.register(registration(1)).await.unwrap();
+        let twin = second.register(registration(2)).await.unwrap_err();
+        assert!(matches!(twin, HomeError::Taken { node: NODE, .. }), "{twin}");
+        assert!(twin.to_string().contains("stop it, or set another node.id"), "{twin}");
+        let other = Registration { node: OTHER, ..registration(3) };
+        second.register(other.clone()).await.unwrap();
+        let both = [registration(1), other.clone()];
+        assert_eq!(second.members_other_than(&[]).await.unwrap(), both);
+        let members: Vec<Member> = both.iter().map(Registration::member).collect();
+        ensemble.cut(&first.shared.tree);
+        ensemble.expire(&first.shared.tree);
+        assert_eq!(second.members_other_than(&members).await.unwrap(), std::slice::from_ref(&other));
+        ensemble.join(&first.shared.tree);
+        assert_eq!(second.members_other_than(&[other.member()]).await.unwrap(), both);
+        ensemble.expire(&first.shared.tree);
+        let came_back = async {
+            loop {
+                let session = first.shared.tree.session().id;
+                let node = first.shared.tree.get(&node::broker_path(NODE)).await.unwrap();
+                if node.is_some_and(|node| node.stat.ephemeral_owner == session) {
+                    break;
+                }
+                world.sleep(Duration::from_millis(50)).await;
+            }
+        };
+        came_back.await;
+    });
+}
+
+/// A process that was killed is registered until its session expires: its successor waits for that.
+#[test]
+fn a_restarted_broker_waits_for_its_predecessor_to_expire() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let (first, second) = (open(&world, &ensemble).await, open(&world, &ensemble).await);
+        first.register(registration(1)).await.unwrap();
+        let expiry = async {
+            world.sleep(Duration::from_secs(6)).await;
+            ensemble.cut(&first.shared.tree);
+            ensemble.expire(&first.shared.tree);
+        };
+        let (registered, ()) = zip(second.register(registration(2)), expiry).await;
+        registered.unwrap();
+        assert_eq!(second.members_other_than(&[]).await.unwrap(), [registration(2)]);
+    });
+}
+
+#[test]
+fn a_snapshot_leaves_nothing_below_it() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let home = open(&world, &ensemble).await;
+        let mut controller = Controller::elect(home.clone(), NODE).await.unwrap();
+        for level in 1..200 {
+            controller.commit(vec![feature(level)]).await.unwrap();
+        }
+        let nodes = ensemble.dump();
+        let pages = nodes.iter().filter(|(path, _)| path.starts_with(node::LOG)).count();
+        let snapshots = nodes.iter().filter(|(path, _)| path.starts_with(node::SNAPSHOTS)).count();
+        assert!(pages <= 10 && snapshots <= 4, "{pages} pages, {snapshots} of snapshots");
+        assert!(matches!(home.read_from(0).await, Err(HomeError::Compacted { start }) if start > 150));
+        let mut follower = Follower::load(&home).await.unwrap();
+        follower.catch_up(&home).await.unwrap();
+        assert_eq!(follower.image(), controller.image());
+    });
+}
+
+#[test]
+fn the_nodes_of_a_kafka_cluster_are_no_home() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let tree = ensemble.connect(world.clone());
+        make_path(&tree, layout::CLUSTER_ID).await.unwrap();
+        let refused = ZooKeeperHome::open(world.clone(), tree.clone(), LIMITS).await.err().expect("a refusal").to_string();
+        assert!(refused.contains("those of a Kafka cluster"), "{refused}");
+        tree.sync().await.unwrap();
+        assert!(tree.get(node::ROOT).await.unwrap().is_none(), "nothing is written there");
+    });
+}
+
+#[test]
+fn damage_is_told() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let home = open(&world, &ensemble).await;
+        let epoch = home.election(NODE).await.unwrap();
+        for level in 0..3 {
+            home.append(epoch, i64::from(level), vec![feature(level)]).await.unwrap();
+        }
+        let tree = ensemble.connect(world.clone());
+        tree.write(vec![Change::delete(node::page_path(1), None)]).await.unwrap();
+        let missing = home.read_from(1).await.unwrap_err().to_string();
+        assert!(missing.contains("offset 1"), "{missing}");
+        tree.write(vec![Change::set(node::page_path(2), b"{}".to_vec(), None)]).await.unwrap();
+        let damaged = home.read_from(2).await.unwrap_err();
+        assert!(matches!(damaged, HomeError::Damaged { .. }), "{damaged}");
+        tree.write(vec![Change::delete(node::END, None)]).await.unwrap();
+        assert!(matches!(home.read_from(0).await, Err(HomeError::Damaged { .. })));
+    });
+}

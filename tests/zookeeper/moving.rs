@@ -1,0 +1,80 @@
+//! A node's metadata moves from its own directory to ZooKeeper and back, and nothing is lost.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::start_broker;
+use crate::support::broker::{Settings, only_ottla};
+use crate::support::noisy;
+use crate::support::process::{Output, command, run};
+use crate::support::records::Batch;
+use crate::support::topics;
+use crate::support::zookeeper::Ensemble;
+
+const TOOL: Duration = Duration::from_secs(60);
+
+fn metadata(words: &[&str]) -> Output {
+    let mut tool: Command = command(env!("CARGO_BIN_EXE_ottla"));
+    tool.arg("metadata").args(words);
+    run("ottla metadata", tool, b"", TOOL)
+}
+
+#[test]
+fn a_log_moves_to_zookeeper_and_back() {
+    if only_ottla("Kafka 4 knows no ZooKeeper") {
+        return;
+    }
+    let _noisy = noisy();
+    let ensemble = Ensemble::start(1);
+    let mut broker = crate::support::broker::Broker::start(Settings::new());
+    let id = topics::create(&mut broker.connect(), "first", 3, &[("retention.ms", "12345678")]);
+    topics::create(&mut broker.connect(), "gone", 1, &[]);
+    topics::delete(&mut broker.connect(), "gone");
+    topics::produce(&mut broker.connect(), "first", 0, Batch::at(0).value("kept").encode());
+    let directory = broker.log_dir().display().to_string();
+    let zookeeper = format!("zookeeper://{}", ensemble.connect("/kafka"));
+
+    let live = metadata(&["move", &directory, &zookeeper]);
+    assert!(live.stderr.contains("a broker uses this directory; stop it first"), "{}", live.stderr);
+    assert_eq!(live.status.code(), Some(1));
+    broker.stop();
+    let before = metadata(&["show", &directory]).expect_success();
+    assert!(before.contains("\"first\"") && before.contains("retention.ms"), "{before}");
+    metadata(&["move", &directory, &zookeeper]).expect_success();
+    assert_eq!(metadata(&["show", &zookeeper]).expect_success(), before);
+    assert!(metadata(&["show", &directory]).stderr.contains("holds no metadata"));
+    let again = metadata(&["move", &directory, &zookeeper]);
+    assert_eq!(again.status.code(), Some(1), "{}", again.stdout);
+
+    // The directory refuses a start without ZooKeeper, and goes on with it.
+    let refused = broker.refused(TOOL);
+    assert!(refused.contains(&format!("its metadata has been moved to {zookeeper}")), "{refused}");
+    broker.set("zookeeper.connect", &ensemble.connect("/kafka"));
+    broker.launch();
+    let kept = topics::read_from(&mut broker.connect(), "first", 0, 0);
+    assert_eq!(kept[0].value.as_deref(), Some(&b"kept"[..]));
+    assert_eq!(topics::config(&mut broker.connect(), "first", "retention.ms").as_deref(), Some("12345678"));
+    topics::create(&mut broker.connect(), "second", 1, &[]);
+    let live = metadata(&["move", &zookeeper, &directory]);
+    assert_eq!(live.status.code(), Some(1), "{}", live.stdout);
+    broker.stop();
+    let before = metadata(&["show", &zookeeper]).expect_success();
+    metadata(&["move", &zookeeper, &directory]).expect_success();
+    assert_eq!(metadata(&["show", &directory]).expect_success(), before);
+    assert!(broker.refused(TOOL).contains(&format!("its metadata has been moved to {directory}")));
+    broker.set("zookeeper.connect", "");
+    broker.launch();
+    let mut connection = broker.connect();
+    topics::wait_for_leaders(&mut connection, "second", 1);
+    topics::wait_for_leaders(&mut connection, "first", 3);
+    let kept = topics::read_from(&mut connection, "first", 0, 0);
+    assert_eq!(kept[0].value.as_deref(), Some(&b"kept"[..]));
+    assert_ne!(id, uuid::Uuid::nil());
+
+    // A second time, over what the first has left.
+    broker.stop();
+    let before = metadata(&["show", &directory]).expect_success();
+    metadata(&["move", &directory, &zookeeper]).expect_success();
+    assert_eq!(metadata(&["show", &zookeeper]).expect_success(), before);
+    let _joined = start_broker(&ensemble, Settings::new().with("node.id", 7));
+}
