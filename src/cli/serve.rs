@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 use futures_lite::future::block_on;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tracing_subscriber::EnvFilter;
 
@@ -189,14 +190,21 @@ fn lock_directories(directories: &[PathBuf]) -> Result<Vec<Flock<File>>, Failure
     let mut locks = Vec::new();
     for (index, directory) in directories.iter().enumerate() {
         let failed = |error: &dyn std::fmt::Display| Failure::Sentence(format!("log.dirs: {}: {error}", directory.display()));
-        let opened = fs::create_dir_all(directory).and_then(|()| File::create(directory.join(layout::LOCK)));
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if index == METADATA_DIRECTORY => return Err(failed(&error)),
-            Err(_) => continue,
+        let is_lost = |error: &std::io::Error| {
+            let code = error.raw_os_error().map(Errno::from_raw);
+            matches!(code, Some(Errno::EIO | Errno::EROFS | Errno::ENXIO | Errno::ENODEV | Errno::ESHUTDOWN))
+        };
+        let made = fs::create_dir_all(directory);
+        let opened = made.as_ref().ok().map(|()| File::create(directory.join(layout::LOCK)));
+        let file = match (opened, made) {
+            (Some(Ok(file)), _) => file,
+            // What may be used after all must not be used without its lock.
+            (Some(Err(error)), _) if index == METADATA_DIRECTORY || !is_lost(&error) => return Err(failed(&error)),
+            (None, Err(error)) if index == METADATA_DIRECTORY => return Err(failed(&error)),
+            _ => continue,
         };
         locks.push(Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-            nix::errno::Errno::EWOULDBLOCK => failed(&"another process uses this directory; stop it, or set log.dirs to another"),
+            Errno::EWOULDBLOCK => failed(&"another process uses this directory; stop it, or set log.dirs to another"),
             other => failed(&other),
         })?);
     }

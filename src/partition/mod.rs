@@ -138,11 +138,9 @@ impl<W: World> Replica<W> {
             traffic,
             log,
         });
-        let unflushed = replica.unflushed_bytes();
-        if unflushed > 0 {
+        if replica.unflushed_bytes() > 0 {
             replica.unflushed_told.set(true);
             replica.directory.on_unflushed(id);
-            replica.directory.on_appended(unflushed);
         }
         replica.log.observe(Rc::new(Observer(Rc::downgrade(&replica))));
         replica

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::io::{Urgency, World};
 use crate::partition::Directory;
-use crate::storage::LogError;
+use crate::storage::{LogError, layout};
 use crate::types::TopicPartition;
 
 use super::Shard;
@@ -183,6 +183,10 @@ impl<W: World> Shard<W> {
             "log directory {path} is offline: {why}; its partitions answer KAFKA_STORAGE_ERROR until the broker is restarted; log \
              directories left: {left}"
         );
+        let (world, token) = (self.world.clone(), directory.path.join(layout::WRITTEN_TOKEN));
+        self.world.spawn(Urgency::Foreground, async move {
+            let _removed = world.remove_file(&token).await;
+        });
         if !self.closing.get() {
             self.tell_all(|| Control::DirectoryOffline { directory: index });
         }
@@ -190,7 +194,12 @@ impl<W: World> Shard<W> {
 
     /// Resolves, with one sentence, when a log directory has failed without which the broker cannot go on. Home shard.
     pub async fn lost(&self) -> String {
-        self.lost.pop().await
+        let why = self.lost.pop().await;
+        for directory in self.directories.iter().filter(|directory| !directory.is_in_use()) {
+            // Before the process ends: the kernel may drop pages that it could not write.
+            let _removed = self.world.remove_file(&directory.path.join(layout::WRITTEN_TOKEN)).await;
+        }
+        why
     }
 
     /// The metadata can be written no more: what holds it is a log directory like the others. Home shard.

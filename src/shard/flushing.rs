@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::io::{Urgency, World};
-use crate::partition::Replica;
+use crate::partition::{Directory, Replica};
 use crate::types::TopicPartition;
 
 use super::{Shard, oneshot};
@@ -165,7 +165,7 @@ impl<W: World> Shard<W> {
             let least = directory.backlog.least_noted();
             directory.backlog.on_noting();
             for (_, replica) in shard.unflushed_logs(index) {
-                if shard.closing.get() || !directory.is_in_use() {
+                if shard.closing.get() || !directory.is_in_use() || !directory.has_room() {
                     break;
                 }
                 if replica.log().unnoted_bytes() >= least {

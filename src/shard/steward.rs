@@ -92,6 +92,23 @@ fn cluster_of(dir: &Path, node: NodeId, text: &[u8]) -> Result<String, String> {
     Ok(properties.cluster_id)
 }
 
+/// Names the page cache that the directory is written to, and the token that is taken away when the directory fails: what was noted under
+/// another name is not believed.
+async fn cache_of<W: World>(world: &W, dir: &Path) -> io::Result<Option<String>> {
+    let Some(cache) = world.cache_identity(dir).await? else { return Ok(None) };
+    let path = dir.join(layout::WRITTEN_TOKEN);
+    let token = match world.read_file(&path).await {
+        Ok(token) if !token.is_empty() => String::from_utf8_lossy(&token).into_owned(),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {
+            let token = TopicId::from_random(|| world.random()).to_string();
+            replace_file(world, &path, token.clone().into_bytes()).await?;
+            token
+        }
+    };
+    Ok(Some(format!("{cache} {token}")))
+}
+
 async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryState, String> {
     let entries = world.list_dir(dir).await.map_err(|error| format!("{}: {error}", dir.display()))?;
     let files: BTreeSet<&str> = entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.name.as_str()).collect();
@@ -110,7 +127,7 @@ async fn read_directory<W: World>(world: &W, dir: &Path) -> Result<DirectoryStat
     Ok(DirectoryState {
         failed: None,
         clean,
-        cache: world.cache_identity(dir).await.map_err(|error| format!("{}: {error}", dir.display()))?,
+        cache: cache_of(world, dir).await.map_err(|error| format!("{}: {error}", dir.display()))?,
         recovery_points: checkpoints::read(world, &dir.join(layout::RECOVERY_POINT_CHECKPOINT)).await?,
         log_starts: checkpoints::read(world, &dir.join(layout::LOG_START_CHECKPOINT)).await?,
         cleaned: checkpoints::read(world, &dir.join(layout::CLEANER_CHECKPOINT)).await?,

@@ -117,7 +117,10 @@ impl<W: World> Log<W> {
         let unclean = recovery.believed != Believed::All || recovery.has_changes();
         let (log, mut recovered) = Self::from_recovery(world, open, recovery, floor).await?;
         recovered.created = created;
-        if unclean && !is_written {
+        if is_written {
+            // The note is used up, and the next kill may come before there is another.
+            log.note_written().await?;
+        } else if unclean {
             log.flush().await?;
         }
         Ok((log, recovered))
@@ -148,10 +151,16 @@ impl<W: World> Log<W> {
         let epochs_stored = if trimmed { Stored::No } else { epochs_stored };
         let last = segments.back().expect("a segment was created if there was none");
         let mark = EndMark { offset: end, segment: last.base, position: last.len };
-        let durable = durable.min(end).max(log_start.min(end));
+        let durable = durable.min(end);
+        // All else is flushed before the log is used; what is only written may lie on both sides of the log's start.
+        let durable = if believed.is_written() { durable } else { durable.max(log_start.min(end)) };
         let flushed = match segments.iter().rfind(|segment| segment.base <= durable) {
-            // Where in the segment that is, nobody asks: more is taken for unflushed than is.
-            Some(segment) if believed.is_written() => EndMark { offset: durable, segment: segment.base, position: 0 },
+            Some(segment) if believed.is_written() => {
+                // Of what only the index file knows the front is taken for unflushed, too.
+                let below = segment.index.entries.held().iter().take_while(|entry| segment.offset_of(entry.last) < durable);
+                let position = below.last().map_or(0, |entry| u64::from(entry.position));
+                EndMark { offset: durable, segment: segment.base, position }
+            }
             _ => mark,
         };
         // Of what is not there any more nothing is known; and after a crash, of what may have been cut and written anew.

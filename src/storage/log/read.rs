@@ -382,7 +382,10 @@ impl<W: World> State<W> {
         let is_sparse = self.settings.index_interval_bytes > ENTRIES_APART_MAX;
         match self.range_in(at, start, first_len, limit, most) {
             Some(range) if is_sparse && range.position + range.len < most => match facts.end {
-                Some((edition, end)) if edition == self.segments[at].edition => Step::Ready(range.longer(end)),
+                Some((edition, end)) if edition == self.segments[at].edition => {
+                    self.segments[at].served_to = self.segments[at].served_to.max(end);
+                    Step::Ready(range.longer(end))
+                }
                 _ => Step::FindEnd { look: self.look(at, range.position + range.len, limit, from), most },
             },
             Some(range) => Step::Ready(range),

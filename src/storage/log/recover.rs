@@ -135,6 +135,11 @@ impl<'a, W: World> Recovery<'a, W> {
     }
 
     async fn load_epochs(&mut self) -> Result<(), LogError> {
+        if let Some(note) = &self.note {
+            self.epochs = note.epochs.clone();
+            self.epochs_stored = Stored::No;
+            return Ok(());
+        }
         let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
         match self.world.read_file(&path).await {
             Ok(file) => {
@@ -154,14 +159,16 @@ impl<'a, W: World> Recovery<'a, W> {
         // Those beyond are not believed, but their names are: they go when the rest is decided.
         self.snapshots.on_disk.retain(|offset| *offset <= limit);
         if let Some(note) = self.note.take()
-            && let Ok(producers) = Producers::decode(&note.producers)
+            && let Some(producers) = note.producers()
         {
             self.producers = producers;
             self.replay_from = note.end;
             let is_missing = |(offset, _): &(Offset, Vec<u8>)| {
                 !self.snapshots.on_disk.contains(offset) && self.listed.iter().any(|listed| listed.base == *offset)
             };
-            self.snapshots.waiting = note.waiting.into_iter().filter(is_missing).collect();
+            // At the end itself a segment may have begun since.
+            let known = note.waiting.into_iter().chain([(note.end, note.snapshot)]);
+            self.snapshots.waiting = known.filter(is_missing).collect();
             return Ok(());
         }
         let newest = read_newest_snapshot(self.world, &self.dir, &mut self.snapshots.on_disk, limit).await?;

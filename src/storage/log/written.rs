@@ -8,18 +8,19 @@
 //!
 //! ```text
 //!   written-checkpoint      big endian; Kafka ignores the file
-//!     CRC-32C of what follows u32 | length u32 of what follows | version u16 = 0 | length u16, cache identity | end offset i64
-//!     | count u32, then for each producer snapshot: offset i64 | length u32 | the snapshot file's bytes
+//!     CRC-32C of what follows u32 | length u32 of what follows | version u16 = 0 | then each as length u32 and bytes:
+//!       cache identity | end offset | leader epochs, as their checkpoint has them | producers' batches before their last
+//!       | producer snapshot of the end | for each roll: base offset, producer snapshot
 //!     whatever a longer note before has left
 //! ```
 //!
-//! The last snapshot is that of the end; those before it were taken at rolls and wait for their segment to be flushed, as the name of
-//! such a snapshot says that the segment before it is durable.
+//! Snapshots taken at rolls wait for their segment to be flushed, as the name of such a file says that the segment before it is durable. Kafka's
+//! form of a snapshot has the last batch of each producer only; but what is sent again after a kill may be as old as what was in flight.
 //!
 //! Invariants:
-//! 1. A note is written after the batches, index entries and leader epochs that it tells of, and gone before any of that is cut.
-//! 2. It tells of nothing that is kept in memory only.
-//! 3. A start removes it, used or not: another program may change the files before the next.
+//! 1. A note is written after the batches and index entries that it tells of, and gone before any of that is cut.
+//! 2. A start removes it, used or not: another program may change the files before the next.
+//! 3. After a failure of the log, or of its directory, no start believes it: the kernel may drop pages that it could not write.
 //!
 //! What a crash leaves: the old note, the new one, or a torn one, as it is written in place; after a loss of power any bytes at all. The CRC
 //! and the identity tell, and without a note the start reads everything since the last flush.
@@ -33,8 +34,11 @@ use bytes::{Buf, BufMut};
 use super::flush::Durability;
 use super::{EndMark, Life, Log, LogError, State};
 use crate::io::{File, OpenMode, Urgency, World};
+use crate::storage::checkpoint;
+use crate::storage::epochs::Epochs;
 use crate::storage::layout::WRITTEN_CHECKPOINT;
 use crate::storage::planted::{self, Bug};
+use crate::storage::producer::Producers;
 use crate::types::Offset;
 
 const VERSION: u16 = 0;
@@ -44,25 +48,37 @@ const VERSION: u16 = 0;
 pub(super) struct Written {
     pub cache: String,
     pub end: Offset,
-    /// At rolls.
+    pub epochs: Epochs,
+    /// The producers' state at the end: its snapshot, and the batches that have no place there.
+    pub snapshot: Vec<u8>,
+    earlier: Vec<u8>,
+    /// Snapshots of rolls.
     pub waiting: Vec<(Offset, Vec<u8>)>,
-    /// At the end.
-    pub producers: Vec<u8>,
 }
 
 impl Written {
+    /// `None` if they cannot be those of a log.
+    pub fn producers(&self) -> Option<Producers> {
+        let mut producers = Producers::decode(&self.snapshot).ok()?;
+        producers.take_earlier(&self.earlier)?;
+        Some(producers)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut file = vec![0; 8];
         file.put_u16(VERSION);
-        file.put_u16(self.cache.len() as u16);
-        file.put_slice(self.cache.as_bytes());
-        file.put_i64(self.end.get());
-        file.put_u32(self.waiting.len() as u32 + 1);
-        let last = (self.end, &self.producers);
-        for (offset, snapshot) in self.waiting.iter().map(|(offset, snapshot)| (*offset, snapshot)).chain([last]) {
-            file.put_i64(offset.get());
-            file.put_u32(snapshot.len() as u32);
-            file.put_slice(snapshot);
+        let mut put = |piece: &[u8]| {
+            file.put_u32(piece.len() as u32);
+            file.put_slice(piece);
+        };
+        put(self.cache.as_bytes());
+        put(&self.end.get().to_be_bytes());
+        put(&checkpoint::encode_epochs(&self.epochs));
+        put(&self.earlier);
+        put(&self.snapshot);
+        for (base, snapshot) in &self.waiting {
+            put(&base.get().to_be_bytes());
+            put(snapshot);
         }
         let len = file.len() as u32 - 8;
         file[4..8].copy_from_slice(&len.to_be_bytes());
@@ -80,18 +96,26 @@ impl Written {
         if crc != crc32c::crc32c(&told[..4 + len]) || file.try_get_u16().ok()? != VERSION {
             return None;
         }
-        let len = usize::from(file.try_get_u16().ok()?);
-        let cache = String::from_utf8(file.split_off(..len)?.to_vec()).ok()?;
-        let end = Offset(file.try_get_i64().ok()?);
+        let cache = String::from_utf8(piece(&mut file)?.to_vec()).ok()?;
+        let end = offset(piece(&mut file)?)?;
+        let epochs = checkpoint::decode_epochs(piece(&mut file)?).ok()?;
+        let earlier = piece(&mut file)?.to_vec();
+        let snapshot = piece(&mut file)?.to_vec();
         let mut waiting = Vec::new();
-        for _ in 0..file.try_get_u32().ok()? {
-            let offset = Offset(file.try_get_i64().ok()?);
-            let len = file.try_get_u32().ok()? as usize;
-            waiting.push((offset, file.split_off(..len)?.to_vec()));
+        while !file.is_empty() {
+            waiting.push((offset(piece(&mut file)?)?, piece(&mut file)?.to_vec()));
         }
-        let (at, producers) = waiting.pop()?;
-        (file.is_empty() && at == end).then_some(Self { cache, end, waiting, producers })
+        Some(Self { cache, end, epochs, snapshot, earlier, waiting })
     }
+}
+
+fn piece<'a>(file: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = file.try_get_u32().ok()? as usize;
+    file.split_off(..len)
+}
+
+fn offset(bytes: &[u8]) -> Option<Offset> {
+    Some(Offset(i64::from_be_bytes(bytes.try_into().ok()?)))
 }
 
 /// Takes the note out of the directory; answers with it if it was made in this page cache.
@@ -128,10 +152,17 @@ impl<W: World> Log<W> {
             return Ok(());
         }
         self.write_indexes(mark.offset, Durability::Written).await?;
-        self.store_epochs().await?;
+        // A failure meanwhile waits to take back whatever note there is.
+        self.check_alive()?;
         let path = self.dir().join(WRITTEN_CHECKPOINT);
-        self.write_note(&path, written.encode()).await.map_err(LogError::io("write", &path)).map_err(|why| self.fail(why))?;
-        self.state_mut().noted = mark;
+        match self.write_note(&path, written.encode()).await {
+            Ok(()) => self.state_mut().noted = mark,
+            // A note saves time and nothing else: none is made of a half.
+            Err(error) => {
+                tracing::debug!("{}: not written: {error}", path.display());
+                self.remove_file(&path).await?;
+            }
+        }
         Ok(())
     }
 
@@ -155,10 +186,11 @@ impl<W: World> Log<W> {
     /// The log has failed: its pages may be lost before they reach the disk, so that nothing vouches for what was noted.
     pub(super) fn disown_note(&self) {
         if self.shared.cache.is_some() {
-            let (world, path) = (self.shared.world.clone(), self.dir().join(WRITTEN_CHECKPOINT));
+            let (log, path) = (self.clone(), self.dir().join(WRITTEN_CHECKPOINT));
             self.shared.world.spawn(Urgency::Background, async move {
-                // The disk may refuse that as well.
-                let _removed = world.remove_file(&path).await;
+                let _notes = log.shared.notes.take().await;
+                // The disk may refuse that as well; then the directory's token is gone, or the filesystem is.
+                let _removed = log.shared.world.remove_file(&path).await;
             });
         }
     }
@@ -171,8 +203,14 @@ impl<W: World> State<W> {
         if self.life != Life::Open || self.floor.is_some() || mark.offset <= self.recovery_point || mark == self.noted {
             return None;
         }
-        let waiting = self.snapshots.waiting.iter().filter(|(offset, _)| *offset < mark.offset).cloned().collect();
-        let written = Written { cache: cache.to_string(), end: mark.offset, waiting, producers: self.producers.encode() };
+        let written = Written {
+            cache: cache.to_string(),
+            end: mark.offset,
+            epochs: self.epochs.clone(),
+            snapshot: self.producers.encode(),
+            earlier: self.producers.encode_earlier(),
+            waiting: self.snapshots.waiting.iter().filter(|(offset, _)| *offset < mark.offset).cloned().collect(),
+        };
         Some((mark, written))
     }
 }
@@ -180,14 +218,18 @@ impl<W: World> State<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::epochs::EpochStart;
+    use crate::types::LeaderEpoch;
 
     #[test]
     fn a_note_reads_back_whole_or_not_at_all() {
         let written = Written {
             cache: "boot ext4 1:2".into(),
             end: Offset(700),
+            epochs: Epochs::from_entries([EpochStart { epoch: LeaderEpoch(3), start: Offset(20) }]),
+            snapshot: vec![9; 40],
+            earlier: vec![8; 7],
             waiting: vec![(Offset(300), vec![1, 2, 3]), (Offset(500), vec![])],
-            producers: vec![9; 40],
         };
         let file = written.encode();
         assert_eq!(Written::decode(&file), Some(written));

@@ -11,7 +11,7 @@
 //!
 //! Only the last batch of each producer is kept: after a restart older duplicates are no longer told, as in Kafka.
 
-use super::{NO_SEQUENCE, Producer, Producers, StoredBatch};
+use super::{BATCHES_KEPT, NO_SEQUENCE, Producer, Producers, StoredBatch};
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 const VERSION: i16 = 1;
@@ -74,6 +74,45 @@ impl Producers {
             producers.take_entry(entry).ok_or(SnapshotError::BadEntry(at))?;
         }
         Ok(producers)
+    }
+
+    /// The batches of each producer before its last, which a snapshot has no place for.
+    pub fn encode_earlier(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (id, producer) in self.iter() {
+            let Some((_, earlier)) = producer.stored().split_last().filter(|(_, earlier)| !earlier.is_empty()) else { continue };
+            bytes.extend_from_slice(&id.get().to_be_bytes());
+            bytes.push(earlier.len() as u8);
+            for batch in earlier {
+                bytes.extend_from_slice(&batch.last_sequence.to_be_bytes());
+                bytes.extend_from_slice(&batch.last_offset.get().to_be_bytes());
+                bytes.extend_from_slice(&batch.offset_delta.to_be_bytes());
+                bytes.extend_from_slice(&batch.timestamp.get().to_be_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Adds what [`Producers::encode_earlier`] gave to what its snapshot gave. `None` if they are not of one state.
+    pub fn take_earlier(&mut self, mut bytes: &[u8]) -> Option<()> {
+        while !bytes.is_empty() {
+            let id = ProducerId(i64::from_be_bytes(take(&mut bytes)?));
+            let [count] = take(&mut bytes)?;
+            let producer = self.producers.get_mut(&id)?;
+            let [last] = *producer.stored() else { return None };
+            producer.batch_count = 0;
+            (usize::from(count) < BATCHES_KEPT).then_some(())?;
+            for _ in 0..count {
+                producer.remember(StoredBatch {
+                    last_sequence: i32::from_be_bytes(take(&mut bytes)?),
+                    last_offset: Offset(i64::from_be_bytes(take(&mut bytes)?)),
+                    offset_delta: i32::from_be_bytes(take(&mut bytes)?),
+                    timestamp: TimestampMs(i64::from_be_bytes(take(&mut bytes)?)),
+                });
+            }
+            producer.remember(last);
+        }
+        Some(())
     }
 
     fn take_entry(&mut self, mut bytes: &[u8]) -> Option<()> {

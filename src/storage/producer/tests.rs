@@ -194,3 +194,22 @@ fn a_snapshot_that_has_a_producer_or_a_transaction_twice_is_refused() {
         assert_eq!(Producers::decode(&twice), Err(snapshot::SnapshotError::BadEntry(1)));
     }
 }
+
+#[test]
+fn what_a_snapshot_has_no_place_for_is_told_beside_it() {
+    let mut log = Appender::new();
+    for sequence in 0..7 {
+        log.append(data(1, 0, sequence * 2, 2));
+    }
+    log.append(data(2, 0, 0, 1));
+    log.append(in_transaction(data(3, 0, 0, 1)));
+    let (file, earlier) = (log.producers.encode(), log.producers.encode_earlier());
+    let mut read = Producers::decode(&file).unwrap();
+    assert_eq!(read.take_earlier(&earlier), Some(()));
+    assert_eq!(read, log.producers);
+    for at in 1..earlier.len() {
+        assert_eq!(Producers::decode(&file).unwrap().take_earlier(&earlier[..at]), None, "cut at {at}");
+    }
+    assert_eq!(Producers::default().take_earlier(&earlier), None, "of another state");
+    assert_eq!(read.take_earlier(&earlier), None, "twice");
+}

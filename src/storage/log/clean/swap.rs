@@ -34,6 +34,7 @@ const COPIED: [SegmentPart; 4] = [SegmentPart::Index, SegmentPart::TimeIndex, Se
 impl<W: World> Log<W> {
     pub(super) async fn swap_in(&self, group: &[Source], copy: Segment<W::File>) -> Result<Edition, CleanError> {
         let _turn = self.shared.turn.take().await;
+        let _notes = self.shared.notes.take().await;
         self.check_cleanable()?;
         self.state().check_sources(group)?;
         let base = copy.base;

@@ -257,3 +257,104 @@ fn every_call_of_a_close_may_be_the_last() {
         }
     }
 }
+
+async fn open_noted(world: &MemoryWorld, open: OpenLog) -> Log<MemoryWorld> {
+    let cache = world.cache_identity(Path::new(DIR)).await.unwrap().map(Rc::from);
+    Log::open(world, OpenLog { cache, ..open }).await.unwrap().0
+}
+
+/// A log in a directory of its own, which notes how far it is written.
+async fn new_noted(world: &MemoryWorld, settings: LogSettings) -> Log<MemoryWorld> {
+    world.create_dir_all(Path::new("/logs")).await.unwrap();
+    world.sync_dir(Path::new("/")).await.unwrap();
+    open_noted(world, open_log(settings, Shutdown::Clean)).await
+}
+
+#[test]
+fn a_log_start_above_what_was_flushed_does_not_make_it_durable() {
+    for seed in 0..40 {
+        let simulation = Simulation::new(seed, SimulationSettings::default());
+        let world = simulation.world(0, 0);
+        let start = simulation.block_on(0, async {
+            let log = new_noted(&world, small()).await;
+            for _ in 0..40 {
+                append(&log, batch(1, 300));
+            }
+            written(&log).await;
+            log.note_written().await.unwrap();
+            log.advance_start(Offset(35))
+        });
+        let open = |recovery_point| OpenLog { recovery_point, log_start: Some(start), ..open_log(small(), Shutdown::Unclean) };
+        simulation.crash(0);
+        let world = simulation.world(0, 0);
+        let point = simulation.block_on(0, async {
+            let log = open_noted(&world, open(Some(Offset(0)))).await;
+            assert_eq!(log.end(), Offset(40));
+            log.recovery_point()
+        });
+        simulation.power_loss(0);
+        let world = simulation.world(0, 0);
+        // It opens, whatever of it is left.
+        simulation.block_on(0, async { drop(open_noted(&world, open(Some(point))).await) });
+    }
+}
+
+#[test]
+fn what_was_in_flight_is_known_for_stored_after_a_kill() {
+    let sent = |sequence: i32| {
+        let mut builder = BatchBuilder::new().producer(ProducerId(5), ProducerEpoch(0), sequence);
+        builder.push(NOW, None, Some(b"v"), &[]);
+        whole(builder.build())
+    };
+    let simulation = Simulation::new(1, SimulationSettings::default());
+    let world = simulation.world(0, 0);
+    simulation.block_on(0, async {
+        let log = new_noted(&world, LogSettings::default()).await;
+        for sequence in 0..8 {
+            append(&log, sent(sequence));
+        }
+        log.note_written().await.unwrap();
+    });
+    simulation.crash(0);
+    let world = simulation.world(0, 0);
+    simulation.block_on(0, async {
+        let log = open_noted(&world, open_log(LogSettings::default(), Shutdown::Unclean)).await;
+        for sequence in 3..8 {
+            let repeated = log.check_producer(&sent(sequence).header);
+            assert!(
+                matches!(repeated, Ok(ProducerCheck::Duplicate { base_offset, .. }) if base_offset == Offset(sequence.into())),
+                "{repeated:?}"
+            );
+        }
+        assert_eq!(log.check_producer(&sent(8).header), Ok(ProducerCheck::New));
+    });
+}
+
+#[test]
+fn a_segment_begun_at_the_end_that_was_noted_gets_its_snapshot() {
+    let simulation = Simulation::new(1, SimulationSettings::default());
+    let world = simulation.world(0, 0);
+    let base = simulation.block_on(0, async {
+        let log = new_noted(&world, small()).await;
+        loop {
+            written(&log).await;
+            log.note_written().await.unwrap();
+            let (end, segments) = (log.end(), log.segment_count());
+            append(&log, batch(1, 300));
+            if log.segment_count() > segments {
+                break end;
+            }
+        }
+    });
+    simulation.crash(0);
+    let world = simulation.world(0, 0);
+    simulation.block_on(0, async {
+        let log = open_noted(&world, open_log(small(), Shutdown::Unclean)).await;
+        let kept = log.state().snapshots.waiting.iter().map(|(offset, _)| *offset).collect::<Vec<_>>();
+        assert!(log.end() == base || kept.contains(&base), "{base}: {kept:?}");
+        log.flush().await.unwrap();
+        if log.end() > base {
+            assert!(log.state().snapshots.on_disk.contains(&base));
+        }
+    });
+}
