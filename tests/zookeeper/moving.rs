@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::start_broker;
-use crate::support::broker::{Settings, only_ottla};
+use crate::support::broker::{Settings, only_ottla, temp_dir};
 use crate::support::noisy;
 use crate::support::process::{Output, command, run};
 use crate::support::records::Batch;
@@ -17,6 +17,30 @@ fn metadata(words: &[&str]) -> Output {
     let mut tool: Command = command(env!("CARGO_BIN_EXE_ottla"));
     tool.arg("metadata").args(words);
     run("ottla metadata", tool, b"", TOOL)
+}
+
+/// The old home has been retired, and the new one is not released yet: nobody can use either until the move is asked for again.
+#[test]
+fn a_move_that_was_cut_short_goes_on() {
+    if only_ottla("Kafka 4 has no such tool") {
+        return;
+    }
+    let mut broker = crate::support::broker::Broker::start(Settings::new());
+    topics::create(&mut broker.connect(), "first", 3, &[]);
+    broker.stop();
+    let elsewhere = temp_dir();
+    let (from, to) = (broker.log_dir().display().to_string(), elsewhere.path().join("home").display().to_string());
+    let before = metadata(&["show", &from]).expect_success();
+    let moved = metadata(&["move", &from, &to]).expect_success();
+    let mark = elsewhere.path().join("home/ottla-metadata.moved");
+    let of_another = "metadata was being moved here from /another, and that was not finished; move it again";
+    std::fs::write(&mark, of_another).unwrap();
+    assert!(metadata(&["move", &from, &to]).stderr.contains("holds no metadata"), "what another move has begun is not this one's to end");
+    std::fs::write(&mark, of_another.replace("/another", &from)).unwrap();
+    assert!(metadata(&["show", &to]).stderr.contains("holds no metadata"));
+    assert_eq!(metadata(&["move", &from, &to]).expect_success(), moved);
+    assert_eq!(metadata(&["show", &to]).expect_success(), before);
+    assert!(metadata(&["move", &from, &to]).stderr.contains("holds metadata already"));
 }
 
 #[test]

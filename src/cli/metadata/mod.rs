@@ -142,19 +142,24 @@ async fn contents(home: &impl Home, epoch: i32) -> Result<Contents, String> {
     }
 }
 
-/// Copies all there is, reads it back, and has the old home refuse every start.
+/// Copies all there is, reads it back, has the old home refuse every start, and lets the new one be used. Cut short before its last step,
+/// when no home can be used, it is that step alone that is made the next time.
 async fn carry(world: GlommioWorld, from: Place, to: Place) -> Result<Contents, String> {
     let _still = place::stopped(&from).await?;
     let target = place::target(&world, &to).await?;
+    if place::only_release_is_left(&world, &from, &to, &target).await? {
+        place::release(&world, target).await?;
+        return show(world, to).await;
+    }
     let moved = show(world.clone(), from.clone()).await?;
     let copied = match &target {
         Target::Directory(_still, directory) => {
-            let home = place::found_in(&world, directory, &moved.snapshot, moved.epoch).await?;
+            let home = place::found_in(&world, directory, &from, &moved.snapshot, moved.epoch).await?;
             fill(&home, &moved).await?;
             contents(&home, home.epoch()).await?
         }
         Target::Ensemble(session) => {
-            let home = place::found_on(&world, session, &moved.snapshot, moved.epoch).await?;
+            let home = place::found_on(&world, session, &from, &moved.snapshot, moved.epoch).await?;
             fill(&home, &moved).await?;
             contents(&home, home.epoch().await.map_err(|error| error.to_string())?).await?
         }

@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::io::glommio::GlommioWorld;
 use crate::io::zookeeper::{Address, Settings, ZooKeeper};
 use crate::metadata::file::{self, FileHome};
-use crate::metadata::home::Snapshot;
+use crate::metadata::home::{self, HomeError, Snapshot};
 use crate::metadata::zookeeper::{self, ZooKeeperHome};
 
 /// How long ZooKeeper may take to answer at all.
@@ -61,20 +61,20 @@ fn nothing_in(place: &Place) -> String {
 pub async fn open(world: &GlommioWorld, place: &Place) -> Result<Opened, String> {
     match place {
         Place::Directory(directory) => {
-            if !file::is_home(world, directory).await.map_err(|error| error.to_string())? {
+            if !file::is_home(world, directory).await.map_err(sentence)? {
                 return Err(nothing_in(place));
             }
             let opened = FileHome::open(world.clone(), directory, file::Limits::default()).await;
-            Ok(Opened::File(opened.map_err(|error| error.to_string())?))
+            Ok(Opened::File(opened.map_err(sentence)?))
         }
         Place::Ensemble(address) => {
             let session = connect(address).await?;
-            if !zookeeper::is_home(&session).await.map_err(|error| error.to_string())? {
+            if !zookeeper::is_home(&session).await.map_err(sentence)? {
                 session.close().await;
                 return Err(nothing_in(place));
             }
             let opened = ZooKeeperHome::open(world.clone(), session.clone(), zookeeper::Limits::default()).await;
-            Ok(Opened::ZooKeeper(session, opened.map_err(|error| error.to_string())?))
+            Ok(Opened::ZooKeeper(session, opened.map_err(sentence)?))
         }
     }
 }
@@ -89,7 +89,7 @@ pub async fn stopped(place: &Place) -> Result<Option<Flock<File>>, String> {
         Place::Directory(directory) => lock(directory).map(Some),
         Place::Ensemble(address) => {
             let session = connect(address).await?;
-            let live = zookeeper::live_brokers(&session).await.map_err(|error| error.to_string());
+            let live = zookeeper::live_brokers(&session).await.map_err(sentence);
             session.close().await;
             let live = live?;
             if live.is_empty() { Ok(None) } else { Err(lives(place, &live)) }
@@ -117,12 +117,11 @@ pub async fn target(world: &GlommioWorld, place: &Place) -> Result<Target, Strin
     match place {
         Place::Directory(directory) => {
             let lock = lock(directory)?;
-            let there = file::is_home(world, directory).await.map_err(|error| error.to_string())?;
+            let there = file::is_home(world, directory).await.map_err(sentence)?;
             if there { Err(taken()) } else { Ok(Target::Directory(lock, directory.clone())) }
         }
         Place::Ensemble(address) => {
             let session = connect(address).await?;
-            let sentence = |error: crate::metadata::home::HomeError| error.to_string();
             let live = zookeeper::live_brokers(&session).await.map_err(sentence)?;
             if !live.is_empty() {
                 return Err(lives(place, &live));
@@ -132,27 +131,63 @@ pub async fn target(world: &GlommioWorld, place: &Place) -> Result<Target, Strin
     }
 }
 
-pub async fn found_in(world: &GlommioWorld, directory: &Path, snapshot: &Snapshot, epoch: i32) -> Result<FileHome<GlommioWorld>, String> {
-    FileHome::found_from(world.clone(), directory, file::Limits::default(), snapshot, epoch).await.map_err(|error| error.to_string())
+/// Whether a move between the two was cut short when all had been copied and the old home had been retired.
+pub async fn only_release_is_left(world: &GlommioWorld, from: &Place, to: &Place, target: &Target) -> Result<bool, String> {
+    if refusal(world, from).await? != Some(home::moved_to(&to.to_string())) {
+        return Ok(false);
+    }
+    let of_target = match target {
+        Target::Directory(_still, directory) => file::refusal(world, directory).await,
+        Target::Ensemble(session) => zookeeper::refusal(session).await,
+    };
+    Ok(of_target.map_err(sentence)? == Some(home::being_moved(&from.to_string())))
+}
+
+async fn refusal(world: &GlommioWorld, place: &Place) -> Result<Option<String>, String> {
+    match place {
+        Place::Directory(directory) => file::refusal(world, directory).await.map_err(sentence),
+        Place::Ensemble(address) => {
+            let session = connect(address).await?;
+            let refusal = zookeeper::refusal(&session).await.map_err(sentence);
+            session.close().await;
+            refusal
+        }
+    }
+}
+
+fn sentence(error: HomeError) -> String {
+    error.to_string()
+}
+
+pub async fn found_in(
+    world: &GlommioWorld,
+    directory: &Path,
+    from: &Place,
+    snapshot: &Snapshot,
+    epoch: i32,
+) -> Result<FileHome<GlommioWorld>, String> {
+    let limits = file::Limits::default();
+    FileHome::found_from(world.clone(), directory, limits, &from.to_string(), snapshot, epoch).await.map_err(sentence)
 }
 
 pub async fn found_on(
     world: &GlommioWorld,
     session: &ZooKeeper,
+    from: &Place,
     snapshot: &Snapshot,
     epoch: i32,
 ) -> Result<ZooKeeperHome<GlommioWorld, ZooKeeper>, String> {
     let limits = zookeeper::Limits::default();
-    ZooKeeperHome::found_from(world.clone(), session.clone(), limits, snapshot, epoch).await.map_err(|error| error.to_string())
+    ZooKeeperHome::found_from(world.clone(), session.clone(), limits, &from.to_string(), snapshot, epoch).await.map_err(sentence)
 }
 
 /// The home refuses every start from here on, and says where its log is.
 pub async fn retire(world: &GlommioWorld, place: &Place, to: &Place) -> Result<(), String> {
     match place {
-        Place::Directory(directory) => file::retire(world, directory, &to.to_string()).await.map_err(|error| error.to_string()),
+        Place::Directory(directory) => file::retire(world, directory, &to.to_string()).await.map_err(sentence),
         Place::Ensemble(address) => {
             let session = connect(address).await?;
-            let retired = zookeeper::retire(&session, &to.to_string()).await.map_err(|error| error.to_string());
+            let retired = zookeeper::retire(&session, &to.to_string()).await.map_err(sentence);
             session.close().await;
             retired
         }
@@ -162,9 +197,9 @@ pub async fn retire(world: &GlommioWorld, place: &Place, to: &Place) -> Result<(
 /// The new home may be used.
 pub async fn release(world: &GlommioWorld, target: Target) -> Result<(), String> {
     match target {
-        Target::Directory(_lock, directory) => file::take_up(world, &directory).await.map_err(|error| error.to_string()),
+        Target::Directory(_lock, directory) => file::take_up(world, &directory).await.map_err(sentence),
         Target::Ensemble(session) => {
-            let released = zookeeper::take_up(&session).await.map_err(|error| error.to_string());
+            let released = zookeeper::take_up(&session).await.map_err(sentence);
             session.close().await;
             released
         }

@@ -53,7 +53,23 @@ pub enum CommitError {
     Replay(#[from] ReplayError),
 }
 
+impl ReplayError {
+    /// Whoever starts anew from the snapshot may fare better.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Home(HomeError::Unreachable(_) | HomeError::Compacted { .. }))
+    }
+}
+
 impl CommitError {
+    /// Whoever is elected anew may fare better.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Deposed(_) | Self::NotCommitted | Self::Unreachable(_) | Self::InDoubt(_) => true,
+            Self::Misfit(_) => false,
+            Self::Replay(error) => error.passes(),
+        }
+    }
+
     /// Nothing was changed, and the same controller may try again.
     pub fn is_retriable(&self) -> bool {
         matches!(self, Self::NotCommitted | Self::Unreachable(_))
@@ -115,10 +131,12 @@ impl Follower {
     }
 }
 
-/// An append that could not be settled since the home is out of reach.
+/// An append that could not be settled, since the home is out of reach, or a successor's snapshot has replaced what is there.
 fn in_doubt(error: CommitError) -> CommitError {
     match error {
-        CommitError::Replay(ReplayError::Home(error @ HomeError::Unreachable(_))) => CommitError::InDoubt(error),
+        CommitError::Replay(ReplayError::Home(error @ (HomeError::Unreachable(_) | HomeError::Compacted { .. }))) => {
+            CommitError::InDoubt(error)
+        }
         other => other,
     }
 }
@@ -187,6 +205,10 @@ impl<H: Home> Controller<H> {
         }
         if found == records {
             return Ok(end);
+        }
+        if found.starts_with(records) {
+            // A successor goes on from there: its image is another one.
+            return Err(CommitError::InDoubt(HomeError::Deposed));
         }
         if !found.is_empty() {
             // Somebody else wrote here.

@@ -37,7 +37,7 @@ mod moving;
 #[cfg(test)]
 mod tests;
 
-pub use moving::{is_home, retire, take_up};
+pub use moving::{is_home, refusal, retire, take_up};
 
 /// Named limits of the file home.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,7 +162,11 @@ impl<W: World> FileHome<W> {
         poll_fn(|cx| match ready(&self.shared) {
             Some(value) => Poll::Ready(value),
             None => {
-                self.shared.watchers.borrow_mut().push(cx.waker().clone());
+                let mut watchers = self.shared.watchers.borrow_mut();
+                // A task that waits for several things looks here at each of them.
+                if !watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+                    watchers.push(cx.waker().clone());
+                }
                 Poll::Pending
             }
         })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{FileHome, Limits, encode_snapshot, io_error, load};
 use crate::io::{World, replace_file};
-use crate::metadata::home::{HomeError, Snapshot, UNFINISHED_MOVE};
+use crate::metadata::home::{HomeError, Snapshot, being_moved, moved_to};
 
 fn mark_path(directory: &Path) -> PathBuf {
     directory.join("ottla-metadata.moved")
@@ -13,9 +13,9 @@ fn mark_path(directory: &Path) -> PathBuf {
 
 /// Refuses a directory that is marked.
 pub(super) async fn check<W: World>(world: &W, directory: &Path) -> Result<(), HomeError> {
-    match content(world, &mark_path(directory)).await? {
+    match refusal(world, directory).await? {
         None => Ok(()),
-        Some(why) => Err(HomeError::Moved { place: directory.display().to_string(), why: String::from_utf8_lossy(&why).into_owned() }),
+        Some(why) => Err(HomeError::Moved { place: directory.display().to_string(), why }),
     }
 }
 
@@ -27,15 +27,20 @@ async fn content<W: World>(world: &W, path: &Path) -> Result<Option<Vec<u8>>, Ho
     }
 }
 
+/// Why no broker may start there, where that is so.
+pub async fn refusal<W: World>(world: &W, directory: &Path) -> Result<Option<String>, HomeError> {
+    Ok(content(world, &mark_path(directory)).await?.map(|why| String::from_utf8_lossy(&why).into_owned()))
+}
+
 /// Whether a log is kept there.
 pub async fn is_home<W: World>(world: &W, directory: &Path) -> Result<bool, HomeError> {
     let (log_path, _) = super::paths(directory);
-    Ok(content(world, &log_path).await?.is_some() && content(world, &mark_path(directory)).await?.is_none())
+    Ok(content(world, &log_path).await?.is_some() && refusal(world, directory).await?.is_none())
 }
 
 /// No broker starts there from here on; it says why.
 pub async fn retire<W: World>(world: &W, directory: &Path, to: &str) -> Result<(), HomeError> {
-    mark(world, directory, &format!("its metadata has been moved to {to}")).await
+    mark(world, directory, &moved_to(to)).await
 }
 
 async fn mark<W: World>(world: &W, directory: &Path, why: &str) -> Result<(), HomeError> {
@@ -59,8 +64,15 @@ async fn remove<W: World>(world: &W, path: &Path) -> Result<(), HomeError> {
 impl<W: World> FileHome<W> {
     /// A home whose log begins with a snapshot, under the epoch of the controller that wrote it elsewhere. It stays refused to brokers until
     /// [`take_up`].
-    pub async fn found_from(world: W, directory: &Path, limits: Limits, snapshot: &Snapshot, epoch: i32) -> Result<Self, HomeError> {
-        mark(&world, directory, UNFINISHED_MOVE).await?;
+    pub async fn found_from(
+        world: W,
+        directory: &Path,
+        limits: Limits,
+        from: &str,
+        snapshot: &Snapshot,
+        epoch: i32,
+    ) -> Result<Self, HomeError> {
+        mark(&world, directory, &being_moved(from)).await?;
         let (log_path, snapshot_path) = super::paths(directory);
         // What an earlier move has left.
         remove(&world, &log_path).await?;

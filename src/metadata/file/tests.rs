@@ -350,6 +350,19 @@ fn a_snapshot_is_due_when_the_log_has_outgrown_it() {
 }
 
 #[test]
+fn a_task_that_looks_again_and_again_is_woken_once() {
+    run(11, |world| async move {
+        let home = open(&world, &directory(&world, "home").await).await.unwrap();
+        let epoch = home.election(NODE).await.unwrap();
+        for _ in 0..100 {
+            assert!(futures_lite::future::poll_once(home.grown_past(0)).await.is_none());
+            assert!(futures_lite::future::poll_once(home.deposed(epoch)).await.is_none());
+        }
+        assert_eq!(home.shared.watchers.borrow().len(), 1);
+    });
+}
+
+#[test]
 fn ten_thousand_topics_are_read_back() {
     run(10, |world| async move {
         let path = directory(&world, "home").await;

@@ -121,7 +121,14 @@ pub enum Proposed {
 }
 
 /// What a home says of itself that is being filled.
-pub const UNFINISHED_MOVE: &str = "metadata was being moved here, and that was not finished; move it again";
+pub fn being_moved(from: &str) -> String {
+    format!("metadata was being moved here from {from}, and that was not finished; move it again")
+}
+
+/// What a home says of itself whose log is elsewhere.
+pub fn moved_to(to: &str) -> String {
+    format!("its metadata has been moved to {to}")
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -137,6 +144,9 @@ pub enum HomeError {
     Unreachable(String),
     #[error("a broker with node.id {node} is registered at {place}, and its session {session} lives: stop it, or set another node.id here")]
     Taken { node: NodeId, place: String, session: String },
+    /// Nothing was done.
+    #[error("another controller has been elected meanwhile")]
+    Deposed,
     #[error("{place} is no home of metadata any more: {why}")]
     Moved { place: String, why: String },
     #[error("metadata cannot be written since {0}; restart the broker once the cause is gone")]

@@ -21,6 +21,8 @@ const PAGES_MAX: usize = 64;
 pub(super) struct Known {
     end: Option<(End, i32)>,
     epoch: Option<(Epoch, i32)>,
+    /// The epoch's version as this home's last election left it.
+    elected: Option<i32>,
     /// Since the last snapshot.
     pub appends: u64,
     pub appended_bytes: u64,
@@ -29,13 +31,14 @@ pub(super) struct Known {
 impl Known {
     pub fn elected(&mut self, epoch: Epoch, version: i32) {
         self.epoch = Some((epoch, version));
+        self.elected = Some(version);
         // What a predecessor has written is not known.
         self.end = None;
     }
 
-    /// Refuses a write of a controller that is none any more.
+    /// Refuses a write of a controller that is none any more, whatever has been read since; `None` in a home that was never elected.
     pub fn fence(&self) -> Option<Change> {
-        self.epoch.as_ref().map(|(_, version)| Change::check(node::EPOCH, *version))
+        self.elected.map(|version| Change::check(node::EPOCH, version))
     }
 }
 
@@ -160,8 +163,12 @@ async fn make_page<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, page: &Page) -
 async fn try_page<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, page: &Page, content: &[u8]) -> Result<Made, HomeError> {
     let (epoch_version, (before, at_version)) = {
         let known = home.shared.known.borrow();
-        let (Some((_, epoch)), Some(end)) = (known.epoch, known.end) else { return Ok(Made::No) };
-        (epoch, end)
+        let (Some((epoch, version)), Some(end)) = (known.epoch, known.end) else { return Ok(Made::No) };
+        if epoch.epoch != page.epoch {
+            // Another read has seen a successor.
+            return Ok(Made::Fenced);
+        }
+        (version, end)
     };
     let end = End { end: page.end(), epoch: page.epoch, attempt: home.shared.world.random() >> 1 };
     let group = vec![
@@ -229,6 +236,9 @@ async fn settle<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, attempt: Attempt)
         } else if end == attempt.before {
             // An earlier look has moved the version on.
             (version, Made::No)
+        } else if version != attempt.at_version.wrapping_add(1) {
+            // More than one change has been made, and the first may have been this one.
+            (version, Made::Unknown)
         } else if end.epoch > attempt.end.epoch {
             (version, Made::Fenced)
         } else {

@@ -17,6 +17,7 @@
 //! (aborted by the next controller), nodes that end with the session (gone when it expires; taken over by the same incarnation).
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use moving::{is_home, live_brokers, retire, take_up};
+pub use moving::{is_home, live_brokers, refusal, retire, take_up};
 
 use layout::Mirror;
 use log::{Attempt, Known};
@@ -101,6 +102,8 @@ struct Shared<W, T> {
     unsettled: RefCell<Option<Attempt>>,
     /// What is kept registered.
     registration: RefCell<Option<Registration>>,
+    /// Nodes among the brokers' that are none, and that have been told of.
+    strangers: RefCell<BTreeSet<String>>,
 }
 
 impl<W: World, T: Tree> ZooKeeperHome<W, T> {
@@ -109,8 +112,7 @@ impl<W: World, T: Tree> ZooKeeperHome<W, T> {
         let home = Self::new(world, tree, limits);
         let empty = node::End { end: 0, epoch: 0, attempt: 0 };
         home.found(node::Epoch { epoch: 0, node: -1 }, empty).await?;
-        if let Some(mark) = home.shared.tree.get(node::MOVED).await.map_err(tree_error)? {
-            let why = String::from_utf8_lossy(&mark.content).into_owned();
+        if let Some(why) = refusal(&home.shared.tree).await? {
             return Err(HomeError::Moved { place: "ZooKeeper".to_owned(), why });
         }
         Ok(home)
@@ -127,6 +129,7 @@ impl<W: World, T: Tree> ZooKeeperHome<W, T> {
             known: RefCell::default(),
             unsettled: RefCell::default(),
             registration: RefCell::default(),
+            strangers: RefCell::default(),
         };
         Self { shared: Rc::new(shared) }
     }

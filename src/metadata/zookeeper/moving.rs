@@ -4,13 +4,19 @@ use super::node::{self, Elected, End, Epoch};
 use super::{Limits, ZooKeeperHome, snapshot, tree_error};
 use crate::io::World;
 use crate::io::tree::{Change, Tree, make_path, remove_tree};
-use crate::metadata::home::{HomeError, Snapshot, UNFINISHED_MOVE};
+use crate::metadata::home::{HomeError, Snapshot, being_moved, moved_to};
 
 /// Whether a log is kept there.
 pub async fn is_home(tree: &impl Tree) -> Result<bool, HomeError> {
     tree.sync().await.map_err(tree_error)?;
     let there = tree.get(node::METADATA).await.map_err(tree_error)?.is_some();
-    Ok(there && tree.get(node::MOVED).await.map_err(tree_error)?.is_none())
+    Ok(there && refusal(tree).await?.is_none())
+}
+
+/// Why no broker may use it, where that is so.
+pub async fn refusal(tree: &impl Tree) -> Result<Option<String>, HomeError> {
+    let mark = tree.get(node::MOVED).await.map_err(tree_error)?;
+    Ok(mark.map(|mark| String::from_utf8_lossy(&mark.content).into_owned()))
 }
 
 /// Ids of the nodes that have a session there.
@@ -27,7 +33,7 @@ pub async fn live_brokers(tree: &impl Tree) -> Result<Vec<String>, HomeError> {
 
 /// No broker starts there from here on; it says why.
 pub async fn retire(tree: &impl Tree, to: &str) -> Result<(), HomeError> {
-    mark(tree, &format!("its metadata has been moved to {to}")).await
+    mark(tree, &moved_to(to)).await
 }
 
 async fn mark(tree: &impl Tree, why: &str) -> Result<(), HomeError> {
@@ -43,8 +49,8 @@ pub async fn take_up(tree: &impl Tree) -> Result<(), HomeError> {
 impl<W: World, T: Tree> ZooKeeperHome<W, T> {
     /// A home whose log begins with a snapshot, under the epoch of the controller that wrote it elsewhere. It stays refused to brokers until
     /// [`take_up`].
-    pub async fn found_from(world: W, tree: T, limits: Limits, snapshot: &Snapshot, epoch: i32) -> Result<Self, HomeError> {
-        mark(&tree, UNFINISHED_MOVE).await?;
+    pub async fn found_from(world: W, tree: T, limits: Limits, from: &str, snapshot: &Snapshot, epoch: i32) -> Result<Self, HomeError> {
+        mark(&tree, &being_moved(from)).await?;
         remove_tree(&tree, node::METADATA).await.map_err(tree_error)?;
         let home = Self::new(world, tree, limits);
         let first = Epoch { epoch, node: -1 };

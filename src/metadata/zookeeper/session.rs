@@ -216,14 +216,21 @@ pub(super) async fn members_other_than<W: World, T: Tree>(
     }
 }
 
-/// By node id.
+/// By node id. A node that is no broker's is passed over: who wrote it may neither end the controller nor hide the brokers.
 async fn registrations<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, names: &[String]) -> Result<Vec<Registration>, HomeError> {
     let mut found = vec![];
     for name in names {
         let path = format!("{}/{name}", node::BROKERS);
         // One that is gone since the children were read changes them again.
-        if let Some(broker) = home.shared.tree.get(&path).await.map_err(tree_error)? {
-            found.push(node::parse::<Registration>(&path, &broker.content)?);
+        let Some(broker) = home.shared.tree.get(&path).await.map_err(tree_error)? else { continue };
+        match node::parse::<Registration>(&path, &broker.content) {
+            Ok(registration) if node::broker_path(registration.node) == path => found.push(registration),
+            other => {
+                let why = other.map_or_else(|error| error.to_string(), |other| format!("it names node {}", other.node));
+                if home.shared.strangers.borrow_mut().insert(path.clone()) {
+                    tracing::warn!("ZooKeeper's node {path} is no broker's registration, and is passed over: {why}");
+                }
+            }
         }
     }
     found.sort_by_key(|registration| registration.node);

@@ -1,7 +1,7 @@
 //! Snapshots: chunks in a directory of their own, then the pointer to it, then what it made superfluous is deleted.
 //!
-//! A snapshot is a function of the log up to its offset, so that it does not matter who takes it: a controller that was deposed meanwhile
-//! writes the same.
+//! A snapshot is a function of the log up to its offset, so that it does not matter who takes it. Only the controller does: every write of one
+//! that was deposed meanwhile is refused, since what it has read of the log may be old by now.
 
 use super::node::{self, End, Pointer};
 use super::{ZooKeeperHome, tree_error};
@@ -50,8 +50,7 @@ pub(super) async fn keep<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, snapshot
 }
 
 async fn try_keep<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, snapshot: &Snapshot) -> Result<(), HomeError> {
-    let tree = &home.shared.tree;
-    tree.sync().await.map_err(tree_error)?;
+    home.shared.tree.sync().await.map_err(tree_error)?;
     let (End { end, .. }, _) = home.read::<End>(node::END).await?;
     let (current, version) = home.read::<Pointer>(node::SNAPSHOT).await?;
     let offset = snapshot.offset;
@@ -65,11 +64,11 @@ async fn try_keep<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, snapshot: &Snap
         // A name of its own: another broker may take the same snapshot.
         let directory = format!("{offset:020}-{:016x}", home.shared.world.random());
         let pointer = Pointer { offset, directory, chunks: chunks.len() };
-        write(tree, vec![Change::create(format!("{}/{}", node::SNAPSHOTS, pointer.directory), [])]).await?;
+        write(home, vec![Change::create(format!("{}/{}", node::SNAPSHOTS, pointer.directory), [])]).await?;
         for (index, chunk) in chunks.into_iter().enumerate() {
-            write(tree, vec![Change::create(node::chunk_path(&pointer.directory, index), chunk)]).await?;
+            write(home, vec![Change::create(node::chunk_path(&pointer.directory, index), chunk)]).await?;
         }
-        write(tree, vec![Change::set(node::SNAPSHOT, node::text(&pointer), Some(version))]).await?;
+        write(home, vec![Change::set(node::SNAPSHOT, node::text(&pointer), Some(version))]).await?;
     }
     {
         let mut known = home.shared.known.borrow_mut();
@@ -102,17 +101,13 @@ fn encode(records: &[Record], limit: usize) -> Vec<Vec<u8>> {
 async fn delete_superfluous<W: World, T: Tree>(home: &ZooKeeperHome<W, T>) -> Result<(), HomeError> {
     let tree = &home.shared.tree;
     let (pointer, _) = home.read::<Pointer>(node::SNAPSHOT).await?;
-    let (End { end, .. }, _) = home.read::<End>(node::END).await?;
-    let bases: Vec<i64> = children(tree, node::LOG).await?.iter().filter_map(|name| node::page_base(name)).collect();
-    let ends = bases.iter().skip(1).copied().chain([end]);
-    let below: Vec<Change> = bases
-        .iter()
-        .zip(ends)
-        .filter(|(_, end)| *end <= pointer.offset)
-        .map(|(base, _)| Change::delete(node::page_path(*base), None))
-        .collect();
+    let mut bases: Vec<i64> = children(tree, node::LOG).await?.iter().filter_map(|name| node::page_base(name)).collect();
+    bases.sort_unstable();
+    // A page ends where the next begins. The last one stays: how far it goes, only itself says.
+    let below = bases.iter().zip(bases.iter().skip(1)).filter(|(_, end)| **end <= pointer.offset);
+    let below: Vec<Change> = below.map(|(base, _)| Change::delete(node::page_path(*base), None)).collect();
     for group in below.chunks(DELETED_AT_ONCE) {
-        write(tree, group.to_vec()).await?;
+        write(home, group.to_vec()).await?;
     }
     for directory in children(tree, node::SNAPSHOTS).await? {
         // One that is still being written lies above the pointer, or loses against it.
@@ -123,7 +118,7 @@ async fn delete_superfluous<W: World, T: Tree>(home: &ZooKeeperHome<W, T>) -> Re
         let path = format!("{}/{directory}", node::SNAPSHOTS);
         let chunks = children(tree, &path).await?;
         let group = chunks.iter().map(|chunk| Change::delete(format!("{path}/{chunk}"), None)).chain([Change::delete(&path, None)]);
-        write(tree, group.collect()).await?;
+        write(home, group.collect()).await?;
     }
     Ok(())
 }
@@ -132,10 +127,14 @@ async fn children(tree: &impl Tree, path: &str) -> Result<Vec<String>, HomeError
     Ok(tree.children(path).await.map_err(tree_error)?.unwrap_or_default())
 }
 
-/// What fails here is left over and found by the next snapshot.
-async fn write(tree: &impl Tree, group: Vec<Change>) -> Result<(), HomeError> {
-    match tree.write(group).await {
+/// Makes the changes, unless another controller has been elected. What fails here is left over and found by the next snapshot.
+async fn write<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, mut group: Vec<Change>) -> Result<(), HomeError> {
+    let fence = home.shared.known.borrow().fence();
+    let is_fenced = fence.is_some();
+    group.splice(0..0, fence);
+    match home.shared.tree.write(group).await {
         Ok(_) => Ok(()),
+        Err(TreeError::Refused { index: 0, .. }) if is_fenced => Err(HomeError::Deposed),
         // Another broker does the same at the same time.
         Err(error @ TreeError::Refused { .. }) => Err(HomeError::Unreachable(error.to_string())),
         Err(error) => Err(tree_error(error)),

@@ -262,6 +262,86 @@ fn a_snapshot_leaves_nothing_below_it() {
     });
 }
 
+/// Whoever was deposed may believe in an end that the log has left behind.
+#[test]
+fn a_snapshot_takes_nothing_that_a_successor_has_written() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let first_home = open(&world, &ensemble).await;
+        let mut first = Controller::elect(first_home.clone(), NODE).await.unwrap();
+        for level in 1..4 {
+            first.commit(vec![feature(level)]).await.unwrap();
+        }
+        let snapshot = Snapshot { offset: first.image().version(), records: first.image().snapshot() };
+        ensemble.expire(&first_home.shared.tree);
+        let second_home = open(&world, &ensemble).await;
+        let mut second = Controller::elect(second_home.clone(), OTHER).await.unwrap();
+        second.commit(vec![feature(4)]).await.unwrap();
+        // It learns of its successor, and is one that was deposed nevertheless.
+        read_all(&first_home, 0).await;
+        let before = ensemble.dump();
+        let refused = first_home.snapshot(snapshot.clone()).await;
+        assert!(matches!(refused, Err(HomeError::Deposed)), "{refused:?}");
+        assert_eq!(ensemble.dump(), before);
+        assert_eq!(first_home.shared.known.borrow().fence(), Some(Change::check(node::EPOCH, 1)));
+
+        second_home.snapshot(snapshot).await.unwrap();
+        assert_eq!(read_all(&second_home, 4).await.last(), Some(&feature(4)));
+        let end = second.image().version();
+        second_home.snapshot(Snapshot { offset: end, records: second.image().snapshot() }).await.unwrap();
+        let pages: Vec<String> = ensemble.dump().into_iter().map(|(path, _)| path).filter(|path| path.starts_with(node::LOG)).collect();
+        assert_eq!(pages, [node::LOG.to_owned(), node::page_path(end - 1)], "the last page stays");
+    });
+}
+
+/// The answer is lost, and before it can be looked for a successor has written: whether the change was made is in doubt, and never denied.
+#[test]
+fn what_a_successor_has_buried_is_in_doubt() {
+    for seed in 0..10 {
+        run(seed, |world| async move {
+            let ensemble = Ensemble::default();
+            let first_home = open(&world, &ensemble).await;
+            let second_home = open(&world, &ensemble).await;
+            let mut first = Controller::elect(first_home.clone(), NODE).await.unwrap();
+            let end = first.image().version();
+            ensemble.set_faults(Faults { lost_after_one_in: 1, ..Faults::default() });
+            let succession = async {
+                while !ensemble.dump().iter().any(|(path, _)| *path == node::page_path(end)) {
+                    world.sleep(Duration::from_micros(1)).await;
+                }
+                ensemble.set_faults(Faults::default());
+                ensemble.cut(&first_home.shared.tree);
+                ensemble.expire(&first_home.shared.tree);
+                let mut second = Controller::elect(second_home.clone(), OTHER).await.unwrap();
+                second.commit(vec![feature(2)]).await.unwrap();
+                ensemble.join(&first_home.shared.tree);
+            };
+            let (committed, ()) = zip(first.commit(vec![feature(1)]), succession).await;
+            assert!(matches!(committed, Err(CommitError::InDoubt(_))), "seed {seed}: {committed:?}");
+            assert_eq!(read_all(&second_home, end).await[0], feature(1), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_node_that_is_no_broker_is_passed_over() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let home = open(&world, &ensemble).await;
+        home.register(registration(1)).await.unwrap();
+        let tree = ensemble.connect(world.clone());
+        let nonsense = [("nonsense", b"nonsense".to_vec()), ("7", node::text(&registration(7)))];
+        for (name, content) in nonsense {
+            tree.write(vec![Change::create(format!("{}/{name}", node::BROKERS), content)]).await.unwrap();
+        }
+        for _ in 0..3 {
+            home.shared.tree.sync().await.unwrap();
+            assert_eq!(home.members_other_than(&[]).await.unwrap(), [registration(1)]);
+        }
+        assert_eq!(home.shared.strangers.borrow().len(), 2, "each is told of once");
+    });
+}
+
 #[test]
 fn the_nodes_of_a_kafka_cluster_are_no_home() {
     run(1, |world| async move {
