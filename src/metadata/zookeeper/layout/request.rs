@@ -33,6 +33,8 @@ pub fn judge_topic(image: &MetadataImage, name: &str, content: &[u8], config: Op
 fn judge_known(topic: &TopicImage, content: &[u8]) -> TopicRequest {
     let node = match TopicNode::parse(content) {
         Ok(node) if node == TopicNode::of(topic) => return TopicRequest::None,
+        // Of another topic of the name, which is gone.
+        Ok(node) if node.id.is_some_and(|id| id != topic.id) => return TopicRequest::Restore(None),
         Ok(node) => node,
         Err(error) => return TopicRequest::Restore(Some(error.to_string())),
     };

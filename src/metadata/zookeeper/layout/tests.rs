@@ -227,6 +227,9 @@ fn partitions_that_were_added_are_asked_for_and_nothing_else_is() {
     assert_eq!(judged(&own), TopicRequest::None);
     assert_eq!(judged(&of_tool(&[(0, &[1]), (1, &[1])])), TopicRequest::Restore(None), "the id is written back");
     assert_eq!(judged(&of_tool(&[(0, &[1])])), TopicRequest::Restore(None), "no partition is ever taken away");
+    let another = after(&image, &topic(id(2), "another", 3));
+    let of_another = topic_bytes(another.topic_by_name("another").unwrap());
+    assert_eq!(judged(&of_another), TopicRequest::Restore(None), "what a topic of the same name has left makes this one no larger");
     assert!(matches!(judged(b"nonsense"), TopicRequest::Restore(Some(_))));
     assert!(matches!(judged(&of_tool(&[(0, &[1]), (1, &[1]), (3, &[1])])), TopicRequest::Restore(Some(_))));
     let TopicRequest::Grow(asked) = judged(&of_tool(&[(0, &[1]), (1, &[1]), (2, &[1]), (3, &[2])])) else { panic!("not asked for") };
