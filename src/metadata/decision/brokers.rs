@@ -75,7 +75,8 @@ pub fn unregister_broker(image: &MetadataImage, node: NodeId) -> Result<Decision
 }
 
 /// What the brokers that have a session, and those that have none, mean for the cluster: newcomers are registered, those that are gone
-/// fenced, and what they led is led by nobody. The controller's own node takes new partitions; the others stand by.
+/// fenced, and what they led is led by nobody. The controller's own node takes new partitions; the others stand by. It is never fenced: it
+/// decides this, and makes its own session again.
 pub fn follow_members(image: &MetadataImage, controller: NodeId, members: &[Registration]) -> Vec<Record> {
     let mut records = vec![];
     for member in members {
@@ -97,7 +98,8 @@ pub fn follow_members(image: &MetadataImage, controller: NodeId, members: &[Regi
             }
         }
     }
-    for broker in image.brokers().filter(|broker| members.iter().all(|member| member.node != broker.node)) {
+    let others = image.brokers().filter(|broker| broker.node != controller);
+    for broker in others.filter(|broker| members.iter().all(|member| member.node != broker.node)) {
         records.extend(change_state(broker, BrokerState::Fenced));
         records.extend(leaders(image, |partition| partition.leader == Some(broker.node), LeaderChange::None));
     }
@@ -107,7 +109,7 @@ pub fn follow_members(image: &MetadataImage, controller: NodeId, members: &[Regi
 /// A new controller's first records: what is new goes to its own broker from here on.
 pub fn take_over(image: &MetadataImage, controller: NodeId) -> Vec<Record> {
     let changed = image.brokers().filter_map(|broker| match (broker.node == controller, broker.state) {
-        (true, BrokerState::StandBy) => change_state(broker, BrokerState::Active),
+        (true, _) => change_state(broker, BrokerState::Active),
         (false, BrokerState::Active) => change_state(broker, BrokerState::StandBy),
         _ => None,
     });

@@ -1,5 +1,6 @@
 //! Which brokers hold a partition. Brokers form a ring in which racks alternate; partition after partition starts one broker further, so
-//! that leaders spread evenly, and takes its other replicas from racks it does not have yet.
+//! that leaders spread evenly, and takes its other replicas from racks it does not have yet. Where brokers stand by, those that are active
+//! hold all replicas: the others would hold none in truth, whether they are there or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +40,7 @@ pub(super) fn place(
     if active.is_empty() {
         return Err(unable("All brokers are currently fenced, or have all their log directories cordoned.".to_owned()));
     }
-    let fenced = ring(BrokerState::Fenced);
+    let fenced = if some_stand_by(image) { vec![] } else { ring(BrokerState::Fenced) };
     let registered = active.len() + fenced.len();
     if wanted > registered {
         return Err(unable(format!(
@@ -57,6 +58,10 @@ pub(super) fn place(
         Placement { replicas, isr }
     });
     Ok(placed.collect())
+}
+
+fn some_stand_by(image: &MetadataImage) -> bool {
+    image.brokers().any(|broker| broker.state == BrokerState::StandBy)
 }
 
 /// A broker that may be given replicas.
@@ -118,6 +123,11 @@ pub(super) fn by_hand(image: &MetadataImage, partition: i32, replicas: &[NodeId]
         )));
     }
     let is_active = |node: &NodeId| image.broker(*node).is_some_and(|broker| broker.state == BrokerState::Active);
+    if some_stand_by(image)
+        && let Some(idle) = replicas.iter().find(|node| !is_active(node))
+    {
+        return Err(refuse(format!("The manual partition assignment for partition {partition} includes broker {idle}, which stands by.")));
+    }
     let isr: Vec<NodeId> = replicas.iter().copied().filter(is_active).collect();
     if isr.is_empty() {
         return Err(refuse(format!(

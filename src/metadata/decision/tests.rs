@@ -462,6 +462,22 @@ fn a_broker_that_is_gone_is_forgotten_and_one_that_is_alive_is_not() {
     assert!(image.broker(NodeId(2)).is_none() && image.broker(NodeId(1)).is_some());
 }
 
+#[test]
+fn where_brokers_stand_by_only_the_active_one_takes_partitions() {
+    use BrokerState::{Active, Fenced, StandBy};
+    let image = cluster(&[broker(1, None, Active), broker(2, None, StandBy), broker(3, None, Fenced)]);
+    for replicas in [&[1, 2][..], &[1, 3], &[2], &[3]] {
+        let decision = create(&image, &[by_hand("a", &[(0, replicas)])]);
+        let refused = decision.answer[0].1.as_ref().unwrap_err();
+        assert_eq!(refused.code, code(39), "{replicas:?}");
+        assert!(refused.message.as_deref().unwrap().contains("which stands by"), "{refused}");
+    }
+    assert!(create(&image, &[by_hand("a", &[(0, &[1])])]).answer[0].1.is_ok());
+    assert_eq!(create_topics_of_two(&image).err().map(|refused| refused.code), Some(ErrorCode::InvalidReplicationFactor));
+    let image = cluster(&[broker(1, None, Active), broker(3, None, Fenced)]);
+    assert!(create(&image, &[by_hand("a", &[(0, &[1, 3])])]).answer[0].1.is_ok(), "as in Kafka");
+}
+
 /// Brokers that come, go and come back, as the controller of node 1 and then of node 2 sees them.
 #[test]
 fn members_are_registered_fenced_and_given_back_what_they_led() {
@@ -503,6 +519,12 @@ fn members_are_registered_fenced_and_given_back_what_they_led() {
     let image = at(&image, &follow_members(&image, NodeId(2), &[member(2, 12)]));
     assert_eq!(state(&image, 1), BrokerState::Fenced);
     assert_eq!(leader(&image), (None, LeaderEpoch(1)));
+    assert!(follow_members(&image, NodeId(2), &[]).is_empty(), "the controller's own session has ended, and it makes another");
+    // The one that was fenced is elected before its session is seen.
+    let elected = at(&image, &take_over(&image, NodeId(1)));
+    assert_eq!((state(&elected, 1), state(&elected, 2)), (BrokerState::Active, BrokerState::StandBy));
+    let elected = at(&elected, &follow_members(&elected, NodeId(1), &[member(1, 11), member(2, 12)]));
+    assert_eq!((state(&elected, 1), leader(&elected)), (BrokerState::Active, (Some(NodeId(1)), LeaderEpoch(2))));
     // The same process, after an outage.
     let back = at(&image, &follow_members(&image, NodeId(2), &[member(1, 11), member(2, 12)]));
     assert_eq!((state(&back, 1), leader(&back)), (BrokerState::StandBy, (Some(NodeId(1)), LeaderEpoch(2))));
