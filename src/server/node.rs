@@ -130,7 +130,7 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     let home = open().await.map_err(|error| error.to_string())?;
     let registration = registration(&world, &settings, &listeners, mesh.shard_count());
     home.register(registration.clone()).await.map_err(|error| error.to_string())?;
-    let mut place = take_place(&home, &registration).await?;
+    let mut place = take_place(&world, &home, &registration).await?;
     let cluster_id = match &mut place {
         Place::Controller(controller) => {
             let cluster_id = found(&world, controller, &settings, known_cluster, &registration).await?;
@@ -195,28 +195,47 @@ impl<H: Home> Place<H> {
     }
 }
 
+/// Before a place is sought again, after a failure that passes.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
 /// Becomes the controller, or learns that another broker is and has registered this one.
-async fn take_place<H: Home + Clone>(home: &H, registration: &Registration) -> Result<Place<H>, String> {
-    let elected = async {
-        let elected = Controller::elect(home.clone(), registration.node).await;
-        elected.map(Place::Controller).map_err(|error| error.to_string())
-    };
+async fn take_place<W: World, H: Home + Clone>(world: &W, home: &H, registration: &Registration) -> Result<Place<H>, String> {
     if !home.is_shared() {
-        return elected.await;
+        let elected = Controller::elect(home.clone(), registration.node).await;
+        return elected.map(Place::Controller).map_err(|error| error.to_string());
     }
-    let registered = async {
-        let sentence = |error: ReplayError| error.to_string();
-        let mut follower = Follower::load(home).await.map_err(sentence)?;
+    let elected = async {
         loop {
-            follower.catch_up(home).await.map_err(sentence)?;
-            let shown = follower.image().broker(registration.node);
-            if shown.is_some_and(|broker| broker.incarnation == registration.incarnation) {
-                return Ok(Place::StandBy(follower.image().clone()));
+            match Controller::elect(home.clone(), registration.node).await {
+                Ok(controller) => return Ok(Place::Controller(controller)),
+                Err(error) if error.passes() => world.sleep(RETRY_PAUSE).await,
+                Err(error) => return Err(error.to_string()),
             }
-            home.grown_past(follower.next()).await.map_err(|error| error.to_string())?;
+        }
+    };
+    let registered = async {
+        loop {
+            match registered(home, registration).await {
+                Ok(image) => return Ok(Place::StandBy(image)),
+                Err(error) if error.passes() => world.sleep(RETRY_PAUSE).await,
+                Err(error) => return Err(error.to_string()),
+            }
         }
     };
     elected.or(registered).await
+}
+
+/// Follows the log until it shows this start of the broker.
+async fn registered<H: Home>(home: &H, registration: &Registration) -> Result<MetadataImage, ReplayError> {
+    let mut follower = Follower::load(home).await?;
+    loop {
+        follower.catch_up(home).await?;
+        let shown = follower.image().broker(registration.node);
+        if shown.is_some_and(|broker| broker.incarnation == registration.incarnation) {
+            return Ok(follower.image().clone());
+        }
+        home.grown_past(follower.next()).await?;
+    }
 }
 
 /// The id of the cluster that a broker joins to stand by in it.

@@ -7,7 +7,7 @@
 //! 1. Changes are made one at a time, each on the image that the one before left.
 //! 2. A change is answered after every shard of this broker has applied it.
 //! 3. After a failure that leaves the log in doubt a home of its own is given up until the broker is restarted; where the home is shared the
-//!    controller stands down, and whoever is elected next reads what became of it.
+//!    controller stands down, and whoever is elected next reads what became of it. So it does after a failure of its own making, with a pause.
 //! 4. What a home that is out of reach keeps from being made is refused with REQUEST_TIMED_OUT, what another controller is to make with
 //!    NOT_CONTROLLER: clients try both again.
 
@@ -181,15 +181,23 @@ impl<W: World> Shard<W> {
         }
     }
 
-    /// Has the controller take the lead from this broker's replicas in a log directory that has failed.
+    /// Has the controller take the lead from this broker's replicas in a log directory that has failed: as soon as this broker has it.
     pub(super) fn report_lost(self: &Rc<Self>, lost: Vec<TopicPartition>) {
         if lost.is_empty() {
             return;
         }
         let shard = self.clone();
         self.world.spawn(Urgency::Foreground, async move {
-            if let Some(ChangeAnswer::Refused(refused)) = shard.change(Change::LoseReplicas(lost)).await {
-                tracing::error!("clients are not told that partitions are offline: {refused}");
+            let mut is_late = false;
+            while let Some(ChangeAnswer::Refused(refused)) = shard.change(Change::LoseReplicas(lost.clone())).await {
+                if !matches!(refused.code, ErrorCode::NotController | ErrorCode::RequestTimedOut) {
+                    tracing::error!("clients are not told that partitions are offline: {refused}");
+                    return;
+                }
+                if !std::mem::replace(&mut is_late, true) {
+                    tracing::warn!("clients are not told yet that partitions are offline: {refused}; it is tried again");
+                }
+                shard.world.sleep(RETRY_PAUSE).await;
             }
         });
     }
@@ -281,19 +289,20 @@ impl<W: World, H: Home + Clone> ControllerHost<W, H> {
             return;
         }
         let mut deposed = pin!(home.deposed(epoch));
-        let mut known: Vec<Member> = vec![];
+        // Goes on over the turns: whoever asks often does not keep it from its end.
+        let mut others = pin!(members_other_than(home.clone(), vec![]));
         loop {
             if leading.keep_shown().await == Outcome::StandDown {
                 return;
             }
             let asked = async { Event::Asked(leading.host.shard.changes.pop().await) };
             let ousted = async { (&mut deposed).await.map_or_else(Event::Failed, |()| Event::Deposed) };
-            let members = async { home.members_other_than(&known).await.map_or_else(Event::Failed, Event::Members) };
+            let members = async { (&mut others).await.map_or_else(Event::Failed, Event::Members) };
             let touched = async {
                 leading.touched().await;
                 Event::Touched
             };
-            match asked.or(ousted).or(members).or(touched).await {
+            match ousted.or(members).or(asked).or(touched).await {
                 Event::Touched => leading.on_touched(),
                 Event::Asked(QueuedChange { change, responder }) => {
                     let (answer, outcome) = leading.answer(change).await;
@@ -310,7 +319,7 @@ impl<W: World, H: Home + Clone> ControllerHost<W, H> {
                     if leading.follow_members(&members).await == Outcome::StandDown {
                         return;
                     }
-                    known = members.iter().map(Registration::member).collect();
+                    others.set(members_other_than(home.clone(), members.iter().map(Registration::member).collect()));
                 }
                 Event::Failed(error) => {
                     tracing::error!("the home of the metadata fails: {error}");
@@ -402,11 +411,6 @@ impl<W: World, H: Home + Clone> ControllerHost<W, H> {
             self.shard.on_directory_failed(directory, &format!("checkpoints of a deleted topic are left: {error}"));
         }
     }
-
-    fn stop_changing(&mut self, why: String) {
-        tracing::error!("metadata can no longer be changed: {why}; restart the broker");
-        self.broken = Some(why);
-    }
 }
 
 /// Whether the controller goes on after a change.
@@ -451,9 +455,6 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
 
     /// Registers brokers that have a session, fences those that have none.
     async fn follow_members(&mut self, members: &[Registration]) -> Outcome {
-        if !self.host.home.is_shared() {
-            return Outcome::Lead;
-        }
         let records = decision::follow_members(self.controller.image(), self.host.shard.node(), members);
         self.note_brokers(records).await
     }
@@ -469,8 +470,8 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
             Ok(()) => Outcome::Lead,
             Err(not_done) => {
                 tracing::warn!("brokers that came or went are not registered yet: {}", not_done.why);
-                // They are looked at anew by whoever is elected next.
-                Outcome::StandDown
+                // They are looked at anew by whoever is elected next; nobody is, where the home is given up.
+                if self.host.broken.is_some() { Outcome::Lead } else { Outcome::StandDown }
             }
         }
     }
@@ -564,11 +565,11 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
                 self.host.show(delta).await;
                 Ok(answer)
             }
-            Err(error) => Err(self.not_done(error)),
+            Err(error) => Err(self.not_done(error).await),
         }
     }
 
-    fn not_done(&mut self, error: CommitError) -> NotDone {
+    async fn not_done(&mut self, error: CommitError) -> NotDone {
         let why = error.to_string();
         let is_shared = self.host.home.is_shared();
         match error {
@@ -578,17 +579,22 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
             // The log tells the next controller, which may be this broker's, whether the change was made.
             CommitError::InDoubt(_) => NotDone { code: ErrorCode::RequestTimedOut, why, outcome: Outcome::StandDown },
             CommitError::Deposed(_) if is_shared => NotDone { code: ErrorCode::NotController, why, outcome: Outcome::StandDown },
+            CommitError::Misfit(_) | CommitError::Replay(_) if is_shared => {
+                tracing::error!("metadata cannot be changed: {why}; this broker gives the lead up");
+                self.host.shard.world().sleep(RETRY_PAUSE).await;
+                NotDone { code: ErrorCode::UnknownServerError, why, outcome: Outcome::StandDown }
+            }
             CommitError::Deposed(_) | CommitError::Misfit(_) | CommitError::Replay(_) => {
-                if is_shared {
-                    self.host.stop_changing(why.clone());
-                } else {
-                    self.host.shard.on_metadata_failed(&why);
-                    self.host.broken = Some(why.clone());
-                }
+                self.host.shard.on_metadata_failed(&why);
+                self.host.broken = Some(why.clone());
                 NotDone { code: ErrorCode::UnknownServerError, why, outcome: Outcome::Lead }
             }
         }
     }
+}
+
+async fn members_other_than<H: Home>(home: H, known: Vec<Member>) -> Result<Vec<Registration>, HomeError> {
+    home.members_other_than(&known).await
 }
 
 fn refused(code: ErrorCode, why: String) -> ChangeAnswer {

@@ -14,6 +14,14 @@ use crate::wire::error::ErrorCode;
 /// Stands for no id, and for no epoch.
 const NONE: i64 = -1;
 
+/// What the controller would have a client of its own try again, as what every producer tries again.
+fn for_producers(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::NotController | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorLoadInProgress,
+        other => other,
+    }
+}
+
 pub async fn answer<W: World>(call: Call<W>, request: InitProducerIdRequest) -> Option<InitProducerIdResponse> {
     let refused = |code: ErrorCode| {
         InitProducerIdResponse::default().with_error_code(code.code()).with_producer_id(WireProducerId(-1)).with_producer_epoch(-1)
@@ -30,7 +38,7 @@ pub async fn answer<W: World>(call: Call<W>, request: InitProducerIdRequest) -> 
         Ok(id) => Some(InitProducerIdResponse::default().with_producer_id(WireProducerId(id.get())).with_producer_epoch(0)),
         Err(failed) => {
             tracing::warn!("no producer id: {failed}");
-            Some(refused(failed.code))
+            Some(refused(for_producers(failed.code)))
         }
     }
 }

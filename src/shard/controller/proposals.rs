@@ -11,6 +11,7 @@ use super::{Asked, Change, ChangeAnswer, CreateTopics, Leading, NotDone, Outcome
 use crate::io::World;
 use crate::metadata::decision::Refused;
 use crate::metadata::home::{Home, HomeError, Proposal, Proposed};
+use crate::types::Monotonic;
 use crate::wire::error::ErrorCode;
 
 /// How far the home shows the cluster.
@@ -20,15 +21,21 @@ pub(super) enum Shown {
     No,
     /// Up to this version of the image.
     To(i64),
-    /// The last attempt failed.
-    Failed,
+    /// The last attempt failed; the next is due then, however much is changed meanwhile.
+    Failed { retry_at: Monotonic },
 }
 
 impl<W: World, H: Home + Clone> Leading<'_, W, H> {
     /// Waits until the home is to be looked at.
     pub(super) async fn touched(&self) {
         match self.shown {
-            Shown::Failed => self.host.shard.world().sleep(RETRY_PAUSE).await,
+            Shown::Failed { retry_at } => {
+                let world = self.host.shard.world();
+                let left = retry_at.since(world.monotonic());
+                if !left.is_zero() {
+                    world.sleep(left).await;
+                }
+            }
             Shown::No | Shown::To(_) => self.host.home.touched().await,
         }
     }
@@ -38,15 +45,22 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
         self.shown = Shown::No;
     }
 
+    fn on_failed(&mut self) {
+        self.shown = Shown::Failed { retry_at: self.host.shard.world().monotonic().plus(RETRY_PAUSE) };
+    }
+
     /// Shows the home what has changed, and, where it is to be looked at, does what others ask for there.
     pub(super) async fn keep_shown(&mut self) -> Outcome {
-        if self.shown == Shown::Failed || self.shown == Shown::To(self.controller.image().version()) {
-            return Outcome::Lead;
+        match self.shown {
+            Shown::Failed { retry_at } if self.host.shard.world().monotonic() < retry_at => return Outcome::Lead,
+            Shown::Failed { .. } => self.on_touched(),
+            Shown::To(version) if version == self.controller.image().version() => return Outcome::Lead,
+            Shown::No | Shown::To(_) => {}
         }
         match self.show_home().await {
             Ok(Outcome::StandDown) => Outcome::StandDown,
             Ok(Outcome::Lead) => {
-                if self.shown != Shown::Failed {
+                if !matches!(self.shown, Shown::Failed { .. }) {
                     self.shown = Shown::To(self.controller.image().version());
                     if std::mem::take(&mut self.is_behind) {
                         tracing::info!("the home of the metadata shows the cluster again");
@@ -58,7 +72,7 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
                 if !std::mem::replace(&mut self.is_behind, true) {
                     tracing::warn!("the home of the metadata does not show the cluster as it is: {error}; it is tried again");
                 }
-                self.shown = Shown::Failed;
+                self.on_failed();
                 Outcome::Lead
             }
         }
@@ -78,7 +92,7 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
                     if !std::mem::replace(&mut self.is_behind, true) {
                         tracing::warn!("what {token} asks for has to wait: {}", not_done.why);
                     }
-                    self.shown = Shown::Failed;
+                    self.on_failed();
                     return Ok(not_done.outcome);
                 }
             }
