@@ -283,7 +283,7 @@ pub fn lasting_port() -> u16 {
 /// The first of so many ports in a row; as [`lasting_port`]. Each call of a process begins elsewhere.
 pub fn lasting_ports(count: u16) -> u16 {
     static CALLS: AtomicU16 = AtomicU16::new(0);
-    let first = 11_000 + (std::process::id() % 10_000) as u16 + 10 * CALLS.fetch_add(1, Ordering::Relaxed);
+    let first = 11_000 + (std::process::id() % 10_000) as u16 + 100 * CALLS.fetch_add(1, Ordering::Relaxed);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     (first..first + 1000).find(|from| (*from..from + count).all(free)).expect("some ports of a thousand")
 }

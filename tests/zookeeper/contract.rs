@@ -44,8 +44,13 @@ impl RealBench {
         let address = Address::parse(&format!("{}{chroot}", self.servers)).unwrap();
         // An election of ZooKeeper's own may take seconds on a busy machine.
         let long = Duration::from_secs(60);
-        let settings =
-            zookeeper::Settings { patience: long, operation_timeout: long, connection_timeout: long, ..zookeeper::Settings::new(address) };
+        let settings = zookeeper::Settings {
+            patience: long,
+            session_timeout: long,
+            operation_timeout: long,
+            connection_timeout: long,
+            ..zookeeper::Settings::new(address)
+        };
         let session = ZooKeeper::open(settings).await.unwrap();
         let limits = Limits { node_bytes_max: NODE_BYTES_MAX, page_bytes: 400, attempts_max: 50, ..Limits::default() };
         let inner = ZooKeeperHome::open(self.world.clone(), session.clone(), limits).await.unwrap();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use kafka_protocol::messages::InitProducerIdRequest;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use kafka_protocol::messages::metadata_request::MetadataRequest;
 use nix::sys::signal::{Signal, kill};
@@ -18,8 +19,12 @@ use crate::support::zookeeper::Ensemble;
 use crate::support::{eventually, heavy, noisy};
 
 const SOON: Duration = Duration::from_secs(60);
-const SESSION_MS: u64 = 3000;
+/// Longer than a busy machine keeps a broker from its turn.
+const SESSION_MS: u64 = 10_000;
+/// For a test that sits it out more than once.
+const SHORT_SESSION_MS: u64 = 6000;
 const REQUEST_TIMED_OUT: i16 = 7;
+const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const NOT_CONTROLLER: i16 = 41;
 
 fn settings(node: i32) -> Settings {
@@ -67,7 +72,7 @@ fn records_flow_while_zookeeper_hangs_or_is_gone() {
     }
     let _noisy = noisy();
     let mut ensemble = Ensemble::start(1);
-    let broker = start_broker(&ensemble, settings(1));
+    let broker = start_broker(&ensemble, settings(1).with("zookeeper.session.timeout.ms", SHORT_SESSION_MS));
     let mut connection = broker.connect();
     topics::create(&mut connection, "before", 1, &[]);
     for (round, hangs) in [true, false].into_iter().enumerate() {
@@ -81,7 +86,7 @@ fn records_flow_while_zookeeper_hangs_or_is_gone() {
         assert!([REQUEST_TIMED_OUT, NOT_CONTROLLER].contains(&code), "error {code}: {why}");
         assert!(!why.is_empty(), "a refusal says why");
         // By now the session is over, as far as time goes.
-        std::thread::sleep(Duration::from_millis(SESSION_MS));
+        std::thread::sleep(Duration::from_millis(SHORT_SESSION_MS));
         produce_and_fetch(&mut connection, "before", "later");
         if hangs {
             ensemble.resume(0);
@@ -143,6 +148,9 @@ fn a_broker_that_stands_by_takes_over() {
     let (code, why) = try_create(&mut second.connect(), "by-stand-by");
     assert_eq!(code, NOT_CONTROLLER, "{why}");
     assert!(why.contains("node 1 is the controller"), "{why}");
+    let producer = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+    let code = second.connect().call(4, &producer).error_code;
+    assert_eq!(code, COORDINATOR_LOAD_IN_PROGRESS, "every producer tries that again");
     // What is new goes to the broker that does not stand by.
     topics::create(&mut first.connect(), "while-two", 4, &[]);
     let (topics_shown, _) = shown(&first);
@@ -175,7 +183,7 @@ fn a_controller_that_was_stopped_is_fenced() {
     let _noisy = noisy();
     let ensemble = Ensemble::start(1);
     let brokers = [start_broker(&ensemble, settings(1)), start_broker(&ensemble, settings(2))];
-    let rounds = if heavy() { 50 } else { 3 };
+    let rounds = if heavy() { 50 } else { 2 };
     for round in 0..rounds {
         let stopped = eventually("both know the controller", SOON, || {
             let (one, two) = (shown(&brokers[0]), shown(&brokers[1]));
@@ -192,7 +200,8 @@ fn a_controller_that_was_stopped_is_fenced() {
         kill(pid, Signal::SIGCONT).unwrap();
         let (_, answer) = waiting.receive::<CreateTopicsRequest>(7);
         let (code, why) = (answer.topics[0].error_code, &answer.topics[0].error_message);
-        assert_eq!(code, NOT_CONTROLLER, "round {round}: {why:?}");
+        // Its own change may be the last thing it knows, or its successor.
+        assert!([REQUEST_TIMED_OUT, NOT_CONTROLLER].contains(&code), "round {round}: error {code}: {why:?}");
         let same = eventually("both show the same", SOON, || {
             let (one, two) = (shown(&brokers[0]), shown(&brokers[1]));
             (one == two && one.0.len() == round + 1).then_some(one)
