@@ -3,13 +3,15 @@
 use std::process::Command;
 use std::time::Duration;
 
+use kafka_protocol::messages::metadata_request::MetadataRequest;
+
 use super::start_broker;
-use crate::support::broker::{Settings, only_ottla, temp_dir};
-use crate::support::noisy;
+use crate::support::broker::{Broker, Settings, only_ottla, temp_dir};
 use crate::support::process::{Output, command, run};
 use crate::support::records::Batch;
 use crate::support::topics;
 use crate::support::zookeeper::Ensemble;
+use crate::support::{eventually, noisy};
 
 const TOOL: Duration = Duration::from_secs(60);
 
@@ -25,7 +27,7 @@ fn a_move_that_was_cut_short_goes_on() {
     if only_ottla("Kafka 4 has no such tool") {
         return;
     }
-    let mut broker = crate::support::broker::Broker::start(Settings::new());
+    let mut broker = Broker::start(Settings::new());
     topics::create(&mut broker.connect(), "first", 3, &[]);
     broker.stop();
     let elsewhere = temp_dir();
@@ -50,7 +52,9 @@ fn a_log_moves_to_zookeeper_and_back() {
     }
     let _noisy = noisy();
     let ensemble = Ensemble::start(1);
-    let mut broker = crate::support::broker::Broker::start(Settings::new());
+    let mut broker = Broker::start(Settings::new());
+    let own = brokers(&broker);
+    assert_eq!(own.len(), 1);
     let id = topics::create(&mut broker.connect(), "first", 3, &[("retention.ms", "12345678")]);
     topics::create(&mut broker.connect(), "gone", 1, &[]);
     topics::delete(&mut broker.connect(), "gone");
@@ -100,5 +104,17 @@ fn a_log_moves_to_zookeeper_and_back() {
     let before = metadata(&["show", &directory]).expect_success();
     metadata(&["move", &directory, &zookeeper]).expect_success();
     assert_eq!(metadata(&["show", &zookeeper]).expect_success(), before);
-    let _joined = start_broker(&ensemble, Settings::new().with("node.id", 7));
+    let mut joined = start_broker(&ensemble, Settings::new().with("node.id", 7));
+    assert!(brokers(&joined).contains(&7));
+
+    // Back once more: the other has stayed behind, and is not shown as one that is there.
+    joined.stop();
+    metadata(&["move", &zookeeper, &directory]).expect_success();
+    broker.launch();
+    eventually("the one that stayed behind is fenced", TOOL, || (brokers(&broker) == own).then_some(()));
+}
+
+/// Ids of the brokers that this one shows.
+fn brokers(broker: &Broker) -> Vec<i32> {
+    broker.connect().call(12, &MetadataRequest::default()).brokers.iter().map(|broker| broker.node_id.0).collect()
 }
