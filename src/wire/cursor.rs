@@ -100,7 +100,9 @@ pub(super) struct Cursor<'a> {
 
 macro_rules! numbers {
     ($($name:ident: $number:ty,)*) => {
-        $(pub fn $name(&mut self) -> Result<$number, DecodeError> {
+        $(// A few instructions each, and called for every field of a frame.
+        #[inline]
+        pub fn $name(&mut self) -> Result<$number, DecodeError> {
             Ok(<$number>::from_be_bytes(self.fixed()?))
         })*
     };
@@ -132,6 +134,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Where the next `len` bytes lie.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Result<Range<usize>, DecodeError> {
         if len > self.left() {
             return Err(DecodeError::Truncated { at: self.at, wanted: len, left: self.left() });
@@ -142,6 +145,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// An unsigned number of up to 32 bits in groups of seven, lowest first.
+    #[inline]
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
         let at = self.at;
         let mut value = 0u32;
@@ -204,6 +208,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Count of tagged fields.
+    #[inline]
     pub fn tag_count(&mut self) -> Result<usize, DecodeError> {
         let at = self.at;
         let announced = self.uvarint()? as usize;
@@ -216,6 +221,7 @@ impl<'a> Cursor<'a> {
 
     /// Walks the tagged fields of a struct; `known` reads the value of a tag it knows and answers true, or leaves it and answers
     /// false.
+    #[inline]
     pub fn tags(
         &mut self,
         lengths: Lengths,
@@ -239,6 +245,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    #[inline]
     pub fn skip_tags(&mut self, lengths: Lengths) -> Result<(), DecodeError> {
         self.tags(lengths, |_, _| Ok(false))
     }
