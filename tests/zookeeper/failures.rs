@@ -1,7 +1,7 @@
 //! What becomes of brokers when ZooKeeper, or one of them, is gone: what is produced and fetched goes on, changes of the cluster are refused
 //! and made later, and never two brokers change it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::InitProducerIdRequest;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -57,6 +57,13 @@ fn shown(broker: &Broker) -> (Vec<(String, uuid::Uuid, Vec<i32>)>, i32) {
         (topic.name.map(|name| name.to_string()).unwrap_or_default(), topic.topic_id, leaders)
     });
     (topics.collect(), answer.controller_id.0)
+}
+
+fn all_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    // The state follows the name, which is in parentheses.
+    let state = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+    threads.flatten().all(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(state))
 }
 
 fn produce_and_fetch(connection: &mut Connection, topic: &str, value: &str) {
@@ -193,6 +200,8 @@ fn a_controller_that_was_stopped_is_fenced() {
         let mut waiting = late.connect();
         let pid = Pid::from_raw(i32::try_from(late.pid()).unwrap());
         kill(pid, Signal::SIGSTOP).unwrap();
+        // A thread that still runs could make the change while it may.
+        eventually("every thread of it stands still", SOON, || all_stopped(late.pid()).then_some(()));
         let wanted =
             CreatableTopic::default().with_name(name(&format!("refused-{round}"))).with_num_partitions(1).with_replication_factor(1);
         waiting.send(7, &CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000));
@@ -202,10 +211,15 @@ fn a_controller_that_was_stopped_is_fenced() {
         let (code, why) = (answer.topics[0].error_code, &answer.topics[0].error_message);
         // Its own change may be the last thing it knows, or its successor.
         assert!([REQUEST_TIMED_OUT, NOT_CONTROLLER].contains(&code), "round {round}: error {code}: {why:?}");
-        let same = eventually("both show the same", SOON, || {
+        let deadline = Instant::now() + SOON;
+        let same = loop {
             let (one, two) = (shown(&brokers[0]), shown(&brokers[1]));
-            (one == two && one.0.len() == round + 1).then_some(one)
-        });
+            if one == two && one.0.len() == round + 1 {
+                break one;
+            }
+            assert!(Instant::now() < deadline, "round {round}, error {code}: {one:?} and {two:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        };
         assert!(same.0.iter().all(|(topic, ..)| topic.starts_with("made-")), "round {round}: {same:?}");
     }
 }
