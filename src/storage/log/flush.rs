@@ -103,10 +103,7 @@ impl<W: World> Log<W> {
         self.write_snapshots(mark.offset).await?;
         self.seal();
         self.sync_directory().await?;
-        {
-            let _notes = self.shared.notes.take().await;
-            self.store_epochs().await?;
-        }
+        self.store_epochs().await?;
         self.release_floor(mark.offset).await?;
         {
             let mut state = self.state_mut();

@@ -104,8 +104,8 @@ struct Shared<W: World> {
     bell: Bell,
     /// Flush, retention, truncation and close, one at a time.
     turn: Turn,
-    /// Index files, leader epochs and the note of what is written (see `written`) are changed by one at a time. Taken after the turn; a
-    /// note has only this, as it must not wait for a flush.
+    /// Index files and the note of what is written (see `written`) are changed by one at a time. Taken after the turn; a note has only this,
+    /// as it must not wait for a flush.
     notes: Turn,
     /// Identity of the page cache that the log is written to.
     cache: Option<Rc<str>>,

@@ -96,8 +96,9 @@ impl<W: World> Log<W> {
         let flushed = open.recovery_point.unwrap_or_default();
         let flushed = floor.map_or(flushed, |floor| flushed.min(floor.low));
         let note = if directory.has_note { written::take(world, &open.dir, open.cache.as_deref()).await? } else { None };
-        // A snapshot beyond it is of a later flush, or of another program.
-        let note = note.filter(|note| floor.is_none() && note.end > flushed && directory.snapshots.iter().all(|at| *at <= note.end));
+        // A log that was closed tells more itself. A snapshot beyond the note is of a later flush, or of another program.
+        let unclosed = open.shutdown == Shutdown::Unclean && floor.is_none();
+        let note = note.filter(|note| unclosed && note.end > flushed && directory.snapshots.iter().all(|at| *at <= note.end));
         let believed = match (open.shutdown, &note) {
             (Shutdown::Clean, _) => Believed::All,
             (Shutdown::Unclean, Some(note)) => Believed::Written { below: note.end, flushed },
