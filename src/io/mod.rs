@@ -191,8 +191,9 @@ pub trait Reader: 'static {
     /// spare capacity.
     async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize>;
 
-    /// Lets all that is ready run first: between two reads of something long, for which nobody waits as they do for what is short.
-    async fn stand_aside(&mut self) {}
+    /// Whether what is read now is long, so that nobody waits for it as they do for what is short: until told otherwise, the task that
+    /// calls this runs behind all that is ready, and takes little at a time.
+    fn read_in_background(&mut self, _is_long: bool) {}
 }
 
 /// Whether more of the same response follows at once, so that a header and its data share a segment.

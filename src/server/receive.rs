@@ -34,7 +34,9 @@ const TRUSTED_MAX: usize = 2 * 1024 * 1024;
 
 /// Bytes of a frame that have to have arrived before its buffer is made as large as it announces to be. So many frames at most are that
 /// far as fit into the budget, and one more.
-const WHOLE_FROM: usize = 2 * 1024 * 1024;
+const WHOLE_FROM: usize = 256 * 1024;
+/// A frame that announces more is read in the background.
+const LONG_FROM: usize = 2 * 1024 * 1024;
 /// Buffers of this size and more are freed off the shard.
 const FREED_ELSEWHERE_FROM: usize = 1024 * 1024;
 
@@ -67,12 +69,22 @@ pub struct FrameReader<R> {
     trusted: usize,
     /// Up to where the buffer may be filled, if it has room for a whole large frame.
     granted: Option<usize>,
+    /// The frame under way is read in the background.
+    is_long: bool,
 }
 
 impl<R: Reader> FrameReader<R> {
     pub fn new(reader: R, frame_max: usize, budget: Rc<ReceiveBudget>) -> Self {
         let reservation = Reservation { budget, own: Rc::default(), held: 0, age: None, large: None };
-        Self { reader, buffer: BytesMut::with_capacity(SMALL_READ), frame_max, reservation, trusted: FIRST_RESERVE, granted: None }
+        Self {
+            reader,
+            buffer: BytesMut::with_capacity(SMALL_READ),
+            frame_max,
+            reservation,
+            trusted: FIRST_RESERVE,
+            granted: None,
+            is_long: false,
+        }
     }
 
     /// Whether part of a frame has arrived.
@@ -100,19 +112,28 @@ impl<R: Reader> FrameReader<R> {
     /// The next frame; `None` when the peer ended the connection between frames. Calls `on_bytes` after each read.
     pub async fn next(&mut self, on_bytes: impl Fn()) -> Result<Option<Frame>, FrameError> {
         loop {
-            if let Some(frame) = self.try_next()? {
-                return Ok(Some(frame));
+            let whole = self.try_next()?;
+            self.choose_pace(whole.is_none())?;
+            if whole.is_some() {
+                return Ok(whole);
             }
             self.make_room().await?;
-            if self.buffer.len() >= WHOLE_FROM {
-                self.reader.stand_aside().await;
-            }
             let read = self.reader.read(&mut self.buffer).await?;
             if read == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::CutShort) };
             }
             on_bytes();
         }
+    }
+
+    /// A long frame is read in the background until it is whole.
+    fn choose_pace(&mut self, is_unfinished: bool) -> Result<(), FrameError> {
+        let is_long = is_unfinished && self.announced()?.is_some_and(|size| size > LONG_FROM);
+        if is_long != self.is_long {
+            self.is_long = is_long;
+            self.reader.read_in_background(is_long);
+        }
+        Ok(())
     }
 
     /// The size that the buffer's first bytes announce.
@@ -299,8 +320,8 @@ mod tests {
 
     type Arriving = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
-    /// Hands out one prepared piece per read; pends when there is none.
-    struct Pieces(Arriving);
+    /// Hands out one prepared piece per read; pends when there is none. Knows whether it was told to read in the background.
+    struct Pieces(Arriving, Rc<Cell<bool>>);
 
     impl Reader for Pieces {
         async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
@@ -319,6 +340,10 @@ mod tests {
             buffer.extend_from_slice(&piece);
             Ok(piece.len())
         }
+
+        fn read_in_background(&mut self, is_long: bool) {
+            self.1.set(is_long);
+        }
     }
 
     fn frame(size: usize) -> Vec<u8> {
@@ -329,7 +354,7 @@ mod tests {
 
     fn reader(budget: &Rc<ReceiveBudget>) -> (FrameReader<Pieces>, Arriving) {
         let pieces = Rc::new(RefCell::new(VecDeque::new()));
-        (FrameReader::new(Pieces(pieces.clone()), 100 << 20, budget.clone()), pieces)
+        (FrameReader::new(Pieces(pieces.clone(), Rc::default()), 100 << 20, budget.clone()), pieces)
     }
 
     #[test]
@@ -390,6 +415,26 @@ mod tests {
         assert!(block_on(poll_once(frames.next(|| ()))).is_none());
         drop(frames);
         assert_eq!((freed.take().len(), budget.used()), (1, 0));
+    }
+
+    /// From the first bytes that announce it to its last, and no longer.
+    #[test]
+    fn a_long_frame_is_read_in_the_background() {
+        let budget = ReceiveBudget::new(1 << 30, drop);
+        let (mut frames, pieces) = reader(&budget);
+        let in_background = frames.reader.1.clone();
+        let mut next = |bytes: &[u8]| {
+            pieces.borrow_mut().push_back(bytes.to_vec());
+            let got = block_on(poll_once(frames.next(|| ()))).map(|got| got.unwrap().expect("a frame"));
+            (got.map(|got| got.bytes.len()), in_background.get())
+        };
+        assert_eq!(next(&frame(LONG_FROM)[..10]), (None, false));
+        assert_eq!(next(&frame(LONG_FROM)[10..]), (Some(LONG_FROM), false));
+        let long = frame(LONG_FROM + 1);
+        assert_eq!(next(&long[..SIZE_LEN]), (None, true));
+        assert_eq!(next(&long[SIZE_LEN..long.len() - 1]), (None, true));
+        assert_eq!(next(&long[long.len() - 1..]), (Some(LONG_FROM + 1), false));
+        assert_eq!(next(&frame(1)), (Some(1), false));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! 2. A panic in the work ends the process: its shard would wait for ever.
 //! 3. What computes has threads of its own, no more than cpus, which give way to the shards: whoever sends batches that decompress to
 //!    hundreds of mebibytes waits for them by himself. Nothing that waits for the disk waits behind it.
+//! 4. What gives memory back to the system gives way too, and waits for neither.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -48,11 +49,16 @@ const BEHIND_SHARDS_NICE: i32 = 10;
 pub(super) struct Pools {
     pub blocking: Arc<Pool>,
     pub computing: Arc<Pool>,
+    pub freeing: Arc<Pool>,
 }
 
 impl Pools {
     pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize) -> Self {
-        Self { blocking: Pool::new(blocking_max, Precedence::LikeShards), computing: Pool::new(computing_max, Precedence::BehindShards) }
+        Self {
+            blocking: Pool::new(blocking_max, Precedence::LikeShards),
+            computing: Pool::new(computing_max, Precedence::BehindShards),
+            freeing: Pool::new(NonZeroUsize::MIN, Precedence::BehindShards),
+        }
     }
 }
 

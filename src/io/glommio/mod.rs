@@ -124,7 +124,7 @@ impl World for GlommioWorld {
     }
 
     fn free(&self, large: Bytes) {
-        self.0.scheduler.blocking.run(Box::new(move || drop(large)));
+        self.0.scheduler.freeing.run(Box::new(move || drop(large)));
     }
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<GlommioFile> {

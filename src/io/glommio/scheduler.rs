@@ -81,7 +81,7 @@ pub(super) struct TaskWaker {
     urgency: Urgency,
     /// In a ready queue, or on the way to one.
     is_queued: AtomicBool,
-    /// Its next turn is a background task's.
+    /// Its turns are a background task's for now.
     stands_aside: AtomicBool,
 }
 
@@ -134,6 +134,7 @@ pub(super) struct Scheduler {
     is_awake: Cell<bool>,
     pub(super) blocking: Arc<Pool>,
     pub(super) computing: Arc<Pool>,
+    pub(super) freeing: Arc<Pool>,
     pub(super) instruments: Rc<WorldInstruments>,
 }
 
@@ -170,6 +171,7 @@ impl Scheduler {
             is_awake: Cell::new(true),
             blocking: pools.blocking,
             computing: pools.computing,
+            freeing: pools.freeing,
             instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));
@@ -233,7 +235,7 @@ impl Scheduler {
     }
 
     fn push(&self, task: Arc<TaskWaker>) {
-        let urgency = if task.stands_aside.swap(false, Ordering::Relaxed) { Urgency::Background } else { task.urgency };
+        let urgency = if task.stands_aside.load(Ordering::Relaxed) { Urgency::Background } else { task.urgency };
         match urgency {
             Urgency::Foreground => self.foreground.borrow_mut().push_back(task),
             Urgency::Background => self.background.borrow_mut().push_back(task),
@@ -339,12 +341,12 @@ pub(super) async fn give_way() {
     }
 }
 
-/// Lets every foreground task run first: for work that is long, and that nobody waits for as they do for what is short.
-pub(super) async fn stand_aside() {
+/// Whether every foreground task runs before the one being polled, from its next turn on: for work that is long, and that nobody waits
+/// for as they do for what is short.
+pub(super) fn run_in_background(stands_aside: bool) {
     if let Some(task) = &*current().polled.borrow() {
-        task.stands_aside.store(true, Ordering::Relaxed);
+        task.stands_aside.store(stands_aside, Ordering::Relaxed);
     }
-    futures_lite::future::yield_now().await;
 }
 
 /// Its wait is what the kernel ends when another thread wakes the idle shard. The scheduler itself looks at who was woken.

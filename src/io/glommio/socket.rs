@@ -27,6 +27,10 @@ use super::descriptor::SharedFile;
 use super::{kernel, scheduler, transfer};
 use crate::io::{Accepted, Follows, READ_BYTES_MAX};
 
+/// Most bytes of a read in the background. Memory that was never used comes to a fresh buffer page by page, each some microseconds:
+/// this much is what a request of the foreground may have to wait for.
+const BACKGROUND_READ_BYTES_MAX: usize = 64 * 1024;
+
 /// Connections the kernel completes ahead of `accept`; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -46,13 +50,13 @@ impl Connection {
         Ok(Rc::new(Self { stream: RefCell::new(stream) }))
     }
 
-    /// Appends what has arrived to the spare capacity of `buffer`, waiting for the first byte.
-    async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    /// Appends what has arrived to the spare capacity of `buffer`, `most` bytes of it, waiting for the first byte.
+    async fn read(&self, buffer: &mut BytesMut, most: usize) -> io::Result<usize> {
         poll_fn(|context| {
             let mut stream = self.stream.borrow_mut();
             kernel::fill_spare(buffer, |spare| {
-                let most = spare.len().min(READ_BYTES_MAX);
-                Pin::new(&mut *stream).poll_read(context, &mut spare[..most])
+                let room = spare.len().min(most);
+                Pin::new(&mut *stream).poll_read(context, &mut spare[..room])
             })
         })
         .await
@@ -90,24 +94,29 @@ pub struct GlommioReader {
     connection: Rc<Connection>,
     /// The last read took all it could: the next may find bytes at once too, and the one after.
     was_full: bool,
+    in_background: bool,
 }
 
 /// The sending half.
 pub struct GlommioWriter(Rc<Connection>);
 
 fn halves(connection: Rc<Connection>) -> (GlommioReader, GlommioWriter) {
-    (GlommioReader { connection: connection.clone(), was_full: false }, GlommioWriter(connection))
+    (GlommioReader { connection: connection.clone(), was_full: false, in_background: false }, GlommioWriter(connection))
 }
 
 impl crate::io::Reader for GlommioReader {
     async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let room = (buffer.capacity() - buffer.len()).min(READ_BYTES_MAX);
+        let most = if self.in_background { BACKGROUND_READ_BYTES_MAX } else { READ_BYTES_MAX };
+        let room = (buffer.capacity() - buffer.len()).min(most);
         assert!(room > 0, "a read into nothing looks like the end of the stream");
-        if std::mem::take(&mut self.was_full) {
+        let was_full = std::mem::take(&mut self.was_full);
+        if self.in_background {
+            futures_lite::future::yield_now().await;
+        } else if was_full {
             scheduler::give_way().await;
         }
         loop {
-            match self.connection.read(buffer).await {
+            match self.connection.read(buffer, most).await {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     self.was_full = matches!(result, Ok(count) if count == room);
@@ -117,8 +126,9 @@ impl crate::io::Reader for GlommioReader {
         }
     }
 
-    async fn stand_aside(&mut self) {
-        scheduler::stand_aside().await;
+    fn read_in_background(&mut self, is_long: bool) {
+        self.in_background = is_long;
+        scheduler::run_in_background(is_long);
     }
 }
 
