@@ -13,10 +13,12 @@
 //! 4. Bytes once readable below a high watermark are never overwritten in place: `send_file` references live pages.
 //! 5. All `unsafe` of the crate lives below this module.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -214,6 +216,9 @@ pub trait Writer: 'static {
     /// Sends `len` bytes of a file from `position` without copying them through user space where the transport allows. A cold range is
     /// brought in first, off the shard. `UnexpectedEof` if the file ends before.
     async fn send_file(&mut self, file: &Self::Shared, position: u64, len: u64, follows: Follows) -> io::Result<()>;
+
+    /// Counts the bytes that the transport has taken, as it takes them: whether a peer reads at all.
+    fn taken(&self) -> Rc<Cell<u64>>;
 
     /// Ends the connection in both directions; the peer and our own reader see it.
     fn close(&mut self);

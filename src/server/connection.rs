@@ -7,7 +7,7 @@
 //! 2. A produce request may start while earlier produce requests are unanswered, their batches already in order at their owners. Any
 //!    other request starts once all earlier ones are answered, as in Kafka, where a connection has one request at work.
 //! 3. At most `ottla.connection.in.flight.max` requests are unanswered; then nothing more is read, and the peer's window closes.
-//! 4. A connection without a byte for `connections.max.idle.ms`, or inside a frame for `ottla.frame.progress.timeout.ms`, is closed.
+//! 4. A connection without a byte in either direction for `connections.max.idle.ms`, or inside a frame for `ottla.frame.progress.timeout.ms`, is closed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ use crate::wire::header::RequestHeader;
 
 use super::Server;
 use super::dispatch::{self, Started};
-use super::receive::{Frame, FrameError, FrameReader, Reservation, SIZE_LEN};
+use super::receive::{Course as FrameCourse, Frame, FrameError, FrameReader, LARGE_FROM, Reservation, SIZE_LEN};
 use super::response::{Chunk, Response};
 
 /// Responses up to this size are gathered into one send.
@@ -75,17 +75,20 @@ impl Peer {
 pub struct Vitals {
     last_byte: Cell<Monotonic>,
     in_frame: Cell<bool>,
-    busy: Cell<bool>,
+    /// Bytes that the socket has taken, and how many it had, and since when, as far as the sweeper has seen.
+    taken: Rc<Cell<u64>>,
+    taken_seen: Cell<(u64, Monotonic)>,
     closing: Cell<Option<Closure>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Vitals {
-    fn new(now: Monotonic) -> Self {
+    fn new(now: Monotonic, taken: Rc<Cell<u64>>) -> Self {
         Self {
             last_byte: Cell::new(now),
             in_frame: Cell::new(false),
-            busy: Cell::new(false),
+            taken,
+            taken_seen: Cell::new((0, now)),
             closing: Cell::new(None),
             waker: RefCell::default(),
         }
@@ -100,9 +103,12 @@ impl Vitals {
         self.in_frame.get()
     }
 
-    /// A request is unanswered: silence is the broker's, not the peer's.
-    pub fn busy(&self) -> bool {
-        self.busy.get()
+    /// When a byte last went either way, to the sweeper's accuracy. As in Kafka, a request under way is no excuse.
+    pub fn last_progress(&self, now: Monotonic) -> Monotonic {
+        if self.taken.get() != self.taken_seen.get().0 {
+            self.taken_seen.set((self.taken.get(), now));
+        }
+        self.last_byte.get().max(self.taken_seen.get().1)
     }
 
     pub fn close(&self, why: Closure) {
@@ -131,7 +137,7 @@ type Answer<W> = Pin<Box<dyn Future<Output = Response<W>>>>;
 struct Unanswered<W: World> {
     answer: Answer<W>,
     measured: Measured,
-    _memory: Reservation,
+    memory: Reservation,
 }
 
 /// A request as the metrics follow it.
@@ -242,7 +248,7 @@ fn wake(slot: &RefCell<Option<Waker>>) {
 
 /// Serves a connection until either side ends it.
 pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader, W::Writer>, (listener, door): (usize, Door), seat: Seat) {
-    let vitals = Rc::new(Vitals::new(server.shard.timers().now()));
+    let vitals = Rc::new(Vitals::new(server.shard.timers().now(), accepted.writer.taken()));
     let _registered = server.register(seat, vitals.clone());
     let peer = Rc::new(Peer { address: accepted.peer, listener, door, turn: Cell::new(0), parked: Cell::new(None) });
     let settings = server.shard.settings();
@@ -256,7 +262,7 @@ pub async fn serve<W: World>(server: Rc<Server<W>>, accepted: Accepted<W::Reader
     let frames = FrameReader::new(accepted.reader, settings.network.request_bytes_max as usize, server.receive_budget.clone());
     let mut writer = accepted.writer;
     let ended = read_requests(&server, &peer, frames, &pipeline, &vitals)
-        .or(write_responses(&server, &peer, &mut writer, &pipeline, &vitals))
+        .or(write_responses(&server, &peer, &mut writer, &pipeline))
         .or(async { Ended::Told(vitals.closed().await) })
         .await;
     let closure = match ended {
@@ -294,9 +300,10 @@ async fn read_requests<W: World>(
     loop {
         vitals.in_frame.set(frames.mid_frame());
         let next = frames
-            .next(|| {
+            .next(|course| {
+                // While there is no memory, the peer is not expected to send anything.
+                vitals.in_frame.set(course != FrameCourse::Held);
                 vitals.last_byte.set(timers.now());
-                vitals.in_frame.set(true);
             })
             .await;
         vitals.in_frame.set(false);
@@ -314,6 +321,8 @@ async fn read_requests<W: World>(
         metrics.connections.on_received(SIZE_LEN + bytes.len());
         let arrived = vitals.last_byte();
         let (header, body) = match RequestHeader::decode(&bytes) {
+            // The request may wait for hours, and shall not keep so much for a name.
+            Ok((header, body)) if bytes.len() >= LARGE_FROM => (header.detached(), body),
             Ok(decoded) => decoded,
             Err(error) => {
                 pipeline.below(1).await;
@@ -323,7 +332,7 @@ async fn read_requests<W: World>(
                 metrics.requests.on_begun(ApiKey::ApiVersions.code());
                 metrics.requests.on_error(ApiKey::ApiVersions.code(), ErrorCode::UnsupportedVersion.code());
                 let measured = Measured { key: ApiKey::ApiVersions.code(), course: Course::begun_at(arrived), handed_on: false };
-                pipeline.push(Unanswered { answer: Box::pin(std::future::ready(response)), measured, _memory: reservation });
+                pipeline.push(Unanswered { answer: Box::pin(std::future::ready(response)), measured, memory: reservation });
                 continue;
             }
         };
@@ -335,9 +344,9 @@ async fn read_requests<W: World>(
             begun = server.reading();
         }
         only_produce = produce;
-        vitals.busy.set(true);
         let mut course = Course { begun, ..Course::begun_at(arrived) };
         let key = header.key;
+        drop(bytes);
         let answer: Answer<W> = match dispatch::start(server, peer, header, body).await {
             Started::Answering(answer) => answer,
             Started::Refused(why) => {
@@ -349,17 +358,11 @@ async fn read_requests<W: World>(
             free_since = server.reading();
             course.handed_on = free_since;
         }
-        pipeline.push(Unanswered { answer, measured: Measured { key, course, handed_on: produce }, _memory: reservation });
+        pipeline.push(Unanswered { answer, measured: Measured { key, course, handed_on: produce }, memory: reservation });
     }
 }
 
-async fn write_responses<W: World>(
-    server: &Rc<Server<W>>,
-    peer: &Peer,
-    writer: &mut W::Writer,
-    pipeline: &Pipeline<W>,
-    vitals: &Vitals,
-) -> Ended {
+async fn write_responses<W: World>(server: &Rc<Server<W>>, peer: &Peer, writer: &mut W::Writer, pipeline: &Pipeline<W>) -> Ended {
     let metrics = server.metrics();
     let mut leaving = Leaving { metrics, measured: Vec::new() };
     let mut gathered = BytesMut::new();
@@ -374,6 +377,9 @@ async fn write_responses<W: World>(
                         return broken(&error);
                     }
                     leaving.on_flushed(|| server.reading());
+                    if head.measured.key != ApiKey::Produce.code() {
+                        head.memory.on_parked();
+                    }
                     (&mut head.answer).await
                 }
             };
@@ -404,7 +410,6 @@ async fn write_responses<W: World>(
         }
         leaving.on_flushed(|| server.reading());
         pipeline.left();
-        vitals.busy.set(pipeline.unanswered() > 0);
     }
 }
 

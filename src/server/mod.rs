@@ -133,7 +133,7 @@ async fn sweep<W: World>(server: Rc<Server<W>>) {
             .filter_map(|(_, vitals)| {
                 let silent = now.since(vitals.last_byte());
                 let stuck = vitals.in_frame() && silent >= progress_max;
-                let idle = !vitals.busy() && silent >= idle_max;
+                let idle = now.since(vitals.last_progress(now)) >= idle_max;
                 let why = if stuck { Closure::Stuck } else { Closure::Idle };
                 (stuck || idle).then(|| (vitals.clone(), why))
             })

@@ -7,8 +7,9 @@
 //!    earlier frame of the same connection has needed. Addresses are another matter: once [`WHOLE_FROM`] bytes have arrived, a buffer has
 //!    them for the whole frame, so that nothing is copied as it grows; the kernel gives it memory where it is filled.
 //! 2. A shard's unfinished frames and the requests made from finished ones hold at most `ottla.memory.receive.bytes`, save that the
-//!    oldest unfinished frame is always read on: a full budget slows connections down and never deadlocks.
-//! 3. A frame keeps its reservation until its request is answered.
+//!    oldest unfinished frame is read on when no request is left to wait for: a full budget slows connections down and never deadlocks.
+//! 3. A frame keeps its reservation until its request is answered, or until the request waits for something else than the broker's work
+//!    ([`Reservation::on_parked`]): what may wait for hours holds nobody up.
 //! 4. A connection may hold [`OWN_MAX`] whatever others hold: those who fill the budget cannot stop the small requests of the rest.
 //! 5. Giving back the memory of a large frame takes milliseconds: that is done off the shard.
 
@@ -37,8 +38,8 @@ const TRUSTED_MAX: usize = 2 * 1024 * 1024;
 const WHOLE_FROM: usize = 256 * 1024;
 /// A frame that announces more is read in the background.
 const LONG_FROM: usize = 2 * 1024 * 1024;
-/// Buffers of this size and more are freed off the shard.
-const FREED_ELSEWHERE_FROM: usize = 1024 * 1024;
+/// Buffers of this size and more are freed off the shard, and as soon as nobody needs them.
+pub const LARGE_FROM: usize = 1024 * 1024;
 
 /// What a connection may hold beside a budget that is used up: a small request at work, and room to read the next.
 const OWN_MAX: usize = 2 * SMALL_READ;
@@ -59,6 +60,17 @@ pub enum FrameError {
     Io(#[from] io::Error),
 }
 
+/// What becomes of a frame under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Course {
+    /// Bytes have arrived.
+    Arriving,
+    /// Nothing is read until there is memory; the peer cannot help it.
+    Held,
+    /// There is memory, and the peer is expected to go on.
+    Resumed,
+}
+
 pub struct FrameReader<R> {
     reader: R,
     buffer: BytesMut,
@@ -75,7 +87,7 @@ pub struct FrameReader<R> {
 
 impl<R: Reader> FrameReader<R> {
     pub fn new(reader: R, frame_max: usize, budget: Rc<ReceiveBudget>) -> Self {
-        let reservation = Reservation { budget, own: Rc::default(), held: 0, age: None, large: None };
+        let reservation = Reservation { budget, own: Rc::default(), held: 0, age: None, is_finished: false, large: None };
         Self {
             reader,
             buffer: BytesMut::with_capacity(SMALL_READ),
@@ -104,25 +116,37 @@ impl<R: Reader> FrameReader<R> {
         let next = self.reservation.beside();
         let mut reservation = std::mem::replace(&mut self.reservation, next);
         reservation.finish(size);
-        reservation.large = (size >= FREED_ELSEWHERE_FROM).then(|| bytes.clone());
+        if size >= LARGE_FROM {
+            reservation.large = Some(bytes.clone());
+            self.leave_behind();
+        }
         self.granted = None;
         Ok(Some(Frame { bytes, reservation }))
     }
 
-    /// The next frame; `None` when the peer ended the connection between frames. Calls `on_bytes` after each read.
-    pub async fn next(&mut self, on_bytes: impl Fn()) -> Result<Option<Frame>, FrameError> {
+    /// Moves what has arrived behind a large frame, so that the buffer does not keep that frame's memory until the next is read.
+    fn leave_behind(&mut self) {
+        if self.buffer.len() <= SMALL_READ {
+            let mut small = BytesMut::with_capacity(SMALL_READ);
+            small.extend_from_slice(&self.buffer);
+            self.buffer = small;
+        }
+    }
+
+    /// The next frame; `None` when the peer ended the connection between frames. Tells `on` what becomes of it.
+    pub async fn next(&mut self, on: impl Fn(Course)) -> Result<Option<Frame>, FrameError> {
         loop {
             let whole = self.try_next()?;
             self.choose_pace(whole.is_none())?;
             if whole.is_some() {
                 return Ok(whole);
             }
-            self.make_room().await?;
+            self.make_room(&on).await?;
             let read = self.reader.read(&mut self.buffer).await?;
             if read == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::CutShort) };
             }
-            on_bytes();
+            on(Course::Arriving);
         }
     }
 
@@ -147,7 +171,7 @@ impl<R: Reader> FrameReader<R> {
     }
 
     /// Makes sure that a read has room, and not much more than the frame under way still needs.
-    async fn make_room(&mut self) -> Result<(), FrameError> {
+    async fn make_room(&mut self, on: &impl Fn(Course)) -> Result<(), FrameError> {
         let arrived = self.buffer.len();
         let missing = match self.announced()? {
             Some(size) => SIZE_LEN + size - arrived,
@@ -167,7 +191,13 @@ impl<R: Reader> FrameReader<R> {
             let ahead = self.granted.map_or(0, |granted| granted.saturating_sub(arrived));
             (missing + SIZE_LEN - ahead.min(missing)).min(self.trusted.max(arrived))
         };
-        self.reservation.grow(room).await;
+        if self.reservation.must_wait_for(room) {
+            on(Course::Held);
+            self.reservation.grow(room).await;
+            on(Course::Resumed);
+        } else {
+            self.reservation.grow(room).await;
+        }
         if self.granted.is_none() {
             let whole = missing + SIZE_LEN;
             if arrived >= WHOLE_FROM && room < whole && has_addresses(whole) {
@@ -190,7 +220,7 @@ fn has_addresses(len: usize) -> bool {
 
 impl<R> Drop for FrameReader<R> {
     fn drop(&mut self) {
-        if self.buffer.capacity() >= FREED_ELSEWHERE_FROM {
+        if self.buffer.capacity() >= LARGE_FROM {
             self.reservation.budget.free(std::mem::take(&mut self.buffer).freeze());
         }
     }
@@ -200,9 +230,11 @@ impl<R> Drop for FrameReader<R> {
 pub struct ReceiveBudget {
     limit: usize,
     used: Cell<usize>,
+    /// The part of it that requests hold.
+    finished: Cell<usize>,
     next_age: Cell<u64>,
-    /// Unfinished frames by age, with the wakers of those that wait for memory.
-    unfinished: RefCell<BTreeMap<u64, Option<Waker>>>,
+    /// Unfinished frames by age, with those that wait for memory.
+    unfinished: RefCell<BTreeMap<u64, Option<Waiting>>>,
     /// Drops what it is given, somewhere else.
     elsewhere: Box<dyn Fn(Bytes)>,
 }
@@ -211,7 +243,8 @@ impl ReceiveBudget {
     /// `limit` in bytes: `ottla.memory.receive.bytes`. `elsewhere` drops large buffers where it keeps nobody waiting.
     pub fn new(limit: usize, elsewhere: impl Fn(Bytes) + 'static) -> Rc<Self> {
         let elsewhere = Box::new(elsewhere);
-        Rc::new(Self { limit, used: Cell::new(0), next_age: Cell::new(0), unfinished: RefCell::default(), elsewhere })
+        let (used, finished, next_age) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        Rc::new(Self { limit, used, finished, next_age, unfinished: RefCell::default(), elsewhere })
     }
 
     fn free(&self, large: Bytes) {
@@ -228,12 +261,32 @@ impl ReceiveBudget {
         self.used.get()
     }
 
+    /// Wakes the oldest, and of the others as many as there is memory for.
     fn wake_waiting(&self) {
-        let wakers: Vec<Waker> = self.unfinished.borrow_mut().values_mut().filter_map(Option::take).collect();
-        for waker in wakers {
-            waker.wake();
+        let mut room = self.limit.saturating_sub(self.used.get());
+        let mut is_oldest = true;
+        let mut woken = Vec::new();
+        for waiting in self.unfinished.borrow_mut().values_mut() {
+            if room == 0 && !is_oldest {
+                break;
+            }
+            let fits = waiting.as_ref().is_some_and(|waiting| waiting.bytes <= room);
+            if is_oldest || fits {
+                room -= if fits { waiting.as_ref().map_or(0, |waiting| waiting.bytes) } else { 0 };
+                woken.extend(waiting.take());
+            }
+            is_oldest = false;
+        }
+        for waiting in woken {
+            waiting.waker.wake();
         }
     }
+}
+
+/// An unfinished frame that there is no memory for.
+struct Waiting {
+    bytes: usize,
+    waker: Waker,
 }
 
 /// A hold on receive memory; given back when dropped.
@@ -244,6 +297,8 @@ pub struct Reservation {
     held: usize,
     /// Set while the frame is unfinished.
     age: Option<u64>,
+    /// The frame is whole: what is held counts as its request's.
+    is_finished: bool,
     /// The whole frame, if it is large: the last to let go of it, so that it is freed elsewhere.
     large: Option<Bytes>,
 }
@@ -251,27 +306,41 @@ pub struct Reservation {
 impl Reservation {
     /// An empty one, of the same connection.
     fn beside(&self) -> Self {
-        Self { budget: self.budget.clone(), own: self.own.clone(), held: 0, age: None, large: None }
+        Self { budget: self.budget.clone(), own: self.own.clone(), held: 0, age: None, is_finished: false, large: None }
+    }
+
+    /// The frame's place among the unfinished ones.
+    fn age(&mut self) -> u64 {
+        *self.age.get_or_insert_with(|| {
+            let age = self.budget.next_age.get();
+            self.budget.next_age.set(age + 1);
+            self.budget.unfinished.borrow_mut().insert(age, None);
+            age
+        })
+    }
+
+    fn must_wait_for(&mut self, bytes: usize) -> bool {
+        let age = self.age();
+        let budget = &self.budget;
+        if budget.used.get() + bytes <= budget.limit || self.own.get() + bytes <= OWN_MAX {
+            return false;
+        }
+        let is_oldest = budget.unfinished.borrow().first_key_value().is_none_or(|(first, _)| *first == age);
+        // Requests end by themselves and give their memory back.
+        !(is_oldest && budget.finished.get() == 0)
     }
 
     async fn grow(&mut self, bytes: usize) {
-        let budget = &self.budget;
-        let age = *self.age.get_or_insert_with(|| {
-            let age = budget.next_age.get();
-            budget.next_age.set(age + 1);
-            budget.unfinished.borrow_mut().insert(age, None);
-            age
-        });
         poll_fn(|cx| {
-            let mut unfinished = budget.unfinished.borrow_mut();
-            let oldest = unfinished.first_key_value().is_none_or(|(first, _)| *first == age);
-            if oldest || budget.used.get() + bytes <= budget.limit || self.own.get() + bytes <= OWN_MAX {
+            if !self.must_wait_for(bytes) {
                 return Poll::Ready(());
             }
-            unfinished.insert(age, Some(cx.waker().clone()));
+            let age = self.age();
+            self.budget.unfinished.borrow_mut().insert(age, Some(Waiting { bytes, waker: cx.waker().clone() }));
             Poll::Pending
         })
         .await;
+        let budget = &self.budget;
         budget.used.set(budget.used.get() + bytes);
         self.own.set(self.own.get() + bytes);
         self.held += bytes;
@@ -281,12 +350,32 @@ impl Reservation {
         self.budget.used.set(self.budget.used.get() - bytes);
         self.own.set(self.own.get() - bytes);
         self.held -= bytes;
+        if self.is_finished {
+            self.budget.finished.set(self.budget.finished.get() - bytes);
+        }
     }
 
     /// The frame is whole: it holds what it is, and the next oldest is read on.
     fn finish(&mut self, size: usize) {
         self.give_back(self.held.saturating_sub(size));
+        self.is_finished = true;
+        self.budget.finished.set(self.budget.finished.get() + self.held);
         self.leave();
+    }
+
+    /// The request waits for others than the broker: for records, for the members of a group. Its memory is given back to the system if it
+    /// is large and nothing of it is needed any more, and what little it keeps holds nobody up.
+    pub fn on_parked(&mut self) {
+        if self.large.as_ref().is_some_and(|large| !large.is_unique()) {
+            return;
+        }
+        if let Some(large) = self.large.take() {
+            self.budget.free(large);
+        }
+        if self.held > 0 {
+            self.give_back(self.held);
+            self.budget.wake_waiting();
+        }
     }
 
     fn leave(&mut self) {
@@ -313,6 +402,9 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::future::Future;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_lite::future::{block_on, poll_once};
 
@@ -367,10 +459,10 @@ mod tests {
             pieces.borrow_mut().extend(stream.chunks(step).map(<[u8]>::to_vec));
             pieces.borrow_mut().push_back(Vec::new());
             for &size in &sizes {
-                let got = block_on(frames.next(|| ())).unwrap().expect("a frame");
+                let got = block_on(frames.next(|_| ())).unwrap().expect("a frame");
                 assert_eq!(got.bytes, frame(size)[SIZE_LEN..], "step {step}");
             }
-            assert!(block_on(frames.next(|| ())).unwrap().is_none());
+            assert!(block_on(frames.next(|_| ())).unwrap().is_none());
             drop(frames);
             assert_eq!(budget.used(), 0);
         }
@@ -381,7 +473,7 @@ mod tests {
         let budget = ReceiveBudget::new(1 << 30, drop);
         let (mut frames, pieces) = reader(&budget);
         pieces.borrow_mut().push_back((100_i32 << 20).to_be_bytes().to_vec());
-        assert!(block_on(poll_once(frames.next(|| ()))).is_none());
+        assert!(block_on(poll_once(frames.next(|_| ()))).is_none());
         assert!(budget.used() <= FIRST_RESERVE, "{}", budget.used());
     }
 
@@ -398,7 +490,7 @@ mod tests {
             let next = (sent + 100_000).min(whole.len() - 1);
             pieces.borrow_mut().push_back(whole[sent..next].to_vec());
             sent = next;
-            assert!(block_on(poll_once(frames.next(|| ()))).is_none());
+            assert!(block_on(poll_once(frames.next(|_| ()))).is_none());
             assert!(budget.used() <= 2 * (sent + READ_BYTES_MAX), "{} bytes held of {sent}", budget.used());
             if sent > 2 * WHOLE_FROM {
                 at.push(frames.buffer.as_ptr());
@@ -406,13 +498,13 @@ mod tests {
         }
         assert!(at.windows(2).all(|pair| pair[0] == pair[1]), "moved while it grew");
         pieces.borrow_mut().push_back(whole[sent..].to_vec());
-        let got = block_on(frames.next(|| ())).unwrap().expect("a frame");
+        let got = block_on(frames.next(|_| ())).unwrap().expect("a frame");
         assert_eq!(got.bytes, whole[SIZE_LEN..]);
         drop(got);
         assert_eq!((freed.take(), budget.used()), (vec![40 << 20], 0));
         // One that never ends is given back as well.
         pieces.borrow_mut().push_back(whole[..10 << 20].to_vec());
-        assert!(block_on(poll_once(frames.next(|| ()))).is_none());
+        assert!(block_on(poll_once(frames.next(|_| ()))).is_none());
         drop(frames);
         assert_eq!((freed.take().len(), budget.used()), (1, 0));
     }
@@ -425,7 +517,7 @@ mod tests {
         let in_background = frames.reader.1.clone();
         let mut next = |bytes: &[u8]| {
             pieces.borrow_mut().push_back(bytes.to_vec());
-            let got = block_on(poll_once(frames.next(|| ()))).map(|got| got.unwrap().expect("a frame"));
+            let got = block_on(poll_once(frames.next(|_| ()))).map(|got| got.unwrap().expect("a frame"));
             (got.map(|got| got.bytes.len()), in_background.get())
         };
         assert_eq!(next(&frame(LONG_FROM)[..10]), (None, false));
@@ -443,7 +535,7 @@ mod tests {
             let budget = ReceiveBudget::new(1 << 30, drop);
             let (mut frames, pieces) = reader(&budget);
             pieces.borrow_mut().push_back(size.to_be_bytes().to_vec());
-            assert!(matches!(block_on(frames.next(|| ())), Err(FrameError::Size { .. })));
+            assert!(matches!(block_on(frames.next(|_| ())), Err(FrameError::Size { .. })));
         }
     }
 
@@ -454,13 +546,92 @@ mod tests {
         let (mut second, second_pieces) = reader(&budget);
         let whole = frame(90_000);
         first_pieces.borrow_mut().push_back(whole[..10].to_vec());
-        assert!(block_on(poll_once(first.next(|| ()))).is_none());
+        assert!(block_on(poll_once(first.next(|_| ()))).is_none());
         second_pieces.borrow_mut().push_back(whole.clone());
-        assert!(block_on(poll_once(second.next(|| ()))).is_none(), "no memory for a second frame of this size");
+        assert!(block_on(poll_once(second.next(|_| ()))).is_none(), "no memory for a second frame of this size");
         first_pieces.borrow_mut().push_back(whole[10..].to_vec());
-        let done = block_on(first.next(|| ())).unwrap().expect("the oldest is read on");
+        let done = block_on(first.next(|_| ())).unwrap().expect("the oldest is read on");
         drop(done);
-        assert!(block_on(second.next(|| ())).unwrap().is_some());
+        assert!(block_on(second.next(|_| ())).unwrap().is_some());
+    }
+
+    /// Frame after frame, each of them the oldest in its turn, must not add up while their requests are at work.
+    #[test]
+    fn requests_at_work_hold_up_the_oldest_frame_too() {
+        let budget = ReceiveBudget::new(100_000, drop);
+        let (mut first, first_pieces) = reader(&budget);
+        let (mut second, second_pieces) = reader(&budget);
+        first_pieces.borrow_mut().push_back(frame(90_000));
+        let mut at_work = block_on(first.next(|_| ())).unwrap().expect("a frame");
+        second_pieces.borrow_mut().push_back(frame(90_000));
+        let courses = RefCell::new(Vec::new());
+        let mut reading = Box::pin(second.next(|course| courses.borrow_mut().push(course)));
+        assert!(block_on(poll_once(&mut reading)).is_none(), "the only unfinished frame, and no memory");
+        assert_eq!(courses.borrow().last(), Some(&Course::Held));
+        // A request that waits for others gives way.
+        at_work.reservation.on_parked();
+        assert!(block_on(poll_once(&mut reading)).expect("woken").unwrap().is_some());
+        assert!(courses.borrow().contains(&Course::Resumed));
+        drop(reading);
+        drop((at_work, first, second));
+        assert_eq!((budget.used(), budget.finished.get()), (0, 0));
+    }
+
+    /// And is given back at once, unless the request needs some of it.
+    #[test]
+    fn a_large_frame_of_a_request_that_waits_is_freed() {
+        let freed: Rc<Cell<usize>> = Rc::default();
+        let told = freed.clone();
+        let budget = ReceiveBudget::new(1 << 30, move |bytes: Bytes| told.set(told.get() + bytes.len()));
+        let (mut frames, pieces) = reader(&budget);
+        let size = LARGE_FROM + 5;
+        pieces.borrow_mut().push_back([frame(size), frame(3)].concat());
+        let Frame { bytes, mut reservation } = block_on(frames.next(|_| ())).unwrap().expect("a frame");
+        let name = bytes.slice(10..20);
+        drop(bytes);
+        reservation.on_parked();
+        assert_eq!(freed.get(), 0);
+        assert!(budget.finished.get() > 0);
+        drop(name);
+        reservation.on_parked();
+        assert_eq!((freed.get(), budget.finished.get()), (size, 0));
+        let next = block_on(frames.next(|_| ())).unwrap().expect("what had arrived behind it");
+        assert_eq!(next.bytes, frame(3)[SIZE_LEN..]);
+    }
+
+    #[test]
+    fn memory_given_back_wakes_no_more_than_it_suffices_for() {
+        let budget = ReceiveBudget::new(100_000, drop);
+        let (mut holder, pieces) = reader(&budget);
+        pieces.borrow_mut().push_back(frame(90_000));
+        let at_work = block_on(holder.next(|_| ())).unwrap().expect("a frame");
+        let mut waiting: Vec<_> = (0..5).map(|_| reader(&budget)).collect();
+        let mut woken = Vec::new();
+        let mut readings: Vec<_> = waiting
+            .iter_mut()
+            .map(|(frames, pieces)| {
+                pieces.borrow_mut().push_back(frame(60_000));
+                Box::pin(frames.next(|_| ()))
+            })
+            .collect();
+        for reading in &mut readings {
+            let counter = Arc::new(Count(AtomicUsize::new(0)));
+            let waker = Waker::from(counter.clone());
+            assert!(reading.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+            woken.push(counter);
+        }
+        drop(at_work);
+        let counts: Vec<usize> = woken.iter().map(|count| count.0.load(Ordering::Relaxed)).collect();
+        // Each has its first 16 KiB and asks for the other 44,000.
+        assert_eq!(counts, [1, 1, 0, 0, 0]);
+    }
+
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[test]
@@ -468,12 +639,12 @@ mod tests {
         let budget = ReceiveBudget::new(95_000, drop);
         let (mut large, large_pieces) = reader(&budget);
         large_pieces.borrow_mut().push_back(frame(95_000)[..80_000].to_vec());
-        assert!(block_on(poll_once(large.next(|| ()))).is_none());
+        assert!(block_on(poll_once(large.next(|_| ()))).is_none());
         assert!(budget.used() + SMALL_READ > budget.limit(), "{} bytes held", budget.used());
         let (mut small, small_pieces) = reader(&budget);
         for _ in 0..200 {
             small_pieces.borrow_mut().push_back(frame(1000));
-            let got = block_on(poll_once(small.next(|| ()))).expect("it need not wait").unwrap();
+            let got = block_on(poll_once(small.next(|_| ()))).expect("it need not wait").unwrap();
             assert_eq!(got.expect("a frame").bytes.len(), 1000);
         }
     }

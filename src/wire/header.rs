@@ -55,6 +55,11 @@ impl RequestHeader {
         let body = frame.slice(cursor.at()..);
         Ok((RequestHeader { key, version, correlation_id, client_id }, body))
     }
+
+    /// The same, holding nothing of the frame it was read from.
+    pub fn detached(self) -> Self {
+        Self { client_id: self.client_id.map(|id| StrBytes::from_string(id.to_string())), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::GroupId;
 use kafka_protocol::messages::create_topics_request::CreateTopicsRequest;
+use kafka_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use kafka_protocol::protocol::StrBytes;
 
 use super::bystander::Bystander;
 use crate::support::broker::{Broker, Settings, only_ottla};
@@ -128,6 +131,57 @@ fn sixty_requests_of_a_hundred_mebibytes() {
         for sender in senders {
             drop(sender.join().expect("a sender"));
         }
+    });
+}
+
+/// Whole requests of 60 MiB, nearly all of it junk behind the request, that wait for something that never comes. They cost what they need
+/// while they are read, and nothing while they wait.
+#[test]
+fn large_requests_that_wait_for_ever() {
+    beside("large requests that wait", |broker| {
+        topics::create(&mut broker.connect(), "quiet", 1, &[]);
+        let ask = Ask { partition: 0, offset: 0, bytes_max: 1 << 20 };
+        let fetch = crate::support::raw::request_frame(FETCH, &fetch_request("quiet", &[ask], i32::MAX, 1), 1, "waits");
+        let member = JoinGroupRequest::default()
+            .with_group_id(GroupId(StrBytes::from_static_str("waits")))
+            .with_session_timeout_ms(30_000)
+            .with_rebalance_timeout_ms(i32::MAX)
+            .with_protocol_type(StrBytes::from_static_str("consumer"))
+            .with_protocols(vec![JoinGroupRequestProtocol::default().with_name(StrBytes::from_static_str("range"))]);
+        let join = crate::support::raw::request_frame(3, &member, 1, "waits");
+        let began = Instant::now();
+        let senders: Vec<_> = [&fetch, &join]
+            .into_iter()
+            .cycle()
+            .take(24)
+            .map(|request| {
+                let mut connection = broker.connect();
+                connection.set_send_deadline(Duration::from_millis(500));
+                let mut front = BytesMut::new();
+                front.put_i32(60 << 20);
+                front.put_slice(request);
+                let mut left = (60 << 20) - request.len();
+                std::thread::spawn(move || {
+                    connection.send_bytes(&front).expect("the broker reads");
+                    let chunk = vec![0u8; 64 << 10];
+                    while left > 0 && began.elapsed() < SPAN {
+                        match connection.send_bytes(&chunk[..left.min(chunk.len())]) {
+                            Ok(()) => left -= left.min(chunk.len()),
+                            // Part of it may have gone: this one never ends its request.
+                            Err(_) => std::thread::sleep(SPAN.saturating_sub(began.elapsed())),
+                        }
+                    }
+                    (connection, left == 0)
+                })
+            })
+            .collect();
+        let sent: Vec<(Connection, bool)> = senders.into_iter().map(|sender| sender.join().expect("a sender")).collect();
+        let whole = sent.iter().filter(|(_, whole)| *whole).count();
+        println!("{whole} whole requests");
+        assert!(whole > 2, "they pass one after another");
+        // Those who ask for more than a little are served as well.
+        let mut good = broker.connect();
+        topics::produce(&mut good, "quiet", 0, Batch::at(THEN).value(vec![b'v'; 900 << 10]).encode());
     });
 }
 

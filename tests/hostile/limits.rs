@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::broker::{Broker, Settings, only_ottla};
 use crate::support::raw::{Connection, NoAnswer};
+use crate::support::records::Batch;
+use crate::support::topics::{self, Ask, FETCH, fetch_request};
 use crate::support::{eventually, noisy};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -76,6 +78,32 @@ fn silence_closes_a_connection_and_work_keeps_it() {
     };
     assert!(closed >= Duration::from_millis(4500), "closed after {closed:?}");
     busy.try_metadata().expect("a busy connection stays");
+}
+
+/// A request under way is no excuse for silence: neither an answer that nobody reads, nor a fetch that has nothing to wait for so long.
+#[test]
+fn a_peer_that_takes_nothing_is_closed_whatever_it_waits_for() {
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new().shards(2).with("connections.max.idle.ms", 4000));
+    let mut good = alive(&broker);
+    topics::create(&mut good, "large", 1, &[]);
+    for _ in 0..10 {
+        topics::produce(&mut good, "large", 0, Batch::at(1_700_000_000_000).value(vec![b'v'; 900 << 10]).encode());
+    }
+    let (mut deaf, mut patient) = (alive(&broker), alive(&broker));
+    const ANSWERS: usize = 30;
+    for _ in 0..ANSWERS {
+        deaf.send(FETCH, &fetch_request("large", &[Ask { partition: 0, offset: 0, bytes_max: 8 << 20 }], 0, 1));
+    }
+    patient.send(FETCH, &fetch_request("large", &[Ask { partition: 0, offset: 10, bytes_max: 8 << 20 }], 120_000, 1));
+    patient.set_answer_deadline(Duration::from_secs(60));
+    let began = Instant::now();
+    assert!(matches!(patient.receive_frame(), Err(NoAnswer::Closed)), "a fetch that waits");
+    assert!(began.elapsed() >= Duration::from_millis(3500), "closed after {:?}", began.elapsed());
+    std::thread::sleep(Duration::from_secs(8).saturating_sub(began.elapsed()));
+    deaf.set_answer_deadline(SOON);
+    let whole = (0..ANSWERS).take_while(|_| deaf.receive_frame().is_ok()).count();
+    assert!(whole < ANSWERS, "what was never read was kept for good");
 }
 
 /// As in Kafka, connections that come faster than allowed are not refused: each waits for its turn.

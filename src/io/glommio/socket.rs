@@ -8,7 +8,7 @@
 //! 3. A peer that goes away is an `io::Error`, never a signal or a panic.
 //! 4. A peer that sends or reads as fast as it can has its turn like the others: after each step the scheduler may go on with them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::future::poll_fn;
 use std::io;
@@ -37,6 +37,8 @@ const BACKLOG: i32 = 4096;
 /// One connection, shared by its two halves.
 pub(super) struct Connection {
     stream: RefCell<TcpStream>,
+    /// Bytes that the socket has taken.
+    taken: Rc<Cell<u64>>,
 }
 
 impl Connection {
@@ -47,7 +49,7 @@ impl Connection {
             fcntl(socket, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
             fcntl(socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         }
-        Ok(Rc::new(Self { stream: RefCell::new(stream) }))
+        Ok(Rc::new(Self { stream: RefCell::new(stream), taken: Rc::default() }))
     }
 
     /// Appends what has arrived to the spare capacity of `buffer`, `most` bytes of it, waiting for the first byte.
@@ -68,14 +70,23 @@ impl Connection {
             let sent = poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, bytes)).await;
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => return sent,
+                sent => {
+                    self.on_taken(*sent.as_ref().unwrap_or(&0));
+                    return sent;
+                }
             }
         }
     }
 
     /// Sends some of the bytes if there is room, telling the kernel that more follow.
     fn send_with_more(&self, bytes: &[u8]) -> io::Result<usize> {
-        kernel::send_with_more(self.as_fd(), bytes)
+        let sent = kernel::send_with_more(self.as_fd(), bytes);
+        self.on_taken(*sent.as_ref().unwrap_or(&0));
+        sent
+    }
+
+    pub(super) fn on_taken(&self, bytes: usize) {
+        self.taken.set(self.taken.get() + bytes as u64);
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -158,6 +169,10 @@ impl crate::io::Writer for GlommioWriter {
         transfer::send_file(&self.0, file, position, len).await
     }
 
+    fn taken(&self) -> Rc<Cell<u64>> {
+        self.0.taken.clone()
+    }
+
     fn close(&mut self) {
         // A peer that is gone already is what was wanted.
         let _gone = nix::sys::socket::shutdown(self.0.as_raw_fd(), Shutdown::Both);
@@ -221,6 +236,8 @@ impl crate::io::Listener for GlommioListener {
     async fn accept(&self) -> io::Result<Accepted<GlommioReader, GlommioWriter>> {
         loop {
             let stream = self.listener.accept().await.map_err(io::Error::from)?;
+            // As many may be waiting as the backlog holds, and more come meanwhile: those who are served already have their turn.
+            scheduler::give_way().await;
             // A peer may be gone before it is accepted; it then has no address, and nobody misses it.
             if let Ok(peer) = stream.peer_addr() {
                 let (reader, writer) = halves(Connection::adopt(stream)?);

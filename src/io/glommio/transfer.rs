@@ -40,7 +40,10 @@ pub(super) async fn send_file(connection: &Connection, file: &SharedFile, positi
         }
         let sent = match kernel::send_file(connection.as_fd(), file.as_fd(), position, window as usize) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count as u64,
+            Ok(count) => {
+                connection.on_taken(count);
+                count as u64
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => send_parked(connection, file, position, end).await? as u64,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => return Err(error),

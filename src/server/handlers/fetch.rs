@@ -37,12 +37,22 @@ use crate::wire::fetch::{
 };
 use crate::wire::produce::CurrentLeader;
 
+/// A request above this many bytes names some thousand partitions without a session. It keeps its receive memory while it waits, which
+/// others wait for.
+const LARGE_REQUEST_FROM: usize = 64 * 1024;
+/// So it waits no longer than this, whatever it asks for; an early answer without records is one that every client must expect.
+const LARGE_REQUEST_WAIT_MS_MAX: i32 = 1000;
+
 pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     let (version, correlation_id) = (call.header.version, call.header.correlation_id);
+    let is_large = body.len() > LARGE_REQUEST_FROM;
     let mut request = match FetchRequest::decode(version, body) {
         Ok(request) => request,
         Err(error) => return Started::Refused(error.to_string()),
     };
+    if is_large {
+        request.max_wait_ms = request.max_wait_ms.min(LARGE_REQUEST_WAIT_MS_MAX);
+    }
     let server = call.server;
     let peer = call.peer;
     let first = peer.rotate();

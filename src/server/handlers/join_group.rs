@@ -18,7 +18,7 @@ pub async fn answer<W: World>(call: Call<W>, request: JoinGroupRequest) -> Optio
         let refused = JoinGroupResponse::default().with_member_id(request.member_id).with_protocol_name(no_name);
         return Some(refused.with_error_code(ErrorCode::InvalidGroupId.code()));
     }
-    let group = request.group_id.0.clone();
+    let group = request.group_id.to_string();
     match super::groups::ask(&call, &group, Request::Join(request)).await? {
         Answer::Join(response) => Some(response),
         _ => unreachable!("a group is answered in kind"),

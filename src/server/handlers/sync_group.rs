@@ -20,7 +20,7 @@ pub async fn answer<W: World>(call: Call<W>, request: SyncGroupRequest) -> Optio
     if request.group_id.is_empty() {
         return refused(ErrorCode::InvalidGroupId);
     }
-    let group = request.group_id.0.clone();
+    let group = request.group_id.to_string();
     match super::groups::ask(&call, &group, Request::Sync(request)).await? {
         Answer::Sync(response) => Some(response),
         _ => unreachable!("a group is answered in kind"),

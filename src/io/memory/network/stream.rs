@@ -1,5 +1,6 @@
 //! Listener and stream halves: what a node holds of the network.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -92,7 +93,7 @@ impl Drop for End {
 
 fn halves(world: &MemoryWorld, connection: ConnectionId, side: usize) -> (MemoryReader, MemoryWriter) {
     let end = Rc::new(End { core: world.core.clone(), connection, side });
-    (MemoryReader { end: end.clone() }, MemoryWriter { end, world: world.clone() })
+    (MemoryReader { end: end.clone() }, MemoryWriter { end, world: world.clone(), taken: Rc::default() })
 }
 
 pub struct MemoryReader {
@@ -110,6 +111,7 @@ impl Reader for MemoryReader {
 pub struct MemoryWriter {
     end: Rc<End>,
     world: MemoryWorld,
+    taken: Rc<Cell<u64>>,
 }
 
 impl MemoryWriter {
@@ -119,6 +121,12 @@ impl MemoryWriter {
     }
 
     fn send(&self, parcel: Parcel) {
+        let len = match &parcel {
+            Parcel::Bytes(bytes) => bytes.len(),
+            Parcel::Pages { copy, .. } => copy.len(),
+            Parcel::End | Parcel::Reset => 0,
+        };
+        self.taken.set(self.taken.get() + len as u64);
         self.end.core.with_network(|network| network.send(self.end.connection, self.end.side, parcel));
     }
 }
@@ -149,6 +157,10 @@ impl Writer for MemoryWriter {
             self.world.network_pause().await;
         }
         Ok(())
+    }
+
+    fn taken(&self) -> Rc<Cell<u64>> {
+        self.taken.clone()
     }
 
     fn close(&mut self) {
