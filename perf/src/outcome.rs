@@ -19,6 +19,9 @@ pub struct Outcome {
     pub cpu_seconds: f64,
     /// Open loop: sends that left more than a millisecond behind their schedule.
     pub late: u64,
+    /// Open loop: whether the broker kept up.
+    #[serde(default)]
+    pub pace: Option<Pace>,
     /// Answers with an error, by name of the code.
     pub errors: BTreeMap<String, u64>,
     /// From the intended send where there is a schedule, else from the send.
@@ -31,6 +34,28 @@ impl Outcome {
         for (name, count) in others {
             *self.errors.entry(name).or_default() += count;
         }
+    }
+}
+
+/// A schedule, and how far behind it the answers were when the last request had been sent.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Pace {
+    pub requests_per_second: f64,
+    /// Of the schedule.
+    pub seconds: f64,
+    pub unanswered: u64,
+}
+
+/// A broker whose answers are further behind at the end, as a share of the schedule, has not kept up: what it is asked grows without end,
+/// and so does every latency, by how long the run lasts.
+const BEHIND_SHARE_MAX: f64 = 0.05;
+/// Shorter is a pause, such as any broker has at times, and no lack of speed.
+const BEHIND_SECONDS_MIN: f64 = 0.1;
+
+impl Pace {
+    pub fn is_kept(&self) -> bool {
+        let behind_seconds = self.unanswered as f64 / self.requests_per_second;
+        behind_seconds <= BEHIND_SECONDS_MIN.max(self.seconds * BEHIND_SHARE_MAX)
     }
 }
 
@@ -67,5 +92,18 @@ impl Latency {
             max: histogram.max(),
             curve: histogram.iter_quantiles(5).map(|step| (step.percentile(), step.value_iterated_to())).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_at_the_end_is_not_a_pace_that_was_not_kept() {
+        let pace = |seconds, unanswered| Pace { requests_per_second: 20_000.0, seconds, unanswered };
+        assert!(pace(10.0, 0).is_kept() && pace(10.0, 10_000).is_kept());
+        assert!(!pace(10.0, 10_001).is_kept(), "95 % of the rate or more is kept");
+        assert!(pace(1.0, 2_000).is_kept() && !pace(1.0, 2_001).is_kept(), "a tenth of a second may be a pause");
     }
 }

@@ -59,6 +59,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
         producer.tally.tick(now)?;
         reader.tally.tick(now)?;
     }
+    producer.tally.pace = Some(schedule.pace(clock.nanos(), producer.unanswered()));
     let read = reader.tally.finish("catch-up");
     producer.settle()?;
     Ok(join(read, producer.tally.finish("catch-up")))
@@ -68,6 +69,7 @@ fn join(read: Outcome, written: Outcome) -> Outcome {
     let mut joined = read;
     joined.latency = written.latency;
     joined.late = written.late;
+    joined.pace = written.pace;
     joined.add_errors(written.errors);
     for (read, written) in joined.per_second.iter_mut().zip(&written.per_second) {
         read.p99_us = written.p99_us;

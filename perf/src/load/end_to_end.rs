@@ -54,6 +54,8 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
             break;
         }
         if is_enough {
+            // At the end of the schedule: what is not acknowledged, and what is and has not arrived.
+            reader.tally.pace.get_or_insert_with(|| schedule.pace(clock.nanos(), producer.unanswered() + matching.awaited));
             producer.flush()?;
         } else {
             producer.follow(&mut schedule)?;

@@ -44,6 +44,8 @@ mod tests;
 mod topic;
 mod wire;
 
+pub use tally::GOT_NOWHERE;
+
 #[derive(Subcommand)]
 pub enum Command {
     /// Create or delete a topic, and wait until that is so.

@@ -68,6 +68,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
         producer.receive()?;
         producer.tally.tick(clock.nanos())?;
     }
+    producer.tally.pace = Some(schedule.pace(clock.nanos(), producer.unanswered()));
     producer.settle()?;
     Ok(producer.tally.finish("produce-at"))
 }

@@ -141,6 +141,11 @@ impl Producer {
         self.promised
     }
 
+    /// Requests that are sent, or are to be written, and have no answer.
+    pub fn unanswered(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.in_flight.len()).sum()
+    }
+
     /// Nothing is to be written and no answer is awaited.
     pub fn is_settled(&self) -> bool {
         self.lanes.iter().all(|lane| lane.in_flight.is_empty() && lane.link.unwritten() == 0)

@@ -1,5 +1,7 @@
 //! When each request of an open loop is to leave: the n-th at the start plus n intervals, whatever happened to those before.
 
+use crate::outcome::Pace;
+
 /// Invariants:
 /// 1. The intended time of a send depends on its index alone. It is computed, never summed up, so that no rounding piles up.
 /// 2. A send is taken once, in order; one that is overdue keeps its intended time.
@@ -31,6 +33,12 @@ impl Schedule {
         Some(intended)
     }
 
+    /// What became of it at `now`, with so many of its requests unanswered.
+    pub fn pace(&self, now: u64, unanswered: usize) -> Pace {
+        let seconds = now.saturating_sub(self.start).min(self.nanos_max) as f64 / 1e9;
+        Pace { requests_per_second: self.per_second, seconds, unanswered: unanswered as u64 }
+    }
+
     /// Whether every send has been taken.
     pub fn is_over(&self) -> bool {
         self.intended(self.taken) - self.start >= self.nanos_max
@@ -59,6 +67,13 @@ mod tests {
         let mut schedule = Schedule::new(0, 100.0, 1_000_000_000);
         let taken: Vec<u64> = std::iter::from_fn(|| schedule.take_due(45_000_000)).collect();
         assert_eq!(taken, [0, 10_000_000, 20_000_000, 30_000_000, 40_000_000]);
+    }
+
+    #[test]
+    fn a_pace_lasts_no_longer_than_its_schedule() {
+        let schedule = Schedule::new(500, 1000.0, 2_000_000_000);
+        assert_eq!(schedule.pace(1_000_000_500, 7), Pace { requests_per_second: 1000.0, seconds: 1.0, unanswered: 7 });
+        assert_eq!(schedule.pace(9_000_000_500, 0).seconds, 2.0);
     }
 
     #[test]

@@ -15,10 +15,12 @@ use nix::sys::time::TimeValLike;
 
 use super::options::nanos;
 use super::wire::error_name;
-use crate::outcome::{Latency, Outcome, Second};
+use crate::outcome::{Latency, Outcome, Pace, Second};
 
 /// How long a run may get nowhere.
 pub const QUIET_MAX: Duration = Duration::from_secs(10);
+/// How the sentence of a run that got nowhere begins.
+pub const GOT_NOWHERE: &str = "nothing was";
 const SECOND: u64 = 1_000_000_000;
 /// A send this far behind its schedule is late.
 const LATE: u64 = 1_000_000;
@@ -35,6 +37,7 @@ pub struct Tally {
     pub records: u64,
     pub requests: u64,
     pub late: u64,
+    pub pace: Option<Pace>,
     errors: BTreeMap<i16, u64>,
     /// Microseconds.
     latency: Histogram<u64>,
@@ -67,6 +70,7 @@ impl Tally {
             records: 0,
             requests: 0,
             late: 0,
+            pace: None,
             errors: BTreeMap::new(),
             latency: histogram(),
             second: OpenSecond { ends: now + SECOND, bytes_before: 0, latency: histogram() },
@@ -117,9 +121,9 @@ impl Tally {
             let seconds = QUIET_MAX.as_secs();
             return Err(match self.errors.iter().max_by_key(|(_, count)| **count) {
                 Some((code, count)) => {
-                    format!("nothing was {} for {seconds} s; the broker answers {} ({count} times)", self.what, error_name(*code))
+                    format!("{GOT_NOWHERE} {} for {seconds} s; the broker answers {} ({count} times)", self.what, error_name(*code))
                 }
-                None => format!("nothing was {} for {seconds} s; the broker does not answer", self.what),
+                None => format!("{GOT_NOWHERE} {} for {seconds} s; the broker does not answer", self.what),
             });
         }
         Ok(())
@@ -146,6 +150,7 @@ impl Tally {
             seconds: (self.last_answer - self.started) as f64 / SECOND as f64,
             cpu_seconds: cpu_seconds() - self.cpu_at_start,
             late: self.late,
+            pace: self.pace,
             errors: self.errors.into_iter().map(|(code, count)| (error_name(code), count)).collect(),
             latency: Latency::of(&self.latency),
             per_second: self.per_second,

@@ -95,6 +95,15 @@ fn an_open_loop_sends_what_its_rate_says() {
     assert_eq!((outcome.requests, outcome.latency.unwrap().count), (1000, 1000));
     let outcome = sink.load("produce-at --rate 15000 --unit records --seconds 0.5 --batch-bytes 16384 --record-bytes 1024").unwrap();
     assert_eq!((outcome.requests, outcome.records), (500, 7500));
+    assert_eq!(outcome.pace.map(|pace| (pace.requests_per_second, pace.seconds, pace.is_kept())), Some((1000.0, 0.5, true)));
+}
+
+#[test]
+fn a_rate_that_no_broker_keeps_is_told_and_every_request_is_still_answered() {
+    let sink = Sink::start("--partitions 2");
+    let outcome = sink.load("produce-at --rate 1000000 --seconds 0.12 --record-bytes 5000 --batch-bytes 1").unwrap();
+    assert_eq!((outcome.requests, outcome.latency.unwrap().count), (120_000, 120_000));
+    assert!(!outcome.pace.unwrap().is_kept(), "{:?}", outcome.pace);
 }
 
 #[test]

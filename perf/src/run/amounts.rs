@@ -51,7 +51,7 @@ impl Amounts {
             seconds: 10,
             resident: volume.min(GIB),
             reading: 24 * GIB,
-            backlog: 4 * GIB,
+            backlog: 2 * GIB,
             restart,
             minute: 60,
             soak,
@@ -62,7 +62,8 @@ impl Amounts {
     /// For a moment of the same load before it is measured.
     pub fn settling(&self) -> Self {
         const MOMENT: u64 = 32 * MIB;
-        Self { volume: self.volume.min(MOMENT), seconds: 1, minute: 1, reading: self.reading.min(8 * MOMENT), soak: 1, ..self.clone() }
+        let (volume, reading, backlog) = (self.volume.min(MOMENT), self.reading.min(8 * MOMENT), self.backlog.min(8 * MOMENT));
+        Self { volume, seconds: 1, minute: 1, reading, backlog, soak: 1, ..self.clone() }
     }
 
     /// A command's words, those in braces replaced.
@@ -93,8 +94,8 @@ mod tests {
     fn every_word_in_braces_has_a_value() {
         let amounts = Amounts::of(true, 4 * GIB, 10 * GIB, 600);
         for workload in TABLE {
-            let Kind::Load(load) = &workload.kind else { continue };
-            for word in amounts.fill_in(load.command).iter().chain(&amounts.fill_in(load.fill)) {
+            let (Kind::Load(load) | Kind::Crowd { load, .. }) = &workload.kind else { continue };
+            for word in [load.command, load.fill, load.alone].iter().flat_map(|command| amounts.fill_in(command)) {
                 assert!(!word.contains('{'), "{}: {word}", workload.name);
             }
         }

@@ -25,6 +25,10 @@ use super::record::ArmRow;
 pub enum Kind {
     Ottla,
     Kafka,
+    /// Ottla with two shards.
+    TwoShards,
+    /// Ottla with two shards and a port for each.
+    ShardListeners,
 }
 
 impl Kind {
@@ -32,6 +36,16 @@ impl Kind {
         match self {
             Kind::Ottla => "ottla",
             Kind::Kafka => "kafka",
+            Kind::TwoShards => "two-shards",
+            Kind::ShardListeners => "shard-listeners",
+        }
+    }
+
+    /// Shards of an Ottla on so many cores.
+    const fn shards(self, cores: usize) -> usize {
+        match self {
+            Kind::TwoShards | Kind::ShardListeners => 2,
+            Kind::Ottla | Kind::Kafka => cores,
         }
     }
 }
@@ -65,6 +79,21 @@ pub struct Place {
     pub group_bytes: u64,
 }
 
+impl Place {
+    /// The generator shares a core with the broker: it then gives way, or the two would take turns of milliseconds.
+    pub fn is_shared(&self) -> bool {
+        self.broker_cpus.contains(&self.generator_cpu)
+    }
+
+    /// Two cores for two shards: others than the generator's where there are so many.
+    pub fn of_two_shards(&self) -> Self {
+        let (own, shared): (Vec<usize>, Vec<usize>) = self.all_cpus.iter().partition(|cpu| **cpu != self.generator_cpu);
+        let mut broker_cpus: Vec<usize> = own.into_iter().chain(shared).take(2).collect();
+        broker_cpus.sort_unstable();
+        Self { broker_cpus, ..self.clone() }
+    }
+}
+
 const START: Duration = Duration::from_secs(120);
 const TOOL: Duration = Duration::from_secs(120);
 
@@ -74,6 +103,8 @@ pub struct Home {
     dir: PathBuf,
     log: PathBuf,
     address: SocketAddr,
+    /// Where the broker shows its own counters.
+    metrics: Option<SocketAddr>,
     program: PathBuf,
     arguments: Vec<String>,
     pub row: ArmRow,
@@ -83,15 +114,17 @@ impl Home {
     pub fn prepare(kind: Kind, name: &str, session: Session, place: &Place, interrupt: &Interrupt) -> Result<Self, Failure> {
         let dir = place.data.join(name);
         fs::create_dir_all(dir.join("log")).map_err(Failure::file(&dir))?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)?));
+        let counts = matches!(kind, Kind::TwoShards | Kind::ShardListeners);
+        let metrics = if counts { Some(SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)?))) } else { None };
         let (program, arguments, version, settings) = match kind {
-            Kind::Ottla => ottla(&dir, address, place, interrupt)?,
-            Kind::Kafka => kafka::prepare(&dir, address, free_port()?, session, place, interrupt)?,
+            Kind::Kafka => kafka::prepare(&dir, address, free_ports(1)?, session, place, interrupt)?,
+            Kind::Ottla | Kind::TwoShards | Kind::ShardListeners => ottla(kind, &dir, address, metrics, place, interrupt)?,
         };
         let command = format!("{} {}", program.display(), arguments.join(" "));
         let row = ArmRow { arm: kind.name().into(), version, settings, command, notes: Vec::new() };
         let log = place.out.join(format!("{name}.log"));
-        Ok(Self { kind, dir, log, address, program, arguments, row })
+        Ok(Self { kind, dir, log, address, metrics, program, arguments, row })
     }
 
     pub fn log_dir(&self) -> PathBuf {
@@ -130,11 +163,25 @@ impl Drop for Home {
 
 type Prepared = (PathBuf, Vec<String>, String, BTreeMap<String, String>);
 
-fn ottla(dir: &Path, address: SocketAddr, place: &Place, interrupt: &Interrupt) -> Result<Prepared, Failure> {
+fn ottla(
+    kind: Kind,
+    dir: &Path,
+    address: SocketAddr,
+    metrics: Option<SocketAddr>,
+    place: &Place,
+    interrupt: &Interrupt,
+) -> Result<Prepared, Failure> {
     let mut settings: BTreeMap<String, String> = SHARED.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     settings.insert("listeners".into(), format!("PLAINTEXT://{address}"));
     settings.insert("log.dirs".into(), dir.join("log").display().to_string());
-    settings.insert("ottla.shards".into(), place.broker_cpus.len().to_string());
+    let shards = kind.shards(place.broker_cpus.len());
+    settings.insert("ottla.shards".into(), shards.to_string());
+    if let Some(address) = metrics {
+        settings.insert("ottla.metrics.listener".into(), address.to_string());
+    }
+    if kind == Kind::ShardListeners {
+        settings.insert("ottla.shard.listeners".into(), format!("PLAINTEXT:{}", free_ports(shards as u16)?));
+    }
     let mut arguments = vec!["serve".to_owned()];
     for (key, value) in &settings {
         arguments.extend(["--override".to_owned(), format!("{key}={value}")]);
@@ -156,7 +203,7 @@ impl Broker {
     /// Launches on `cpus`; with them the broker decides how many threads it has.
     pub fn start(home: Home, group: Group, cpus: &[usize], interrupt: &Interrupt) -> Result<Self, Failure> {
         group.set_cpus(cpus);
-        let seat = Seat { process_lists: group.process_lists(), cpus: cpus.to_vec() };
+        let seat = Seat { process_lists: group.process_lists(), ..Seat::on(cpus) };
         let mut running = home.launch(&seat)?;
         home.await_answer(&mut running, interrupt)?;
         Ok(Self { running, group, home })
@@ -183,7 +230,7 @@ impl Broker {
 
     /// Launches the killed broker again on its directory, without waiting for an answer.
     pub fn launch_again(&mut self, cpus: &[usize]) -> Result<(), Failure> {
-        let seat = Seat { process_lists: self.group.process_lists(), cpus: cpus.to_vec() };
+        let seat = Seat { process_lists: self.group.process_lists(), ..Seat::on(cpus) };
         self.running = self.home.launch(&seat)?;
         Ok(())
     }
@@ -198,6 +245,13 @@ impl Broker {
 
     pub fn log_dir(&self) -> PathBuf {
         self.home.log_dir()
+    }
+
+    /// Messages that its shards had from one another so far, those of this question included; none where nobody counts them.
+    pub fn messages(&self) -> Option<f64> {
+        let page = scrape(self.home.metrics?)?;
+        let rows = page.lines().filter(|line| line.starts_with("ottla_mailbox_messages_total"));
+        Some(rows.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
     }
 
     pub fn watched(&self) -> (u32, &Group) {
@@ -218,16 +272,36 @@ pub fn fill(group: &Group, bytes: u64, dir: &Path, interrupt: &Interrupt) -> Res
         return Ok(());
     }
     fs::create_dir_all(dir).map_err(Failure::file(dir))?;
-    let seat = Seat { process_lists: group.process_lists(), cpus: Vec::new() };
+    let seat = Seat { process_lists: group.process_lists(), ..Seat::default() };
     let arguments = ["if=/dev/zero".into(), format!("of={}", dir.join("fill").display()), "bs=1M".into(), format!("count={}", bytes >> 20)];
     run("dd", seat.command(Path::new("dd"), &arguments), Duration::from_secs(600), interrupt).map(drop)
 }
 
-/// A port nobody listens on now. Another process may take it before the broker does; its start then fails with a sentence.
-fn free_port() -> Result<u16, Failure> {
+/// The first of so many ports in a row nobody listens on now. Another process may take one before the broker does; its start then fails
+/// with a sentence.
+fn free_ports(count: u16) -> Result<u16, Failure> {
+    const TRIES: usize = 100;
     let failed = |source| Failure::Start { name: "a listener on 127.0.0.1".into(), source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-    listener.local_addr().map(|address| address.port()).map_err(failed)
+    for _ in 0..TRIES {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let first = listener.local_addr().map_err(failed)?.port();
+        let is_free = |port: Option<u16>| port.is_some_and(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+        if (1..count).all(|next| is_free(first.checked_add(next))) {
+            return Ok(first);
+        }
+    }
+    Err(Failure::Asked(format!("there are no {count} free ports in a row on 127.0.0.1")))
+}
+
+/// The page of a broker's counters.
+fn scrape(address: SocketAddr) -> Option<String> {
+    const WAIT: Duration = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, WAIT).ok()?;
+    stream.set_read_timeout(Some(WAIT)).ok()?;
+    stream.write_all(format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).ok()?;
+    page.starts_with("HTTP/1.1 200").then_some(page)
 }
 
 /// Whether ApiVersions is answered without an error.
@@ -249,6 +323,38 @@ pub fn seating(place: &Place) -> String {
         "broker on core {}, generator on core {}{}",
         cpu_list(&place.broker_cpus),
         place.generator_cpu,
-        if place.broker_cpus.contains(&place.generator_cpu) { ": the same core, they take turns" } else { "" }
+        if place.is_shared() { ": a core of both, on which the generator gives way (SCHED_IDLE)" } else { "" }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_shards_get_cores_of_their_own_where_there_are_enough() {
+        let place = |cores: usize, generator_cpu| Place {
+            ottla: PathBuf::new(),
+            jars: PathBuf::new(),
+            log_settings: PathBuf::new(),
+            data: PathBuf::new(),
+            out: PathBuf::new(),
+            broker_cpus: vec![0],
+            generator_cpu,
+            all_cpus: (0..cores).collect(),
+            group_bytes: 0,
+        };
+        for (cores, generator, expected, shared) in [(1, 0, vec![0], true), (2, 1, vec![0, 1], true), (4, 1, vec![0, 2], false)] {
+            let two = place(cores, generator).of_two_shards();
+            assert_eq!((two.broker_cpus.clone(), two.is_shared()), (expected, shared), "{cores}");
+        }
+        assert_eq!((Kind::ShardListeners.shards(1), Kind::Ottla.shards(4)), (2, 4));
+    }
+
+    #[test]
+    fn ports_in_a_row_are_free() {
+        let first = free_ports(3).unwrap();
+        let held: Vec<_> = (0..3).map(|next| TcpListener::bind((Ipv4Addr::LOCALHOST, first + next))).collect();
+        assert!(held.iter().filter(|listener| listener.is_ok()).count() >= 2, "{held:?}");
+    }
 }

@@ -89,6 +89,11 @@ fn seconds(ticks: u64) -> f64 {
     ticks as f64 / per_second as f64
 }
 
+/// Memory that a process has in use now, pages of mapped files included.
+pub fn resident_kib(pid: u32) -> Option<f64> {
+    row(&read(format!("/proc/{pid}/status")), "VmRSS:").map(|kib| kib as f64)
+}
+
 /// Of a process's threads, ended ones included.
 pub fn process_cpu_seconds(pid: u32) -> Option<f64> {
     let times = Times::of(&read(format!("/proc/{pid}/stat")))?;

@@ -11,6 +11,7 @@
 //! | tcp-echo-8 | the same over eight connections, one message under way on each |
 //! | fdatasync | append 4 KiB and wait for the disk |
 //! | fdatasync-32 | the same by 32 threads on 32 files |
+//! | fdatasync-64k-16 | 64 KiB by 16 threads on 16 files |
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -60,14 +61,15 @@ pub fn main(options: Options) -> Result<(), String> {
     let share = if options.quick { 1 } else { 4 };
     fs::create_dir_all(&options.dir).map_err(|why| format!("{}: {why}", options.dir.display()))?;
     let rounds = 5_000 * share;
-    let steps: [(&str, Step); 7] = [
+    let steps: [(&str, Step); 8] = [
         ("append-64k", Box::new(move |dir| append(dir, cores, 65_536, 256 * MIB * share))),
         ("append-16k", Box::new(move |dir| append(dir, cores, 16_384, 256 * MIB * share))),
         ("sendfile", Box::new(move |dir| send(dir, cores, 2048 * MIB * share))),
         ("tcp-echo", Box::new(move |_| echo(cores, 1, rounds))),
         ("tcp-echo-8", Box::new(move |_| echo(cores, 8, rounds * 8))),
-        ("fdatasync", Box::new(move |dir| synced(dir, 1, 100 * share))),
-        ("fdatasync-32", Box::new(move |dir| synced(dir, 32, 25 * share))),
+        ("fdatasync", Box::new(move |dir| synced(dir, 1, 4096, 100 * share))),
+        ("fdatasync-32", Box::new(move |dir| synced(dir, 32, 4096, 25 * share))),
+        ("fdatasync-64k-16", Box::new(move |dir| synced(dir, 16, 65_536, 50 * share))),
     ];
     for (name, step) in steps {
         let (sentence, metrics) = step(&options.dir).map_err(|why| format!("{name}: {why}"))?;
@@ -262,7 +264,7 @@ fn ask(streams: &[TcpStream], messages: u64) -> io::Result<(Histogram<u64>, f64)
     Ok((histogram, begun.elapsed().as_secs_f64()))
 }
 
-fn synced(dir: &Path, threads: usize, rounds: u64) -> Measured {
+fn synced(dir: &Path, threads: usize, block: usize, rounds: u64) -> Measured {
     let begun = Instant::now();
     let writers: Vec<JoinHandle<io::Result<Histogram<u64>>>> = (0..threads)
         .map(|index| {
@@ -270,9 +272,10 @@ fn synced(dir: &Path, threads: usize, rounds: u64) -> Measured {
             std::thread::spawn(move || {
                 let file = File::create(&path)?;
                 let mut histogram = histogram()?;
+                let filled = vec![7_u8; block];
                 for round in 0..rounds {
                     let before = Instant::now();
-                    file.write_all_at(&[7; 4096], round * 4096)?;
+                    file.write_all_at(&filled, round * block as u64)?;
                     file.sync_data()?;
                     histogram.saturating_record(before.elapsed().as_nanos() as u64);
                 }
@@ -287,9 +290,14 @@ fn synced(dir: &Path, threads: usize, rounds: u64) -> Measured {
     }
     let seconds = begun.elapsed().as_secs_f64();
     let at = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
-    let sentence = if threads == 1 { "append 4 KiB and fdatasync" } else { "the same by 32 threads on 32 files" };
+    let sentence = match (threads, block) {
+        (1, _) => "append 4 KiB and fdatasync, on any core",
+        (_, 4096) => "the same by 32 threads on 32 files",
+        _ => "append 64 KiB and fdatasync by 16 threads on 16 files",
+    };
     let rate = (threads as u64 * rounds) as f64 / seconds;
-    Ok((sentence, vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::RequestRate, rate)]))
+    let throughput = rate * block as f64 / 1e9;
+    Ok((sentence, vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::RequestRate, rate), (Metric::Throughput, throughput)]))
 }
 
 #[cfg(test)]
@@ -301,8 +309,13 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("ottla-perf-floors-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let cores = Cores { broker: 0, generator: 0 };
-        let measured =
-            [append(&dir, cores, 16_384, MIB), send(&dir, cores, 3 * MIB + 5), echo(cores, 1, 50), echo(cores, 8, 80), synced(&dir, 2, 2)];
+        let measured = [
+            append(&dir, cores, 16_384, MIB),
+            send(&dir, cores, 3 * MIB + 5),
+            echo(cores, 1, 50),
+            echo(cores, 8, 80),
+            synced(&dir, 2, 4096, 2),
+        ];
         fs::remove_dir_all(&dir).unwrap();
         for figures in measured {
             let (sentence, metrics) = figures.unwrap();

@@ -30,7 +30,7 @@ use process::Interrupt;
 use record::{Collected, Journal, Row};
 use session::{Scratch, Session};
 use stage::Stage;
-use workloads::{Choice, TABLE, Workload};
+use workloads::{Choice, Contest, TABLE, Workload};
 
 mod amounts;
 mod arm;
@@ -54,6 +54,9 @@ pub struct Options {
     /// A few workloads, few and short runs: under five minutes once everything is built.
     #[arg(long)]
     quick: bool,
+    /// Every workload but the soak, with --quick also the long ones.
+    #[arg(long)]
+    all: bool,
     /// Only this workload; may be given several times.
     #[arg(long = "workload", value_name = "NAME")]
     workloads: Vec<String>,
@@ -143,14 +146,22 @@ fn render(dir: &Path) -> Result<(), Failure> {
 }
 
 fn chosen(options: &Options) -> Result<Vec<&'static Workload>, Failure> {
-    let suits = |workload: &&Workload| options.bootstrap.is_none() || workload.suits_a_foreign_broker();
+    // What compares Ottla with itself needs no other broker, but an Ottla to be started.
+    let suits = |workload: &&Workload| match options.bootstrap {
+        Some(_) => workload.suits_a_foreign_broker(),
+        None => workload.contest == Contest::Brokers || options.arms.contains(&Kind::Ottla),
+    };
     if options.workloads.is_empty() {
-        let choices: &[Choice] = if options.quick { &[Choice::Quick] } else { &[Choice::Quick, Choice::Full] };
+        let choices: &[Choice] = if options.quick && !options.all { &[Choice::Quick] } else { &[Choice::Quick, Choice::Full] };
         return Ok(TABLE.iter().filter(|workload| choices.contains(&workload.choice)).filter(suits).collect());
     }
     let named = |name: &String| {
         let found = workloads::find(name).ok_or_else(|| Failure::Asked(format!("no workload {name}; --list prints them")))?;
-        if suits(&found) { Ok(found) } else { Err(Failure::Asked(format!("{name} needs a broker of our own, not --bootstrap"))) }
+        if suits(&found) {
+            Ok(found)
+        } else {
+            Err(Failure::Asked(format!("{name} needs an Ottla of our own: no --bootstrap, and --arms with ottla")))
+        }
     };
     options.workloads.iter().map(named).collect()
 }
@@ -165,6 +176,8 @@ fn measure(options: &Options) -> Result<(), Failure> {
     // Also of a session that broke off: what was measured is worth reading.
     let reported = report::write(&out, &journal.collected);
     if reported.is_ok() {
+        let table = out.join("table.md");
+        println!("{}", std::fs::read_to_string(&table).map_err(Failure::file(&table))?);
         println!("{}", out.join("report.html").display());
     }
     outcome.and(reported)
@@ -205,19 +218,20 @@ fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, jou
         Some(bootstrap) => session.point_at(bootstrap, options)?,
         None => session.bring(&options.arms, options)?,
     }
-    session.measure(chosen)
+    session.measure(chosen, options)
 }
 
 fn place(options: &Options, chosen: &[&'static Workload], out: &Path) -> Result<Place, Failure> {
     let full = |path: &Path| path.canonicalize().map_err(Failure::file(path));
-    let wants = |kind| options.bootstrap.is_none() && options.arms.contains(&kind);
+    let wants_ottla = options.bootstrap.is_none() && options.arms.iter().any(|kind| *kind != Kind::Kafka);
+    let wants_kafka = options.bootstrap.is_none() && options.arms.contains(&Kind::Kafka);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // A machine of one core has the generator take turns with the broker; the report says so.
     let generator_cpu = if options.generator_cpu < cores { options.generator_cpu } else { 0 };
     let group_bytes = (options.group_mib << 20).min(machine::memory_bytes() / 4) / if options.quick { 2 } else { 1 };
-    let needs_jars = wants(Kind::Kafka) || chosen.iter().any(|workload| matches!(workload.kind, workloads::Kind::PerfTest { .. }));
+    let needs_jars = wants_kafka || chosen.iter().any(|workload| matches!(workload.kind, workloads::Kind::PerfTest { .. }));
     Ok(Place {
-        ottla: if wants(Kind::Ottla) { full(&options.ottla)? } else { options.ottla.clone() },
+        ottla: if wants_ottla { full(&options.ottla)? } else { options.ottla.clone() },
         jars: if needs_jars { full(&options.jars)? } else { options.jars.clone() },
         log_settings: if needs_jars { full(&options.log_settings)? } else { options.log_settings.clone() },
         data: options.data.as_ref().map_or_else(|| out.join("data"), |data| data.join(format!("ottla-perf-{}", std::process::id()))),

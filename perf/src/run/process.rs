@@ -60,11 +60,13 @@ impl Interrupt {
 pub struct Seat {
     pub process_lists: Vec<PathBuf>,
     pub cpus: Vec<usize>,
+    /// Gives way to everybody else on its cores.
+    pub gives_way: bool,
 }
 
 impl Seat {
     pub fn on(cpus: &[usize]) -> Self {
-        Self { process_lists: Vec::new(), cpus: cpus.to_vec() }
+        Self { cpus: cpus.to_vec(), ..Self::default() }
     }
 
     /// The program behind what seats it: each step becomes the next by exec, so that the process id stays.
@@ -77,6 +79,9 @@ impl Seat {
         }
         if !self.cpus.is_empty() {
             command.args(["taskset", "-c", &cpu_list(&self.cpus)]);
+        }
+        if self.gives_way {
+            command.args(["chrt", "--idle", "0"]);
         }
         command.arg(program).args(arguments);
         command
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn a_seated_child_keeps_its_process_id() {
         let list = std::env::temp_dir().join(format!("ottla-perf-seat-{}", std::process::id()));
-        let seat = Seat { process_lists: vec![list.clone()], cpus: Vec::new() };
+        let seat = Seat { process_lists: vec![list.clone()], gives_way: true, ..Seat::default() };
         let said =
             run("sh", seat.command(Path::new("sh"), &["-c".into(), "echo $$".into()]), Duration::from_secs(10), &Interrupt(Arc::default()));
         let listed = std::fs::read_to_string(&list).unwrap();

@@ -68,6 +68,9 @@ pub struct Run {
     pub usage: Usage,
     pub outcome: Outcome,
     pub metrics: BTreeMap<Metric, f64>,
+    /// What the broker could not do, in two or three words: the run counts, and gives no figures.
+    #[serde(default)]
+    pub unable: Option<String>,
     /// Why it does not count.
     pub discarded: Option<String>,
 }

@@ -5,7 +5,9 @@
 //! 1. Pairs alternate which broker goes first (ABBA), so that a drift of the machine falls on both alike.
 //! 2. A pair counts whole or not at all; what does not count is written down with its reason, and another pair is tried, up to half as many
 //!    again.
-//! 3. A workload that fails twice is left, and said so; a broker that ended ends the session.
+//! 3. A broker that stalls, or does not keep up with a schedule, has been measured: its run counts, and says so in place of figures.
+//! 4. A workload that fails twice is left, and said so; a broker that ended ends the session.
+//! 5. What compares Ottla with itself comes last, with brokers of its own; those of the session are held still meanwhile.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -20,7 +22,7 @@ use super::machine;
 use super::process::{Seat, run};
 use super::record::{ArmRow, Floor, Journal, Row, Run};
 use super::stage::{Arm, Measured, Stage};
-use super::workloads::{self, Metric, Workload};
+use super::workloads::{self, Contest, Metric, Workload};
 
 pub struct Session<'a> {
     stage: Stage,
@@ -43,14 +45,14 @@ impl<'a> Session<'a> {
     /// Brings up each broker in turn, warmed and then held still. The floors are measured in the first one's group, before it is launched.
     pub fn bring(&mut self, kinds: &[Kind], options: &Options) -> Result<(), Failure> {
         let (window, windows_max) = if options.quick { (Duration::from_secs(2), 3) } else { (Duration::from_secs(5), 12) };
-        for (index, kind) in kinds.iter().enumerate() {
+        for kind in kinds {
             let place = self.stage.place.clone();
             self.progress.say(&format!("{}: fills its group", kind.name()));
             let group = Group::make(kind.name(), place.group_bytes, &place.all_cpus);
             arm::fill(&group, place.group_bytes, &place.data.join(format!("fill-{}", kind.name())), &self.stage.interrupt)?;
             nix::unistd::sync();
-            if index == 0 {
-                self.floors(Seat { process_lists: group.process_lists(), cpus: place.all_cpus.clone() }, options.quick)?;
+            if self.journal.collected.floors.is_empty() {
+                self.floors(Seat { process_lists: group.process_lists(), ..Seat::on(&place.all_cpus) }, options.quick)?;
             }
             self.progress.say(&format!("{}: starts and warms", kind.name()));
             let home = Home::prepare(*kind, kind.name(), arm::Session::Long, &place, &self.stage.interrupt)?;
@@ -64,6 +66,9 @@ impl<'a> Session<'a> {
                 broker.pin(&place.broker_cpus);
             }
             row.notes.push(arm::seating(&place));
+            if *kind != Kind::Kafka {
+                row.notes.push("ottla.spin.us: its default, 20 us of polling before a shard that has its core alone sleeps".into());
+            }
             self.journal.write(Row::Arm(row))?;
             arm.hold();
             self.arms.push(arm);
@@ -111,19 +116,35 @@ impl<'a> Session<'a> {
         })
     }
 
-    pub fn measure(&mut self, chosen: &[&'static Workload]) -> Result<(), Failure> {
+    pub fn measure(&mut self, chosen: &[&'static Workload], options: &Options) -> Result<(), Failure> {
         self.stage.first_sentinels();
-        for (index, workload) in chosen.iter().enumerate() {
-            let ended = self.measure_workload(workload, &format!("[{}/{}]", index + 1, chosen.len()));
-            for arm in &mut self.arms {
-                // A topic that stays behind costs disk, not truth.
-                if let Err(why) = self.stage.end_workload(arm) {
-                    self.progress.line(&format!("{}: {why}", workload.name));
-                }
+        let (brokers, listeners): (Vec<_>, Vec<_>) =
+            chosen.iter().enumerate().partition(|(_, workload)| workload.contest == Contest::Brokers);
+        let count = chosen.len();
+        for (index, workload) in brokers {
+            self.measure_whole(workload, &format!("[{}/{count}]", index + 1))?;
+        }
+        if !listeners.is_empty() {
+            let of_session = (std::mem::take(&mut self.arms), self.stage.place.clone());
+            self.stage.place = of_session.1.of_two_shards();
+            self.bring(&[Kind::ShardListeners, Kind::TwoShards], options)?;
+            for (index, workload) in listeners {
+                self.measure_whole(workload, &format!("[{}/{count}]", index + 1))?;
             }
-            ended?;
+            (self.arms, self.stage.place) = of_session;
         }
         Ok(())
+    }
+
+    fn measure_whole(&mut self, workload: &'static Workload, place: &str) -> Result<(), Failure> {
+        let ended = self.measure_workload(workload, place);
+        for arm in &mut self.arms {
+            // A topic that stays behind costs disk, not truth.
+            if let Err(why) = self.stage.end_workload(arm) {
+                self.progress.line(&format!("{}: {why}", workload.name));
+            }
+        }
+        ended
     }
 
     fn measure_workload(&mut self, workload: &'static Workload, place: &str) -> Result<(), Failure> {
@@ -135,7 +156,7 @@ impl<'a> Session<'a> {
                 break;
             }
             let halves = self.pair(workload, attempt, &format!("{place} {} pair {}/{wanted}", workload.name, good + 1))?;
-            let failed = halves.iter().any(|half| half.command.is_empty());
+            let failed = halves.iter().any(|half| half.command.is_empty() && half.unable.is_none());
             good += usize::from(halves.iter().all(|half| half.discarded.is_none()));
             for half in halves {
                 self.journal.write(Row::Run(Box::new(half)))?;
@@ -173,6 +194,7 @@ impl<'a> Session<'a> {
         let began_unix_ms = machine::unix_ms();
         let measured = match &workload.kind {
             workloads::Kind::Load(load) => self.stage.load(arm, workload.name, load),
+            workloads::Kind::Crowd { few, load } => self.stage.crowd(arm, workload.name, *few, load),
             workloads::Kind::PerfTest { partitions } => self.stage.perf_test(arm, *partitions),
             workloads::Kind::StartUp => own_kind(arm).and_then(|kind| self.stage.start_up(kind)),
             workloads::Kind::Restart { partitions } => own_kind(arm).and_then(|kind| self.stage.restart(kind, *partitions)),
@@ -188,16 +210,24 @@ impl<'a> Session<'a> {
             Err(why) if why.ends_session() => return Err(why),
             Err(why) => {
                 self.progress.line(&format!("{}, {}: {why}", workload.name, arm.name));
-                let discarded = Some(format!("failed: {why}"));
-                let (workload, arm) = (workload.name.into(), arm.name.clone());
-                return Ok(Run { workload, arm, pair: attempt, half, began_unix_ms, discarded, ..Run::default() });
+                let run =
+                    Run { workload: workload.name.into(), arm: arm.name.clone(), pair: attempt, half, began_unix_ms, ..Run::default() };
+                return Ok(match why.is_stall() {
+                    true => Run { unable: Some("stalled".into()), ..run },
+                    false => Run { discarded: Some(format!("failed: {why}")), ..run },
+                });
             }
         };
         let metrics = metrics(workload.metrics, &measured);
-        let Measured { topic, command, cache, sentinel, usage, outcome } = measured;
+        let unable = measured.outcome.pace.filter(|pace| !pace.is_kept()).map(|pace| {
+            let kept = measured.outcome.requests as f64 / measured.outcome.seconds;
+            format!("not sustained: {kept:.0} of {:.0}/s", pace.requests_per_second)
+        });
+        let Measured { topic, command, cache, sentinel, usage, outcome, .. } = measured;
         let discarded = self.stage.history.objection(sentinel, &usage, outcome.errors.values().sum());
         let (workload, arm) = (workload.name.into(), arm.name.clone());
-        Ok(Run { workload, arm, pair: attempt, half, began_unix_ms, topic, command, cache, sentinel, usage, outcome, metrics, discarded })
+        let run = Run { workload, arm, pair: attempt, half, began_unix_ms, ..Run::default() };
+        Ok(Run { topic, command, cache, sentinel, usage, outcome, metrics, unable, discarded, ..run })
     }
 }
 
@@ -207,7 +237,7 @@ fn own_kind(arm: &Arm) -> Result<Kind, Failure> {
 
 /// Those that the run has the figures for.
 fn metrics(wanted: &[Metric], measured: &Measured) -> BTreeMap<Metric, f64> {
-    let Measured { usage, outcome, .. } = measured;
+    let Measured { usage, outcome, beyond, .. } = measured;
     let gigabytes = outcome.bytes as f64 / 1e9;
     let per_second = |count: u64| count as f64 / outcome.seconds;
     let latency = outcome.latency.as_ref();
@@ -223,6 +253,7 @@ fn metrics(wanted: &[Metric], measured: &Measured) -> BTreeMap<Metric, f64> {
         Metric::Seconds => Some(outcome.seconds),
         Metric::Resident => usage.resident_kib.map(|kib| kib as f64 / 1024.0),
         Metric::IdleCpu => usage.broker_cpu_seconds.map(|cpu| cpu * 1e3 / usage.seconds),
+        Metric::ShareOfFew | Metric::PerIdlePartition | Metric::P99TimesAlone | Metric::Messages => beyond.get(metric).copied(),
     };
     let given = wanted.iter().filter_map(|metric| value(metric).filter(|value| value.is_finite()).map(|value| (*metric, value)));
     given.collect()
@@ -282,6 +313,7 @@ mod tests {
                 latency: Some(Latency { p50: 10, p99: 20, p999: 30, ..Latency::default() }),
                 ..Outcome::default()
             },
+            beyond: BTreeMap::from([(Metric::Messages, 0.25)]),
             ..Measured::default()
         };
         let all = [
@@ -296,6 +328,7 @@ mod tests {
             (Metric::Seconds, 2.0),
             (Metric::Resident, 2.0),
             (Metric::IdleCpu, 750.0),
+            (Metric::Messages, 0.25),
         ];
         let wanted: Vec<Metric> = all.iter().map(|(metric, _)| *metric).collect();
         assert_eq!(metrics(&wanted, &measured), BTreeMap::from(all));

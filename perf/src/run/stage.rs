@@ -6,6 +6,7 @@
 //! 2. Before the first look: the same load for a moment, everything written back, a pause, and a sentinel.
 //! 3. After the second look the run's files are deleted, and the next run begins only when they are gone.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,13 @@ use crate::outcome::Outcome;
 use super::amounts::Amounts;
 use super::arm::{Broker, Home, Kind, Place, Session};
 use super::cgroup::Group;
-use super::counters::{Look, Usage};
+use super::counters::{Look, Usage, resident_kib};
 use super::failure::Failure;
 use super::gate::{self, Gate, History, Sentinel};
 use super::kafka;
 use super::machine;
 use super::process::{Interrupt, Running, Seat, run};
-use super::workloads::{Cache, Life, Load};
+use super::workloads::{Cache, Life, Load, Metric};
 
 pub struct Stage {
     pub place: Place,
@@ -69,6 +70,10 @@ impl Arm {
         Look::take(self.broker.as_ref().map(Broker::watched))
     }
 
+    fn messages(&self) -> Option<f64> {
+        self.broker.as_ref().and_then(Broker::messages)
+    }
+
     fn pid(&self) -> Option<u32> {
         self.broker.as_ref().map(|broker| broker.watched().0)
     }
@@ -87,8 +92,12 @@ pub struct Measured {
     pub sentinel: Sentinel,
     pub usage: Usage,
     pub outcome: Outcome,
+    /// Figures that follow from more than the outcome and the counters.
+    pub beyond: BTreeMap<Metric, f64>,
 }
 
+/// How long a broker is left alone before its memory is looked at.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Beyond the time a load names itself.
 const GRACE: Duration = Duration::from_secs(240);
 const DELETED_WITHIN: Duration = Duration::from_secs(180);
@@ -103,6 +112,11 @@ impl Stage {
         format!("{workload}.{}.{}", std::process::id(), self.topics_made)
     }
 
+    /// Where the generator sits.
+    fn seat(&self) -> Seat {
+        Seat { gives_way: self.place.is_shared(), ..Seat::on(&[self.place.generator_cpu]) }
+    }
+
     /// Calls the load generator. Its time is bounded by what its own flags say, and then some.
     fn generate(&self, words: &[String], address: &str, topic: &str) -> Result<Outcome, Failure> {
         let mut arguments = vec!["load".to_owned()];
@@ -110,7 +124,7 @@ impl Stage {
         arguments.extend(["--bootstrap", address, "--topic", topic].map(String::from));
         let name = format!("load {}", words.first().map_or("", String::as_str));
         let own = words.iter().position(|word| word == "--seconds").and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or(0);
-        let command = Seat::on(&[self.place.generator_cpu]).command(&self.loader, &arguments);
+        let command = self.seat().command(&self.loader, &arguments);
         let said = run(&name, command, Duration::from_secs(own) + GRACE, &self.interrupt)?;
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("");
         serde_json::from_str(last).map_err(|_| Failure::NoOutcome { name, said: last.chars().take(200).collect() })
@@ -176,14 +190,50 @@ impl Stage {
         measured
     }
 
+    /// A load on a few partitions, and again when the broker has very many more that nobody writes.
+    pub fn crowd(&mut self, arm: &mut Arm, workload: &str, few: u32, load: &Load) -> Result<Measured, Failure> {
+        let alone = self.load(arm, workload, &Load { partitions: few, configs: &[], ..*load })?;
+        arm.go_on(&self.interrupt)?;
+        let resident = |arm: &Arm| arm.pid().and_then(resident_kib);
+        self.interrupt.sleep(SETTLED)?;
+        let before = resident(arm);
+        let topic = self.topic_name(workload);
+        self.create_topic(&arm.address, &topic, load.partitions, load.configs)?;
+        self.interrupt.sleep(SETTLED)?;
+        let idle = before.zip(resident(arm)).map(|(before, after)| (after - before) / f64::from(load.partitions));
+        let measured = self.load_topic(arm, &topic, load);
+        let deleted = self.delete_topic(arm, &topic);
+        arm.hold();
+        let mut measured = measured?;
+        deleted?;
+        let rate = |outcome: &Outcome| outcome.bytes as f64 / outcome.seconds;
+        measured.beyond.insert(Metric::ShareOfFew, rate(&measured.outcome) / rate(&alone.outcome));
+        measured.beyond.extend(idle.map(|kib| (Metric::PerIdlePartition, kib)));
+        Ok(measured)
+    }
+
     fn load_topic(&mut self, arm: &Arm, topic: &str, load: &Load) -> Result<Measured, Failure> {
         self.generate(&self.amounts.settling().fill_in(load.command), &arm.address, topic)?;
+        let mut beyond = BTreeMap::new();
+        let alone_p99 = match load.alone {
+            "" => None,
+            alone => {
+                nix::unistd::sync();
+                self.interrupt.sleep(self.pause)?;
+                self.generate(&self.amounts.fill_in(alone), &arm.address, topic)?.latency.map(|latency| latency.p99)
+            }
+        };
         let cache = self.prepare_cache(arm, topic, load.cache)?;
         let words = self.amounts.fill_in(load.command);
         let sentinel = self.sentinel()?;
+        let messages = arm.messages();
         let before = arm.look();
         let outcome = self.generate(&words, &arm.address, topic)?;
         let usage = before.until(&arm.look(), arm.pid());
+        let crossed = messages.zip(arm.messages()).map(|(before, after)| (after - before) / outcome.requests as f64);
+        beyond.extend(crossed.map(|each| (Metric::Messages, each)));
+        let times = outcome.latency.as_ref().zip(alone_p99).map(|(latency, alone)| latency.p99 as f64 / alone as f64);
+        beyond.extend(times.map(|times| (Metric::P99TimesAlone, times)));
         let configs = if load.configs.is_empty() { String::new() } else { format!(", {}", load.configs.join(", ")) };
         Ok(Measured {
             topic: format!("{} partitions{configs}", load.partitions),
@@ -192,6 +242,7 @@ impl Stage {
             sentinel,
             usage,
             outcome,
+            beyond,
         })
     }
 
@@ -264,7 +315,7 @@ impl Stage {
         let arguments = kafka::perf_test(&self.place, &arm.address, &topic, self.amounts.records);
         let sentinel = self.sentinel()?;
         let before = arm.look();
-        let command = Seat::on(&[self.place.generator_cpu]).command(Path::new("java"), &arguments);
+        let command = self.seat().command(Path::new("java"), &arguments);
         let said = run("kafka-producer-perf-test", command, GRACE * 2, &self.interrupt)?;
         let usage = before.until(&arm.look(), arm.pid());
         let (records, seconds) = kafka::perf_test_outcome(&said).ok_or_else(|| Failure::NoOutcome {
@@ -274,12 +325,12 @@ impl Stage {
         self.delete_topic(arm, &topic)?;
         arm.hold();
         let outcome = Outcome { load: "kafka-producer-perf-test".into(), bytes: records * 1024, records, seconds, ..Outcome::default() };
-        Ok(Measured { topic: format!("{partitions} partitions"), command: arguments.join(" "), cache, sentinel, usage, outcome })
+        let (topic, command) = (format!("{partitions} partitions"), arguments.join(" "));
+        Ok(Measured { topic, command, cache, sentinel, usage, outcome, ..Measured::default() })
     }
 
     /// A second broker of the same kind on an empty directory; the first is held still.
     pub fn start_up(&mut self, kind: Kind) -> Result<Measured, Failure> {
-        const SETTLED: Duration = Duration::from_secs(2);
         const IDLE: Duration = Duration::from_secs(5);
         let home = Home::prepare(kind, &format!("start-up-{}", kind.name()), Session::Default, &self.place, &self.interrupt)?;
         let group = self.group(&format!("start-up-{}", kind.name()));
@@ -295,7 +346,8 @@ impl Stage {
         let usage = before.until(&Look::take(Some(broker.watched())), Some(broker.watched().0));
         let outcome = Outcome { load: "start-up".into(), seconds, ..Outcome::default() };
         let cache = "programs in the page cache, data directory empty".into();
-        Ok(Measured { topic: "none".into(), command: "start, then five seconds of nothing".into(), cache, sentinel, usage, outcome })
+        let (topic, command) = ("none".into(), "start, then five seconds of nothing".into());
+        Ok(Measured { topic, command, cache, sentinel, usage, outcome, ..Measured::default() })
     }
 
     /// Fill, SIGKILL, drop the log from the page cache, start again, until every partition has answered.
@@ -322,8 +374,8 @@ impl Stage {
         let words = ["ready", "--partitions", &partitions.to_string(), "--since-ms", &since].map(String::from);
         let outcome = self.generate(&words, &address, &topic)?;
         let usage = before.until(&Look::take(Some(broker.watched())), Some(broker.watched().0));
-        let command = format!("{bytes} bytes, kill -9, start, {}", words.join(" "));
-        Ok(Measured { topic: format!("{partitions} partitions"), command, cache, sentinel, usage, outcome })
+        let (topic, command) = (format!("{partitions} partitions"), format!("{bytes} bytes, kill -9, start, {}", words.join(" ")));
+        Ok(Measured { topic, command, cache, sentinel, usage, outcome, ..Measured::default() })
     }
 
     fn group(&self, name: &str) -> Group {

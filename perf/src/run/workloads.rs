@@ -16,6 +16,10 @@ pub enum Metric {
     Seconds,
     Resident,
     IdleCpu,
+    ShareOfFew,
+    PerIdlePartition,
+    P99TimesAlone,
+    Messages,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,12 +43,16 @@ impl Metric {
             Metric::Seconds => "seconds",
             Metric::Resident => "resident MiB",
             Metric::IdleCpu => "idle cpu ms/s",
+            Metric::ShareOfFew => "GB/s, of those with the few alone",
+            Metric::PerIdlePartition => "resident KiB per idle partition",
+            Metric::P99TimesAlone => "p99, times that without the reader",
+            Metric::Messages => "messages between shards per request",
         }
     }
 
     pub const fn better(self) -> Better {
         match self {
-            Metric::Throughput | Metric::RequestRate | Metric::RecordRate => Better::Higher,
+            Metric::Throughput | Metric::RequestRate | Metric::RecordRate | Metric::ShareOfFew => Better::Higher,
             _ => Better::Lower,
         }
     }
@@ -58,6 +66,7 @@ pub struct Workload {
     /// The floor each metric is held against: what the machine does when only the bare work is done.
     pub floors: &'static [(Metric, &'static str)],
     pub choice: Choice,
+    pub contest: Contest,
     /// Fewer pairs where one run takes minutes.
     pub pairs_max: usize,
 }
@@ -71,8 +80,22 @@ pub enum Choice {
     OnlyByName,
 }
 
+/// Who is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contest {
+    /// The brokers that the session was asked for.
+    Brokers,
+    /// Ottla with a port for each of two shards, and without.
+    Listeners,
+}
+
 pub enum Kind {
     Load(Load),
+    /// A topic of very many partitions, of which a few are written; held against a topic of those few, before there were so many.
+    Crowd {
+        few: u32,
+        load: Load,
+    },
     /// From the start of the process to its first answer, on an empty directory; then left alone.
     StartUp,
     /// Killed with so many partitions full of unflushed log, and started again.
@@ -86,6 +109,7 @@ pub enum Kind {
 }
 
 /// One command of the load generator, its words as on a command line. Those in braces are amounts, see [`super::amounts`].
+#[derive(Clone, Copy)]
 pub struct Load {
     pub partitions: u32,
     pub configs: &'static [&'static str],
@@ -94,6 +118,8 @@ pub struct Load {
     pub fill: &'static str,
     pub cache: Cache,
     pub command: &'static str,
+    /// The same without what disturbs it, run before: its p99 is what the command's is held against. Empty where there is nothing such.
+    pub alone: &'static str,
 }
 
 /// How long a topic lives.
@@ -114,29 +140,46 @@ pub enum Cache {
 }
 
 const THROUGHPUT: &[Metric] = &[Metric::CpuPerGb, Metric::Throughput];
+const BROKERS: Contest = Contest::Brokers;
 const LATENCY: &[Metric] = &[Metric::P50, Metric::P99, Metric::P999];
+const SYNCED: &[Metric] = &[Metric::Throughput, Metric::RequestRate, Metric::P50, Metric::P99, Metric::CpuPerRequest];
 const APPEND: &[(Metric, &str)] = &[(Metric::CpuPerGb, "append-64k"), (Metric::Throughput, "append-64k")];
 const APPEND_SMALL: &[(Metric, &str)] = &[(Metric::CpuPerGb, "append-16k"), (Metric::Throughput, "append-16k")];
 const SEND: &[(Metric, &str)] = &[(Metric::CpuPerGb, "sendfile"), (Metric::Throughput, "sendfile")];
 const ECHO: &[(Metric, &str)] = &[(Metric::P50, "tcp-echo"), (Metric::P99, "tcp-echo")];
+const SYNCED_64K: &[(Metric, &str)] = &[
+    (Metric::Throughput, "fdatasync-64k-16"),
+    (Metric::RequestRate, "fdatasync-64k-16"),
+    (Metric::P50, "fdatasync-64k-16"),
+    (Metric::P99, "fdatasync-64k-16"),
+];
 /// Old segments go, so that a minute at full rate does not fill the disk.
 const BOUNDED: &[&str] = &["retention.bytes=134217728", "segment.bytes=67108864"];
 
 const fn load(partitions: u32, command: &'static str) -> Load {
-    Load { partitions, configs: &[], life: Life::Run, fill: "", cache: Cache::Resident, command }
+    Load { partitions, configs: &[], life: Life::Run, fill: "", cache: Cache::Resident, command, alone: "" }
 }
 
 const fn throughput(name: &'static str, sentence: &'static str, choice: Choice, load: Load) -> Workload {
-    Workload { name, sentence, kind: Kind::Load(load), metrics: THROUGHPUT, floors: APPEND, choice, pairs_max: usize::MAX }
+    Workload {
+        name,
+        sentence,
+        kind: Kind::Load(load),
+        metrics: THROUGHPUT,
+        floors: APPEND,
+        choice,
+        contest: BROKERS,
+        pairs_max: usize::MAX,
+    }
 }
 
 const fn latency(name: &'static str, sentence: &'static str, choice: Choice, load: Load) -> Workload {
-    Workload { name, sentence, kind: Kind::Load(load), metrics: LATENCY, floors: ECHO, choice, pairs_max: usize::MAX }
+    Workload { name, sentence, kind: Kind::Load(load), metrics: LATENCY, floors: ECHO, choice, contest: BROKERS, pairs_max: usize::MAX }
 }
 
 const fn reading(name: &'static str, sentence: &'static str, choice: Choice, command: &'static str) -> Workload {
     let load = Load { life: Life::Workload, fill: FILL, ..load(1, command) };
-    Workload { name, sentence, kind: Kind::Load(load), metrics: THROUGHPUT, floors: SEND, choice, pairs_max: usize::MAX }
+    Workload { name, sentence, kind: Kind::Load(load), metrics: THROUGHPUT, floors: SEND, choice, contest: BROKERS, pairs_max: usize::MAX }
 }
 
 const PRODUCE_1K: &str = "produce --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}";
@@ -187,8 +230,8 @@ pub const TABLE: &[Workload] = &[
         )
     },
     Workload {
-        metrics: &[Metric::RequestRate, Metric::Throughput, Metric::P50, Metric::P99, Metric::CpuPerRequest],
-        floors: &[(Metric::RequestRate, "fdatasync-32"), (Metric::P50, "fdatasync")],
+        metrics: SYNCED,
+        floors: SYNCED_64K,
         ..throughput(
             "fsync",
             "flush.messages=1, an answer waits for fsync: 64 KiB batches to 16 partitions, one in flight on each of 16 connections",
@@ -203,11 +246,27 @@ pub const TABLE: &[Workload] = &[
         )
     },
     Workload {
+        metrics: SYNCED,
+        floors: SYNCED_64K,
+        ..throughput(
+            "fsync-1c",
+            "the same over one connection, as one producer has it: 16 requests in flight, one for each partition; Kafka answers them one after another",
+            Choice::Full,
+            Load {
+                configs: &["flush.messages=1"],
+                ..load(
+                    16,
+                    "produce --record-bytes 1024 --batch-bytes 65536 --connections 1 --in-flight 16 --bytes {volume} --seconds {seconds}",
+                )
+            },
+        )
+    },
+    Workload {
         metrics: &[Metric::RequestRate, Metric::P50, Metric::P99, Metric::CpuPerRequest],
         floors: &[(Metric::RequestRate, "fdatasync-32"), (Metric::P50, "fdatasync")],
         ..throughput(
             "fsync-4k",
-            "the same with 4 KiB batches, five in flight on each connection",
+            "4 KiB batches, five in flight on each of 16 connections",
             Choice::Full,
             Load {
                 configs: &["flush.messages=1"],
@@ -215,16 +274,19 @@ pub const TABLE: &[Workload] = &[
             },
         )
     },
-    throughput(
-        "many-partitions",
-        "a topic of 9,990 partitions (as many as Kafka creates at once), ten of them written: 1 KiB records in 64 KiB batches",
-        Choice::Full,
-        Load {
-            life: Life::Workload,
-            configs: BOUNDED,
-            ..load(9_990, "produce --partitions 10 --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}")
+    Workload {
+        name: "many-partitions",
+        sentence: "a topic of 9,990 partitions (as many as Kafka creates at once), ten of them written: 1 KiB records in 64 KiB batches",
+        kind: Kind::Crowd {
+            few: 10,
+            load: load(9_990, "produce --partitions 10 --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}"),
         },
-    ),
+        metrics: &[Metric::CpuPerGb, Metric::Throughput, Metric::ShareOfFew, Metric::PerIdlePartition, Metric::Resident],
+        floors: APPEND,
+        choice: Choice::Full,
+        contest: BROKERS,
+        pairs_max: 3,
+    },
     reading(
         "fetch-hot-1",
         "one consumer reads a log that lies in the page cache",
@@ -238,23 +300,24 @@ pub const TABLE: &[Workload] = &[
         "fetch --readers 8 --bytes {reading} --seconds {seconds}",
     ),
     Workload {
-        metrics: &[Metric::Throughput, Metric::P50, Metric::P99, Metric::P999],
+        metrics: &[Metric::Throughput, Metric::P50, Metric::P99, Metric::P999, Metric::P99TimesAlone],
         floors: &[],
         ..throughput(
             "catch-up",
-            "a consumer reads an evicted backlog from its start while a producer writes 2,000 records/s to the end: the reader's GB/s, the producer's latency",
+            "a consumer reads an evicted backlog once from its start while a producer writes 2,000 records/s to the end: the reader's GB/s, the producer's latency",
             Choice::Full,
             Load {
                 life: Life::Workload,
                 fill: "produce --record-bytes 1024 --batch-bytes 65536 --bytes {backlog}",
                 cache: Cache::Evicted,
-                ..load(1, "catch-up --rate 2000 --batch-bytes 1 --seconds {seconds}")
+                alone: "produce-at --rate 2000 --batch-bytes 1 --seconds {seconds}",
+                ..load(1, "catch-up --rate 2000 --batch-bytes 1 --bytes {backlog}")
             },
         )
     },
     latency(
         "open-loop-5000",
-        "5,000 requests/s of one 1 KiB record each on a fixed schedule, 16 partitions, from the intended send to the answer",
+        "5,000 requests/s of one 1 KiB record each on a fixed schedule over one connection, 16 partitions, from the intended send to the answer",
         Choice::Quick,
         load(16, "produce-at --rate 5000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
@@ -263,6 +326,12 @@ pub const TABLE: &[Workload] = &[
         "the same at 20,000 requests/s",
         Choice::Full,
         load(16, "produce-at --rate 20000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
+    ),
+    latency(
+        "open-loop-20000-16c",
+        "the same over 16 connections in turn, which Kafka can answer side by side",
+        Choice::Full,
+        load(16, "produce-at --rate 20000 --connections 16 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "end-to-end-1000",
@@ -292,6 +361,7 @@ pub const TABLE: &[Workload] = &[
         metrics: &[Metric::Seconds, Metric::Resident, Metric::IdleCpu],
         floors: &[],
         choice: Choice::Quick,
+        contest: BROKERS,
         pairs_max: 5,
     },
     restart(
@@ -307,7 +377,19 @@ pub const TABLE: &[Workload] = &[
         metrics: &[Metric::RecordRate, Metric::CpuPerGb],
         floors: &[],
         choice: Choice::Full,
+        contest: BROKERS,
         pairs_max: 5,
+    },
+    Workload {
+        metrics: &[Metric::Messages, Metric::CpuPerRequest, Metric::P50, Metric::P99],
+        floors: &[],
+        contest: Contest::Listeners,
+        ..latency(
+            "shard-listeners",
+            "two shards, 16 partitions, four clients that send 5,000 requests/s of one 1 KiB record each on a fixed schedule: with and without a port for each shard",
+            Choice::Full,
+            load(16, "produce-at --rate 5000 --connections 4 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
+        )
     },
     Workload {
         pairs_max: 1,
@@ -328,6 +410,7 @@ const fn restart(name: &'static str, sentence: &'static str, partitions: u32) ->
         metrics: &[Metric::Seconds],
         floors: &[],
         choice: Choice::Full,
+        contest: BROKERS,
         pairs_max: 3,
     }
 }
@@ -343,7 +426,7 @@ impl Workload {
 
     /// A broker that was only pointed at can be loaded, but not restarted or looked into.
     pub fn suits_a_foreign_broker(&self) -> bool {
-        matches!(&self.kind, Kind::Load(load) if load.cache == Cache::Resident)
+        self.contest == BROKERS && matches!(&self.kind, Kind::Load(load) if load.cache == Cache::Resident)
     }
 }
 

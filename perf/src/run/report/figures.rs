@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::run::record::{Collected, Run};
+use crate::run::record::{ArmRow, Collected, Run};
 use crate::run::statistics::{Ratio, median, ratio_of_medians};
-use crate::run::workloads::{self, Better, Metric, Workload};
+use crate::run::workloads::{self, Better, Contest, Metric, Workload};
 
 /// One line of the table: one metric of one workload.
 pub struct Figure {
@@ -13,6 +13,8 @@ pub struct Figure {
     pub floor: Option<f64>,
     /// Medians over the runs that count, in the order of the arms.
     pub medians: Vec<Option<f64>>,
+    /// In place of the medians: what an arm could not do in half of its runs or more.
+    pub unable: Vec<Option<String>>,
     /// How many times better the first arm is than the second; above one is better, whatever the metric.
     pub better_by: Option<Ratio>,
     pub pairs: usize,
@@ -47,10 +49,12 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub fn of(collected: &Collected) -> Self {
-        let arms: Vec<String> = collected.arms.iter().map(|arm| arm.arm.clone()).collect();
+    pub fn of(collected: &Collected, contest: Contest) -> Self {
+        let is_in = |run: &Run| workloads::find(&run.workload).is_some_and(|workload| workload.contest == contest);
+        let runs_there = |arm: &&ArmRow| collected.runs.iter().any(|run| run.arm == arm.arm && is_in(run));
+        let arms: Vec<String> = collected.arms.iter().filter(runs_there).map(|arm| arm.arm.clone()).collect();
         let mut lines = Vec::new();
-        for workload in asked(collected) {
+        for workload in asked(collected).filter(|workload| workload.contest == contest) {
             let runs: Vec<&Run> = collected.runs.iter().filter(|run| run.workload == workload.name).collect();
             if runs.is_empty() {
                 continue;
@@ -91,11 +95,13 @@ fn asked(collected: &Collected) -> impl Iterator<Item = &'static Workload> {
 fn figure(collected: &Collected, arms: &[String], workload: &'static Workload, metric: Metric, runs: &[&Run]) -> Figure {
     let counted = || runs.iter().filter(|run| run.discarded.is_none());
     let of = |arm: &String| counted().filter(|run| run.arm == *arm).filter_map(|run| run.metrics.get(&metric).copied()).collect::<Vec<_>>();
-    let medians = arms.iter().map(|arm| median(&of(arm))).collect();
+    let unable: Vec<Option<String>> = arms.iter().map(|arm| unable(counted().filter(|run| run.arm == *arm))).collect();
+    let medians = arms.iter().zip(&unable).map(|(arm, unable)| unable.is_none().then(|| median(&of(arm)))?).collect();
     let mut pairs: BTreeMap<usize, [Option<f64>; 2]> = BTreeMap::new();
     for run in counted() {
         if let Some(at) = arms.iter().position(|arm| *arm == run.arm).filter(|at| *at < 2) {
-            pairs.entry(run.pair).or_default()[at] = run.metrics.get(&metric).copied();
+            let is_able = run.unable.is_none() && unable[at].is_none();
+            pairs.entry(run.pair).or_default()[at] = run.metrics.get(&metric).copied().filter(|_| is_able);
         }
     }
     let numbers = |[first, second]: [Option<f64>; 2]| match metric.better() {
@@ -108,10 +114,17 @@ fn figure(collected: &Collected, arms: &[String], workload: &'static Workload, m
         metric,
         floor: workload.floor(metric).and_then(|floor| collected.floor(floor, metric)),
         medians,
+        unable,
         better_by: ratio_of_medians(&both),
         pairs: pairs.len(),
         discarded: runs.iter().filter(|run| run.discarded.is_some()).count(),
     }
+}
+
+/// What an arm could not do, where that is so of half of its runs or more: the words of the last of them.
+fn unable<'a>(runs: impl Iterator<Item = &'a &'a Run>) -> Option<String> {
+    let (able, unable): (Vec<&Run>, Vec<&Run>) = runs.copied().partition(|run| run.unable.is_none());
+    unable.last().filter(|_| unable.len() >= able.len())?.unable.clone()
 }
 
 /// Three significant digits.
@@ -139,6 +152,13 @@ pub fn cell(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), digits)
 }
 
+impl Figure {
+    /// What stands in the table for each arm.
+    pub fn cells(&self) -> impl Iterator<Item = String> + '_ {
+        self.medians.iter().zip(&self.unable).map(|(median, unable)| unable.clone().unwrap_or_else(|| cell(*median)))
+    }
+}
+
 pub fn ratio(ratio: Option<Ratio>) -> String {
     match ratio {
         None => "–".into(),
@@ -161,10 +181,10 @@ pub struct Beside {
     pub errors: u64,
 }
 
-pub fn beside(collected: &Collected, arms: &[String]) -> Vec<Beside> {
+pub fn beside(collected: &Collected) -> Vec<Beside> {
     let mut rows = Vec::new();
     for workload in asked(collected) {
-        for arm in arms {
+        for ArmRow { arm, .. } in &collected.arms {
             let runs: Vec<&Run> =
                 collected.runs.iter().filter(|run| run.workload == workload.name && run.arm == *arm && !run.command.is_empty()).collect();
             if !runs.is_empty() {
@@ -199,7 +219,7 @@ fn beside_of(workload: &'static str, arm: &str, runs: &[&Run]) -> Beside {
 pub mod tests {
     use super::*;
     use crate::outcome::{Latency, Outcome, Second};
-    use crate::run::record::{ArmRow, Floor};
+    use crate::run::record::Floor;
 
     /// Two arms, five pairs of a produce and of a latency workload, one pair discarded.
     pub fn collected() -> Collected {
@@ -235,7 +255,7 @@ pub mod tests {
 
     #[test]
     fn better_by_is_above_one_for_the_better_whichever_way_the_metric_points() {
-        let figures = Figures::of(&collected());
+        let figures = Figures::of(&collected(), Contest::Brokers);
         let line = |metric| figures.lines.iter().find(|line| line.workload.name == "produce-1k-1p" && line.metric == metric).unwrap();
         for metric in [Metric::CpuPerGb, Metric::Throughput] {
             let Ratio { value, interval } = line(metric).better_by.unwrap();
@@ -253,9 +273,53 @@ pub mod tests {
         let mut collected = collected();
         collected.arms.pop();
         collected.runs.retain(|run| run.arm == "ottla");
-        let figures = Figures::of(&collected);
+        let figures = Figures::of(&collected, Contest::Brokers);
         assert!(figures.lines[0].better_by.is_none() && figures.lines[0].medians == [Some(0.51)]);
         assert!(figures.sentence().starts_with("One broker"));
+    }
+
+    #[test]
+    fn what_a_broker_could_not_do_stands_in_place_of_its_figures() {
+        let mut collected = collected();
+        let unable = |run: &mut Run, last: usize| {
+            if run.workload == "open-loop-5000" && run.arm == "kafka" && run.pair <= last {
+                run.unable = Some("not sustained: 4000 of 5000/s".into());
+            }
+        };
+        collected.runs.iter_mut().for_each(|run| unable(run, 0));
+        let p99 = |collected: &Collected| {
+            Figures::of(collected, Contest::Brokers)
+                .lines
+                .into_iter()
+                .find(|line| line.metric == Metric::P99 && line.workload.name == "open-loop-5000")
+                .unwrap()
+        };
+        let once = p99(&collected);
+        assert!(once.unable[1].is_none() && once.better_by.is_some() && once.pairs == 5, "one bad run in five is a bad run");
+        collected.runs.iter_mut().for_each(|run| unable(run, 4));
+        let never = p99(&collected);
+        assert_eq!(never.cells().collect::<Vec<_>>(), ["300", "not sustained: 4000 of 5000/s"]);
+        assert!(never.better_by.is_none());
+    }
+
+    #[test]
+    fn what_compares_ottla_with_itself_has_arms_of_its_own() {
+        let mut collected = collected();
+        for arm in ["shard-listeners", "two-shards"] {
+            collected.arms.push(ArmRow { arm: arm.into(), ..ArmRow::default() });
+            let metrics = BTreeMap::from([(Metric::Messages, 1.0)]);
+            collected.runs.push(Run {
+                workload: "shard-listeners".into(),
+                arm: arm.into(),
+                command: "c".into(),
+                metrics,
+                ..Run::default()
+            });
+        }
+        assert_eq!(Figures::of(&collected, Contest::Brokers).arms, ["ottla", "kafka"]);
+        let listeners = Figures::of(&collected, Contest::Listeners);
+        assert_eq!(listeners.arms, ["shard-listeners", "two-shards"]);
+        assert!(listeners.lines.iter().all(|line| line.workload.name == "shard-listeners"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Page {
     }
 }
 
-pub fn page(collected: &Collected, figures: &Figures) -> String {
+pub fn page(collected: &Collected, figures: &Figures, listeners: &Figures) -> String {
     let mut page = Page::default();
     let title = escape(&title(collected));
     page.add(format!("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>"));
@@ -52,11 +52,16 @@ pub fn page(collected: &Collected, figures: &Figures) -> String {
     ));
     page.add(format!("<p>{}</p>", escape(&figures.sentence())));
     key(&mut page, figures);
+    page.add("<h2>Figures</h2><p class=\"soft\">Medians. Above 1 x the first broker is better, whichever way the metric points; in brackets the 95 % interval of a bootstrap over pairs.</p>");
     table(&mut page, figures);
+    if !listeners.lines.is_empty() {
+        page.add("<h2>A port for each shard</h2><p class=\"soft\">Ottla beside itself: with <code>ottla.shard.listeners</code>, and without.</p>");
+        table(&mut page, listeners);
+    }
     cpu_chart(&mut page, figures);
-    charts(&mut page, collected, figures);
+    charts(&mut page, collected);
     floors(&mut page, collected);
-    beside_table(&mut page, collected, figures);
+    beside_table(&mut page, collected);
     discarded(&mut page, collected);
     settings(&mut page, collected);
     page.add("<p class=\"soft\">Every run, with its settings, is a line of <a href=\"runs.jsonl\">runs.jsonl</a>.</p></body></html>");
@@ -69,7 +74,7 @@ fn key(page: &mut Page, figures: &Figures) {
 }
 
 fn table(page: &mut Page, figures: &Figures) {
-    page.add("<h2>Figures</h2><p class=\"soft\">Medians. Above 1 x the first broker is better, whichever way the metric points; in brackets the 95 % interval of a bootstrap over pairs.</p><div class=\"scroll\"><table>");
+    page.add("<div class=\"scroll\"><table>");
     let mut head = vec!["floor".to_owned()];
     head.extend(figures.arms.iter().map(|arm| escape(arm)));
     head.extend(["better by", "pairs", "runs discarded"].map(String::from));
@@ -85,7 +90,7 @@ fn table(page: &mut Page, figures: &Figures) {
             ));
         }
         let mut cells = vec![cell(figure.floor)];
-        cells.extend(figure.medians.iter().map(|median| cell(*median)));
+        cells.extend(figure.cells().map(|cell| escape(&cell)));
         let class = match figure.verdict() {
             Verdict::Better => "better",
             Verdict::Worse => "worse",
@@ -114,7 +119,8 @@ fn cpu_chart(page: &mut Page, figures: &Figures) {
     }
 }
 
-fn charts(page: &mut Page, collected: &Collected, figures: &Figures) {
+fn charts(page: &mut Page, collected: &Collected) {
+    let arms: Vec<String> = collected.arms.iter().map(|arm| arm.arm.clone()).collect();
     let drawn = |draw: &dyn Fn(&Workload, &[&Run]) -> Option<String>| {
         let each = TABLE.iter().filter_map(|workload| {
             let runs: Vec<&Run> = collected.runs.iter().filter(|run| run.workload == workload.name && run.discarded.is_none()).collect();
@@ -123,9 +129,9 @@ fn charts(page: &mut Page, collected: &Collected, figures: &Figures) {
         each.collect::<String>()
     };
     let sections = [
-        ("Latency", drawn(&|workload, runs| latency_chart(workload, runs, &figures.arms))),
-        ("Throughput over time", drawn(&|workload, runs| time_chart(workload, runs, &figures.arms))),
-        ("p99 minute by minute", drawn(&|workload, runs| minutes_chart(workload, runs, &figures.arms))),
+        ("Latency", drawn(&|workload, runs| latency_chart(workload, runs, &arms))),
+        ("Throughput over time", drawn(&|workload, runs| time_chart(workload, runs, &arms))),
+        ("p99 minute by minute", drawn(&|workload, runs| minutes_chart(workload, runs, &arms))),
     ];
     for (heading, figures) in sections.into_iter().filter(|(_, figures)| !figures.is_empty()) {
         page.add(format!("<h2>{heading}</h2><p class=\"soft\">Thick: the run in the middle. Thin: the others that count.</p><div class=\"charts\">{figures}</div>"));
@@ -206,14 +212,14 @@ fn floors(page: &mut Page, collected: &Collected) {
     page.add("</table></div>");
 }
 
-fn beside_table(page: &mut Page, collected: &Collected, figures: &Figures) {
+fn beside_table(page: &mut Page, collected: &Collected) {
     page.add(
         "<h2>Beside the metrics</h2><p class=\"soft\">Medians; cores are processor seconds a second.</p><div class=\"scroll\"><table>",
     );
     let head = ["broker cores", "machine cores", "generator cores", "context switches/s", "resident MiB", "late sends", "errors"]
         .map(String::from);
     page.row("th", &["workload", "broker"], &head);
-    for row in beside(collected, &figures.arms) {
+    for row in beside(collected) {
         let cells = [row.broker_cores, row.machine_cores, row.generator_cores, row.switches_per_second, row.resident_mib].map(cell);
         let counts = [row.late.to_string(), row.errors.to_string()];
         page.row("td", &[row.workload, &escape(&row.arm)], &[cells.as_slice(), counts.as_slice()].concat());
@@ -270,11 +276,12 @@ fn settings(page: &mut Page, collected: &Collected) {
 mod tests {
     use super::super::figures::tests::collected;
     use super::*;
+    use crate::run::workloads::Contest;
 
     #[test]
     fn the_page_is_whole_and_escapes_what_it_was_told() {
         let collected = collected();
-        let page = page(&collected, &Figures::of(&collected));
+        let page = page(&collected, &Figures::of(&collected, Contest::Brokers), &Figures::of(&collected, Contest::Listeners));
         for tag in ["table", "svg", "figure", "div", "ul", "details", "tr"] {
             let opened = page.matches(&format!("<{tag} ")).count() + page.matches(&format!("<{tag}>")).count();
             assert!(opened > 0 && opened == page.matches(&format!("</{tag}>")).count(), "{tag}");
@@ -289,6 +296,7 @@ mod tests {
     #[test]
     fn an_empty_session_still_has_a_page() {
         let collected = Collected::default();
-        assert!(page(&collected, &Figures::of(&collected)).contains("None."));
+        let nothing = || Figures::of(&collected, Contest::Brokers);
+        assert!(page(&collected, &nothing(), &nothing()).contains("None."));
     }
 }

@@ -3,7 +3,7 @@
 use super::figures::{Figures, beside, cell, ratio};
 use crate::run::record::Collected;
 
-pub fn page(collected: &Collected, figures: &Figures) -> String {
+pub fn page(collected: &Collected, figures: &Figures, listeners: &Figures) -> String {
     let mut text = String::new();
     let arms: Vec<String> = collected.arms.iter().map(|arm| format!("{} ({})", arm.arm, arm.version)).collect();
     let mut line = |row: String| {
@@ -14,12 +14,25 @@ pub fn page(collected: &Collected, figures: &Figures) -> String {
     line(format!("{}, {}.\n", arms.join(" and "), collected.machine.rows.get("date").map_or("", String::as_str)));
     line(format!("{}\n", figures.sentence()));
     line("Above 1 x, the first broker is better, whichever way the metric points; in brackets the 95 % interval of a bootstrap over pairs.\n".into());
+    table(figures, &mut line);
+    if !listeners.lines.is_empty() {
+        line("\n## A port for each shard\n\nOttla beside itself: with `ottla.shard.listeners`, and without.\n".into());
+        table(listeners, &mut line);
+    }
+    floors(collected, &mut line);
+    beside_rows(collected, &mut line);
+    discarded(collected, &mut line);
+    settings(collected, &mut line);
+    text
+}
+
+fn table(figures: &Figures, line: &mut impl FnMut(String)) {
     let names = figures.arms.join(" | ");
     let bars = "---:|".repeat(figures.arms.len());
     line(format!("| workload | metric | floor | {names} | better by | pairs | runs discarded |"));
     line(format!("|---|---|---:|{bars}---:|---:|---:|"));
     for figure in &figures.lines {
-        let medians: Vec<String> = figure.medians.iter().map(|median| cell(*median)).collect();
+        let medians: Vec<String> = figure.cells().collect();
         line(format!(
             "| {} | {} | {} | {} | {} | {} | {} |",
             figure.workload.name,
@@ -31,11 +44,6 @@ pub fn page(collected: &Collected, figures: &Figures) -> String {
             figure.discarded
         ));
     }
-    floors(collected, &mut line);
-    beside_rows(collected, &figures.arms, &mut line);
-    discarded(collected, &mut line);
-    settings(collected, &mut line);
-    text
 }
 
 fn floors(collected: &Collected, line: &mut impl FnMut(String)) {
@@ -47,14 +55,14 @@ fn floors(collected: &Collected, line: &mut impl FnMut(String)) {
     }
 }
 
-fn beside_rows(collected: &Collected, arms: &[String], line: &mut impl FnMut(String)) {
+fn beside_rows(collected: &Collected, line: &mut impl FnMut(String)) {
     line("\n## Beside the metrics\n\nMedians; cores are processor seconds a second.\n".into());
     line(
         "| workload | broker | broker cores | machine cores | generator cores | context switches/s | resident MiB | late sends | errors |"
             .into(),
     );
     line("|---|---|---:|---:|---:|---:|---:|---:|---:|".into());
-    for row in beside(collected, arms) {
+    for row in beside(collected) {
         line(format!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             row.workload,
@@ -109,11 +117,12 @@ fn settings(collected: &Collected, line: &mut impl FnMut(String)) {
 mod tests {
     use super::super::figures::tests::collected;
     use super::*;
+    use crate::run::workloads::Contest;
 
     #[test]
     fn every_line_of_the_table_has_as_many_cells_as_its_head() {
         let collected = collected();
-        let text = page(&collected, &Figures::of(&collected));
+        let text = page(&collected, &Figures::of(&collected, Contest::Brokers), &Figures::of(&collected, Contest::Listeners));
         let table: Vec<usize> = text
             .lines()
             .skip_while(|line| !line.starts_with("| workload"))
