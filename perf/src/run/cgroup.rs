@@ -73,8 +73,11 @@ impl Group {
     }
 
     fn make_version_2(&mut self, root: &Path, name: &str) {
-        // Already there on most systems; refused without root, and then the files below are missing.
-        let _refused = fs::write(root.join("cgroup.subtree_control"), "+memory +cpu +cpuset");
+        // Already there on most systems; refused without root, and then the files below are missing. One by one: a kernel without one of
+        // them would refuse all.
+        for controller in ["+memory", "+cpu", "+cpuset"] {
+            let _refused = fs::write(root.join("cgroup.subtree_control"), controller);
+        }
         let Some(dir) = self.make_dir(root.join(name)) else { return };
         let present = |file: &str| dir.join(file).exists();
         self.memory = present("memory.max").then(|| dir.join("memory.max"));

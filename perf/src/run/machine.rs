@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,13 @@ fn filesystem(data: &Path, mountinfo: &str) -> String {
         }
     }
     best.map_or_else(|| "unknown".into(), |(_, text)| text)
+}
+
+/// Cores that this process may use: in a container, or below `taskset`, not all there are.
+pub fn usable_cpus() -> Vec<usize> {
+    let allowed = sched_getaffinity(Pid::from_raw(0));
+    let cpus: Vec<usize> = (0..CpuSet::count()).filter(|cpu| allowed.as_ref().is_ok_and(|set| set.is_set(*cpu) == Ok(true))).collect();
+    if cpus.is_empty() { vec![0] } else { cpus }
 }
 
 /// Binds the calling thread, and what it starts, to cores. A machine that refuses is measured unbound; the settings printed say so.

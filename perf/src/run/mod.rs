@@ -41,6 +41,7 @@ pub mod floors;
 mod gate;
 mod kafka;
 mod machine;
+mod needs;
 mod process;
 mod record;
 mod report;
@@ -173,6 +174,11 @@ fn measure(options: &Options) -> Result<(), Failure> {
     let out = out.canonicalize().map_err(Failure::file(&out))?;
     let mut journal = Journal::create(out.join("runs.jsonl"))?;
     let outcome = measure_into(options, &chosen, &out, &mut journal);
+    if outcome.is_err() && journal.collected.arms.is_empty() {
+        // Nothing was measured: there is the sentence that says why, and no report. A directory of somebody else's files stays.
+        let _kept = std::fs::remove_file(out.join("runs.jsonl")).and_then(|()| std::fs::remove_dir(&out));
+        return outcome;
+    }
     // Also of a session that broke off: what was measured is worth reading.
     let reported = report::write(&out, &journal.collected);
     if reported.is_ok() {
@@ -191,8 +197,11 @@ fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, jou
     // Dropped last: brokers end and groups go before their files do.
     let _scratch = Scratch(&data);
     std::fs::create_dir_all(&data).map_err(Failure::file(&data))?;
-    machine::bind_thread(&[place.generator_cpu]);
+    needs::room(&data, room(options, chosen, &place))?;
     let mut notes = Vec::new();
+    if !machine::bind_thread(&[place.generator_cpu]) {
+        notes.push("threads cannot be bound to cores here: broker and generator run where the kernel puts them".into());
+    }
     let _congestion = Congestion::set(&options.congestion, &mut notes);
     let mut description = machine::describe(&data);
     notes.push(arm::seating(&place));
@@ -221,24 +230,61 @@ fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, jou
     session.measure(chosen, options)
 }
 
+/// Bytes of files that may be there at one time: what fills the groups, and the largest log.
+fn room(options: &Options, chosen: &[&'static Workload], place: &Place) -> u64 {
+    let brokers = if options.bootstrap.is_some() { 0 } else { options.arms.len() as u64 };
+    let groups = brokers + if chosen.iter().any(|workload| workload.contest == Contest::Listeners) { 2 } else { 0 };
+    let restarts = chosen.iter().any(|workload| matches!(workload.kind, workloads::Kind::Restart { .. }));
+    let restart = if restarts { Amounts::of(options.quick, place.group_bytes, options.restart_mib << 20, 0).restart } else { 0 };
+    // A backlog of each broker, and what a run writes, are no more than a group holds.
+    groups * place.group_bytes + restart.max(brokers * place.group_bytes)
+}
+
 fn place(options: &Options, chosen: &[&'static Workload], out: &Path) -> Result<Place, Failure> {
     let full = |path: &Path| path.canonicalize().map_err(Failure::file(path));
     let wants_ottla = options.bootstrap.is_none() && options.arms.iter().any(|kind| *kind != Kind::Kafka);
     let wants_kafka = options.bootstrap.is_none() && options.arms.contains(&Kind::Kafka);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // A machine of one core has the generator take turns with the broker; the report says so.
-    let generator_cpu = if options.generator_cpu < cores { options.generator_cpu } else { 0 };
+    let all_cpus = machine::usable_cpus();
+    let (broker_cpus, generator_cpu) = seats(&options.broker_cpus, options.generator_cpu, &all_cpus);
     let group_bytes = (options.group_mib << 20).min(machine::memory_bytes() / 4) / if options.quick { 2 } else { 1 };
     let needs_jars = wants_kafka || chosen.iter().any(|workload| matches!(workload.kind, workloads::Kind::PerfTest { .. }));
+    needs::tools(needs_jars)?;
+    needs::programs(wants_ottla.then_some(options.ottla.as_path()), needs_jars.then_some(options.jars.as_path()))?;
     Ok(Place {
         ottla: if wants_ottla { full(&options.ottla)? } else { options.ottla.clone() },
         jars: if needs_jars { full(&options.jars)? } else { options.jars.clone() },
         log_settings: if needs_jars { full(&options.log_settings)? } else { options.log_settings.clone() },
         data: options.data.as_ref().map_or_else(|| out.join("data"), |data| data.join(format!("ottla-perf-{}", std::process::id()))),
         out: out.to_owned(),
-        broker_cpus: options.broker_cpus.iter().copied().filter(|cpu| *cpu < cores).collect(),
+        broker_cpus,
         generator_cpu,
-        all_cpus: (0..cores).collect(),
+        all_cpus,
         group_bytes,
     })
+}
+
+/// Those asked for, as far as they may be used; else the first for the broker and another for the generator. With one core for both the
+/// generator gives way, and the report says so.
+fn seats(broker: &[usize], generator: usize, usable: &[usize]) -> (Vec<usize>, usize) {
+    let first = usable.first().copied().unwrap_or(0);
+    let mut of_broker: Vec<usize> = broker.iter().copied().filter(|cpu| usable.contains(cpu)).collect();
+    if of_broker.is_empty() {
+        of_broker.push(first);
+    }
+    let another = || usable.iter().copied().find(|cpu| !of_broker.contains(cpu)).unwrap_or(first);
+    let of_generator = if usable.contains(&generator) { generator } else { another() };
+    (of_broker, of_generator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_cores_that_may_be_used() {
+        assert_eq!(seats(&[0], 1, &[0, 1]), (vec![0], 1));
+        assert_eq!(seats(&[0, 3], 1, &[0, 1]), (vec![0], 1));
+        assert_eq!(seats(&[0], 1, &[4, 5]), (vec![4], 5), "a container's cores have other numbers");
+        assert_eq!(seats(&[0], 1, &[0]), (vec![0], 0));
+    }
 }
