@@ -25,13 +25,15 @@ pub struct Amounts {
     pub records: u64,
 }
 
+/// What a JVM takes of its group, so that the page cache of either broker holds what is written.
+const HEAP: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 impl Amounts {
     pub fn of(quick: bool, group_bytes: u64, restart: u64, soak: u64) -> Self {
         let under_write_back = machine::background_limit_bytes() / 4 * 3;
-        let volume = under_write_back.min(group_bytes / 5 * 2).clamp(64 * MIB, 1536 * MIB);
+        let volume = under_write_back.min(group_bytes.saturating_sub(HEAP) / 5 * 2).clamp(64 * MIB, 1536 * MIB);
         if quick {
             let volume = volume.min(768 * MIB);
             return Self {

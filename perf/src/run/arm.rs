@@ -85,12 +85,13 @@ impl Place {
         self.broker_cpus.contains(&self.generator_cpu)
     }
 
-    /// Two cores for two shards: others than the generator's where there are so many.
+    /// Two cores for two shards: others than the generator's where there are so many. What is written there needs no large group.
     pub fn of_two_shards(&self) -> Self {
+        const GROUP_MAX: u64 = 1 << 30;
         let (own, shared): (Vec<usize>, Vec<usize>) = self.all_cpus.iter().partition(|cpu| **cpu != self.generator_cpu);
         let mut broker_cpus: Vec<usize> = own.into_iter().chain(shared).take(2).collect();
         broker_cpus.sort_unstable();
-        Self { broker_cpus, ..self.clone() }
+        Self { broker_cpus, group_bytes: self.group_bytes.min(GROUP_MAX), ..self.clone() }
     }
 }
 

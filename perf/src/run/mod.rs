@@ -233,11 +233,11 @@ fn measure_into(options: &Options, chosen: &[&'static Workload], out: &Path, jou
 /// Bytes of files that may be there at one time: what fills the groups, and the largest log.
 fn room(options: &Options, chosen: &[&'static Workload], place: &Place) -> u64 {
     let brokers = if options.bootstrap.is_some() { 0 } else { options.arms.len() as u64 };
-    let groups = brokers + if chosen.iter().any(|workload| workload.contest == Contest::Listeners) { 2 } else { 0 };
+    let of_shards = if chosen.iter().any(|workload| workload.contest == Contest::Listeners) { 2 } else { 0 };
     let restarts = chosen.iter().any(|workload| matches!(workload.kind, workloads::Kind::Restart { .. }));
     let restart = if restarts { Amounts::of(options.quick, place.group_bytes, options.restart_mib << 20, 0).restart } else { 0 };
     // A backlog of each broker, and what a run writes, are no more than a group holds.
-    groups * place.group_bytes + restart.max(brokers * place.group_bytes)
+    brokers * place.group_bytes + of_shards * place.of_two_shards().group_bytes + restart.max(brokers * place.group_bytes)
 }
 
 fn place(options: &Options, chosen: &[&'static Workload], out: &Path) -> Result<Place, Failure> {

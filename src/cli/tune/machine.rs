@@ -47,7 +47,7 @@ impl Machine {
                 let matched = self.matched(pattern).into_iter().filter(|path| self.is_when(knob.when.as_ref(), path));
                 matched
                     .filter_map(|path| {
-                        let value = chosen(&fs::read_to_string(&path).ok()?);
+                        let value = read(&path)?;
                         Some(Found { place: self.shown(&path), file: Some(path), value })
                     })
                     .collect()
@@ -161,6 +161,11 @@ impl Machine {
         let text = fs::read_to_string(self.under_root(&format!("/proc/{process}/limits"))).ok()?;
         text.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
     }
+}
+
+/// The value that is in force in a file; none where it cannot be read.
+pub fn read(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| chosen(&text))
 }
 
 /// Of several values in one file, the one in brackets is in force.

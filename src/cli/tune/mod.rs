@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
@@ -155,10 +155,10 @@ fn check(knobs: &[Knob], machine: &Machine, console: &mut Console) -> Result<(),
 }
 
 fn apply(knobs: &[Knob], machine: &Machine, dry_run: bool, console: &mut Console) -> Result<(), Failure> {
-    if !dry_run && machine.root == std::path::Path::new("/") && !nix::unistd::geteuid().is_root() {
+    if !dry_run && machine.root == Path::new("/") && !nix::unistd::geteuid().is_root() {
         return Err(Failure::Sentence("settings of the machine are root's to change; --dry-run shows what would be done".into()));
     }
-    let (mut failed, mut lasting) = (false, Vec::new());
+    let (mut failed, mut lasting, mut undone) = (false, Vec::new(), Vec::new());
     for knob in knobs {
         let Standing::Off(found) = standing(knob, machine) else { continue };
         let Knob { name, area, wanted, why, .. } = knob;
@@ -170,28 +170,44 @@ fn apply(knobs: &[Knob], machine: &Machine, dry_run: bool, console: &mut Console
         for found in &found {
             let Some(path) = &found.file else { continue };
             let undo = undo(knob, machine, found);
-            let done = if dry_run { Ok(()) } else { fs::write(path, value) };
+            let done = if dry_run { Ok(()) } else { set(path, value, knob, machine) };
             match done {
                 Ok(()) => {
                     let word = if dry_run { "would set" } else { "set" };
                     writeln!(console.out(), "{word}  {}: {} -> {value}", found.place, found.value)?;
                     writeln!(console.out(), "           undo: {undo}")?;
                     lasting.extend(sysctl_line(&found.place, value));
+                    undone.push(undo);
                 }
-                Err(error) => {
+                Err(why) => {
                     failed = true;
-                    writeln!(console.out(), "failed  {}: {error}", found.place)?;
+                    writeln!(console.out(), "failed  {}: {why}", found.place)?;
                 }
             }
         }
     }
-    if !lasting.is_empty() {
-        writeln!(console.out(), "until the next boot; in a file of /etc/sysctl.d these lines make it last:")?;
-        for line in &lasting {
-            writeln!(console.out(), "  {line}")?;
-        }
-    }
+    tell("until the next boot; in a file of /etc/sysctl.d these lines make it last:", &lasting, console)?;
+    // The last first: what was set on top of another comes off before it.
+    undone.reverse();
+    tell("these lines, given to a root shell, undo all of it:", &undone, console)?;
     if failed { Err(Failure::Said) } else { Ok(()) }
+}
+
+fn tell(what: &str, lines: &[String], console: &mut Console) -> Result<(), Failure> {
+    if !lines.is_empty() {
+        writeln!(console.out(), "{what}")?;
+    }
+    for line in lines {
+        writeln!(console.out(), "  {line}")?;
+    }
+    Ok(())
+}
+
+/// Writes, and looks whether it took: some files take a value that the machine does not have, and keep theirs.
+fn set(path: &Path, value: &str, knob: &Knob, machine: &Machine) -> Result<(), String> {
+    fs::write(path, value).map_err(|error| error.to_string())?;
+    let now = machine::read(path).unwrap_or_default();
+    if knob.wanted.is_met_by(&now, machine.cores()) { Ok(()) } else { Err(format!("{value} was taken, and it still says {now}")) }
 }
 
 /// The command that brings back what was there.
