@@ -33,7 +33,7 @@ const GIB: u64 = 1 << 30;
 impl Amounts {
     pub fn of(quick: bool, group_bytes: u64, restart: u64, soak: u64) -> Self {
         let under_write_back = machine::background_limit_bytes() / 4 * 3;
-        let volume = under_write_back.min(group_bytes.saturating_sub(HEAP) / 5 * 2).clamp(64 * MIB, 1536 * MIB);
+        let volume = under_write_back.min(group_bytes.saturating_sub(HEAP) / 5 * 3).clamp(64 * MIB, 1536 * MIB);
         if quick {
             let volume = volume.min(768 * MIB);
             return Self {

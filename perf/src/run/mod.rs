@@ -154,7 +154,11 @@ fn chosen(options: &Options) -> Result<Vec<&'static Workload>, Failure> {
     };
     if options.workloads.is_empty() {
         let choices: &[Choice] = if options.quick && !options.all { &[Choice::Quick] } else { &[Choice::Quick, Choice::Full] };
-        return Ok(TABLE.iter().filter(|workload| choices.contains(&workload.choice)).filter(suits).collect());
+        // Kafka's own tool needs its jars: only where they are there anyway, unless it is asked for by name.
+        let is_at_hand =
+            |workload: &&Workload| options.arms.contains(&Kind::Kafka) || !matches!(workload.kind, workloads::Kind::PerfTest { .. });
+        let chosen = TABLE.iter().filter(|workload| choices.contains(&workload.choice));
+        return Ok(chosen.filter(suits).filter(is_at_hand).collect());
     }
     let named = |name: &String| {
         let found = workloads::find(name).ok_or_else(|| Failure::Asked(format!("no workload {name}; --list prints them")))?;

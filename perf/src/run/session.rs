@@ -44,7 +44,7 @@ impl<'a> Session<'a> {
 
     /// Brings up each broker in turn, warmed and then held still. The floors are measured in the first one's group, before it is launched.
     pub fn bring(&mut self, kinds: &[Kind], options: &Options) -> Result<(), Failure> {
-        let (window, windows_max) = if options.quick { (Duration::from_secs(2), 3) } else { (Duration::from_secs(5), 12) };
+        let (window, windows_max) = if options.quick { (Duration::from_secs(2), 6) } else { (Duration::from_secs(5), 12) };
         for kind in kinds {
             let place = self.stage.place.clone();
             self.progress.say(&format!("{}: fills its group", kind.name()));
@@ -213,7 +213,7 @@ impl<'a> Session<'a> {
                 let run =
                     Run { workload: workload.name.into(), arm: arm.name.clone(), pair: attempt, half, began_unix_ms, ..Run::default() };
                 return Ok(match why.is_stall() {
-                    true => Run { unable: Some("stalled".into()), ..run },
+                    true => Run { unable: Some("stalled".into()), command: why.to_string(), ..run },
                     false => Run { discarded: Some(format!("failed: {why}")), ..run },
                 });
             }

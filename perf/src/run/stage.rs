@@ -386,7 +386,7 @@ impl Stage {
     /// three of them differ by less than 3 %, then a window of each other kind.
     pub fn warm(&mut self, arm: &Arm, window: Duration, windows_max: usize) -> Result<String, Failure> {
         const KINDS: [&[&str]; 5] = [
-            &["produce", "--record-bytes", "100", "--batch-bytes", "1", "--connections", "8"],
+            &["produce", "--record-bytes", "100", "--batch-bytes", "1", "--connections", "16", "--in-flight", "64"],
             &["produce", "--record-bytes", "1024", "--batch-bytes", "16384", "--keyed", "--connections", "8"],
             &["produce", "--record-bytes", "1024", "--batch-bytes", "65536", "--codec", "lz4"],
             &["fetch", "--readers", "1"],

@@ -356,7 +356,7 @@ pub const TABLE: &[Workload] = &[
     },
     Workload {
         name: "start-up",
-        sentence: "from the start of the process on an empty directory to its first answer; then left alone: memory, and processor time of 5 s",
+        sentence: "from the start of the process on an empty directory and on the broker's core to its first answer; then left alone: memory, and processor time of 5 s",
         kind: Kind::StartUp,
         metrics: &[Metric::Seconds, Metric::Resident, Metric::IdleCpu],
         floors: &[],

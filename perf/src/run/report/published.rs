@@ -2,6 +2,7 @@
 
 use super::figures::{Figures, cell, ratio};
 use crate::run::record::{ArmRow, Collected};
+use crate::run::workloads::Metric;
 
 /// Settings that differ from one session to the next and bear on nothing.
 const PASSING: [&str; 6] =
@@ -53,6 +54,7 @@ fn conditions(collected: &Collected) -> String {
         format!("{} of memory", fact("memory")),
         format!("dirty limit {}", fact("dirty limit")),
         format!("congestion control {}", fact("/proc/sys/net/ipv4/tcp_congestion_control")),
+        format!("load generator against a broker that stores nothing {} GB/s", cell(collected.floor("generator", Metric::Throughput))),
         format!("huge pages {}", fact("/sys/kernel/mm/transparent_hugepage/enabled")),
         format!(
             "medians of {} pairs or fewer{}",
