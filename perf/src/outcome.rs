@@ -44,6 +44,8 @@ pub struct Pace {
     /// Of the schedule.
     pub seconds: f64,
     pub unanswered: u64,
+    /// Requests that the generator itself came to more than a millisecond late: it never waits for the broker, so that this is its own lack.
+    pub overdue: u64,
 }
 
 /// A broker whose answers are further behind at the end, as a share of the schedule, has not kept up: what it is asked grows without end,
@@ -52,7 +54,19 @@ const BEHIND_SHARE_MAX: f64 = 0.05;
 /// Shorter is a pause, such as any broker has at times, and no lack of speed.
 const BEHIND_SECONDS_MIN: f64 = 0.1;
 
+/// A generator that is late with more has not asked what it was to ask.
+const OVERDUE_SHARE_MAX: f64 = 0.01;
+
 impl Pace {
+    /// Of all requests.
+    pub fn overdue_share(&self) -> f64 {
+        self.overdue as f64 / (self.requests_per_second * self.seconds).max(1.0)
+    }
+
+    pub fn was_asked(&self) -> bool {
+        self.overdue_share() <= OVERDUE_SHARE_MAX
+    }
+
     pub fn is_kept(&self) -> bool {
         let behind_seconds = self.unanswered as f64 / self.requests_per_second;
         behind_seconds <= BEHIND_SECONDS_MIN.max(self.seconds * BEHIND_SHARE_MAX)
@@ -101,9 +115,11 @@ mod tests {
 
     #[test]
     fn a_pause_at_the_end_is_not_a_pace_that_was_not_kept() {
-        let pace = |seconds, unanswered| Pace { requests_per_second: 20_000.0, seconds, unanswered };
+        let pace = |seconds, unanswered| Pace { requests_per_second: 20_000.0, seconds, unanswered, overdue: 0 };
         assert!(pace(10.0, 0).is_kept() && pace(10.0, 10_000).is_kept());
         assert!(!pace(10.0, 10_001).is_kept(), "95 % of the rate or more is kept");
         assert!(pace(1.0, 2_000).is_kept() && !pace(1.0, 2_001).is_kept(), "a tenth of a second may be a pause");
+        let overdue = |overdue| Pace { overdue, ..pace(10.0, 0) }.was_asked();
+        assert!(overdue(2_000) && !overdue(2_001));
     }
 }

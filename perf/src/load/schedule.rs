@@ -11,12 +11,16 @@ pub struct Schedule {
     per_second: f64,
     nanos_max: u64,
     taken: u64,
+    overdue: u64,
 }
+
+/// Taken this much after it was due, a send is overdue.
+const OVERDUE: u64 = 1_000_000;
 
 impl Schedule {
     /// Sends from `start` (nanoseconds) on, `per_second` of them, for `nanos_max`.
     pub fn new(start: u64, per_second: f64, nanos_max: u64) -> Self {
-        Self { start, per_second, nanos_max, taken: 0 }
+        Self { start, per_second, nanos_max, taken: 0, overdue: 0 }
     }
 
     pub fn intended(&self, index: u64) -> u64 {
@@ -30,13 +34,14 @@ impl Schedule {
             return None;
         }
         self.taken += 1;
+        self.overdue += u64::from(now - intended > OVERDUE);
         Some(intended)
     }
 
     /// What became of it at `now`, with so many of its requests unanswered.
     pub fn pace(&self, now: u64, unanswered: usize) -> Pace {
         let seconds = now.saturating_sub(self.start).min(self.nanos_max) as f64 / 1e9;
-        Pace { requests_per_second: self.per_second, seconds, unanswered: unanswered as u64 }
+        Pace { requests_per_second: self.per_second, seconds, unanswered: unanswered as u64, overdue: self.overdue }
     }
 
     /// Whether every send has been taken.
@@ -65,14 +70,15 @@ mod tests {
     #[test]
     fn overdue_sends_keep_their_intended_times() {
         let mut schedule = Schedule::new(0, 100.0, 1_000_000_000);
-        let taken: Vec<u64> = std::iter::from_fn(|| schedule.take_due(45_000_000)).collect();
-        assert_eq!(taken, [0, 10_000_000, 20_000_000, 30_000_000, 40_000_000]);
+        let taken: Vec<u64> = std::iter::from_fn(|| schedule.take_due(31_000_000)).collect();
+        assert_eq!(taken, [0, 10_000_000, 20_000_000, 30_000_000]);
+        assert_eq!(schedule.pace(31_000_000, 0).overdue, 3, "the last is a millisecond behind, and no more");
     }
 
     #[test]
     fn a_pace_lasts_no_longer_than_its_schedule() {
         let schedule = Schedule::new(500, 1000.0, 2_000_000_000);
-        assert_eq!(schedule.pace(1_000_000_500, 7), Pace { requests_per_second: 1000.0, seconds: 1.0, unanswered: 7 });
+        assert_eq!(schedule.pace(1_000_000_500, 7), Pace { requests_per_second: 1000.0, seconds: 1.0, unanswered: 7, overdue: 0 });
         assert_eq!(schedule.pace(9_000_000_500, 0).seconds, 2.0);
     }
 

@@ -5,6 +5,7 @@
 //! | a fixed loop of copies and system calls, before each run | it stays more than 30 % off the session's median for five tries |
 //! | time stolen by the hypervisor during a run | above 1 % of all cores' time |
 //! | processes outside the session during a run | above 3 % of all cores' time |
+//! | requests of a schedule that the generator itself came to late | above 1 % |
 //! | answers with an error | any |
 //!
 //! A ping-pong between two threads on two cores is written down beside the loop; it scatters too much by itself to discard anything.
@@ -14,6 +15,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+use crate::outcome::Outcome;
 
 use super::counters::Usage;
 use super::machine;
@@ -43,6 +46,7 @@ pub fn rules(gate: Gate) -> Vec<String> {
         format!("sentinel more than {} off the session's median in five tries", percent(SENTINEL_SHARE_MAX)),
         format!("stolen time above {}", percent(STOLEN_SHARE_MAX)),
         format!("processes outside the session above {} of all cores", percent(OTHERS_SHARE_MAX)),
+        "the generator itself late with more than 1 % of a schedule".into(),
         "an answer with an error".into(),
     ]
 }
@@ -138,7 +142,8 @@ impl History {
     }
 
     /// Why a run may not count, by what was seen before it and during it.
-    pub fn objection(&self, sentinel: Sentinel, usage: &Usage, errors: u64) -> Option<String> {
+    pub fn objection(&self, sentinel: Sentinel, usage: &Usage, outcome: &Outcome) -> Option<String> {
+        let errors: u64 = outcome.errors.values().sum();
         if errors > 0 {
             return Some(format!("{errors} answers with an error"));
         }
@@ -151,6 +156,9 @@ impl History {
         if usage.stolen_share > STOLEN_SHARE_MAX {
             return Some(format!("{:.1} % of the time stolen by the hypervisor", usage.stolen_share * 100.0));
         }
+        if let Some(pace) = outcome.pace.filter(|pace| !pace.was_asked()) {
+            return Some(format!("the generator came late to {:.1} % of its schedule", pace.overdue_share() * 100.0));
+        }
         (usage.others_share > OTHERS_SHARE_MAX).then(|| format!("other processes used {:.1} % of the cores", usage.others_share * 100.0))
     }
 }
@@ -158,6 +166,11 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Pace;
+
+    fn errors(count: u64) -> Outcome {
+        Outcome { errors: [("E".to_owned(), count)].into(), ..Outcome::default() }
+    }
 
     fn history() -> History {
         let mut history = History::new(Gate::Closed);
@@ -172,14 +185,17 @@ mod tests {
         let history = history();
         let quiet = Sentinel { loop_us: 10.2, ping_pong_us: 50.0 };
         let usage = Usage::default();
-        assert_eq!(history.objection(quiet, &usage, 0), None);
+        assert_eq!(history.objection(quiet, &usage, &errors(0)), None);
         let slow = Sentinel { loop_us: 14.0, ..quiet };
-        assert!(history.objection(slow, &usage, 0).unwrap().contains("sentinel"));
+        assert!(history.objection(slow, &usage, &errors(0)).unwrap().contains("sentinel"));
         let stolen = Usage { stolen_share: 0.02, ..Usage::default() };
-        assert!(history.objection(quiet, &stolen, 0).unwrap().contains("hypervisor"));
+        assert!(history.objection(quiet, &stolen, &errors(0)).unwrap().contains("hypervisor"));
         let busy = Usage { others_share: 0.04, ..Usage::default() };
-        assert!(history.objection(quiet, &busy, 0).unwrap().contains("other processes"));
-        assert!(history.objection(quiet, &usage, 3).unwrap().contains("error"));
+        assert!(history.objection(quiet, &busy, &errors(0)).unwrap().contains("other processes"));
+        assert!(history.objection(quiet, &usage, &errors(3)).unwrap().contains("error"));
+        let late = Pace { requests_per_second: 1000.0, seconds: 1.0, overdue: 20, ..Pace::default() };
+        let late = Outcome { pace: Some(late), ..Outcome::default() };
+        assert!(history.objection(quiet, &usage, &late).unwrap().contains("2.0 %"));
     }
 
     #[test]
@@ -188,9 +204,9 @@ mod tests {
         history.add(Sentinel { loop_us: 10.0, ping_pong_us: 5.0 });
         let slow = Sentinel { loop_us: 90.0, ping_pong_us: 5.0 };
         let busy = Usage { others_share: 0.9, stolen_share: 0.5, ..Usage::default() };
-        assert!(history.is_quiet(slow) && history.objection(slow, &busy, 0).is_none());
-        assert!(history.objection(slow, &busy, 1).is_some());
-        assert!(rules(Gate::Open)[0].contains("--ungated") && rules(Gate::Closed).len() == 4);
+        assert!(history.is_quiet(slow) && history.objection(slow, &busy, &errors(0)).is_none());
+        assert!(history.objection(slow, &busy, &errors(1)).is_some());
+        assert!(rules(Gate::Open)[0].contains("--ungated") && rules(Gate::Closed).len() == 5);
     }
 
     #[test]

@@ -221,10 +221,13 @@ impl<'a> Session<'a> {
         let metrics = metrics(workload.metrics, &measured);
         let unable = measured.outcome.pace.filter(|pace| !pace.is_kept()).map(|pace| {
             let kept = measured.outcome.requests as f64 / measured.outcome.seconds;
-            format!("not sustained: {kept:.0} of {:.0}/s", pace.requests_per_second)
+            match pace.was_asked() {
+                true => format!("not sustained: {kept:.0} of {:.0}/s", pace.requests_per_second),
+                false => "the generator was late".into(),
+            }
         });
         let Measured { topic, command, cache, sentinel, usage, outcome, .. } = measured;
-        let discarded = self.stage.history.objection(sentinel, &usage, outcome.errors.values().sum());
+        let discarded = self.stage.history.objection(sentinel, &usage, &outcome);
         let (workload, arm) = (workload.name.into(), arm.name.clone());
         let run = Run { workload, arm, pair: attempt, half, began_unix_ms, ..Run::default() };
         Ok(Run { topic, command, cache, sentinel, usage, outcome, metrics, unable, discarded, ..run })

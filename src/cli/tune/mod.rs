@@ -158,7 +158,7 @@ fn apply(knobs: &[Knob], machine: &Machine, dry_run: bool, console: &mut Console
     if !dry_run && machine.root == Path::new("/") && !nix::unistd::geteuid().is_root() {
         return Err(Failure::Sentence("settings of the machine are root's to change; --dry-run shows what would be done".into()));
     }
-    let (mut failed, mut lasting, mut undone) = (false, Vec::new(), Vec::new());
+    let (mut failed, mut lasting, mut at_boot, mut undone) = (false, Vec::new(), Vec::new(), Vec::new());
     for knob in knobs {
         let Standing::Off(found) = standing(knob, machine) else { continue };
         let Knob { name, area, wanted, why, .. } = knob;
@@ -177,6 +177,7 @@ fn apply(knobs: &[Knob], machine: &Machine, dry_run: bool, console: &mut Console
                     writeln!(console.out(), "{word}  {}: {} -> {value}", found.place, found.value)?;
                     writeln!(console.out(), "           undo: {undo}")?;
                     lasting.extend(sysctl_line(&found.place, value));
+                    at_boot.extend(found.place.starts_with("/sys/").then(|| format!("w {} - - - - {value}", found.place)));
                     undone.push(undo);
                 }
                 Err(why) => {
@@ -187,6 +188,7 @@ fn apply(knobs: &[Knob], machine: &Machine, dry_run: bool, console: &mut Console
         }
     }
     tell("until the next boot; in a file of /etc/sysctl.d these lines make it last:", &lasting, console)?;
+    tell("and in a file of /etc/tmpfiles.d, where the disk keeps its number:", &at_boot, console)?;
     // The last first: what was set on top of another comes off before it.
     undone.reverse();
     tell("these lines, given to a root shell, undo all of it:", &undone, console)?;

@@ -264,6 +264,7 @@ fn the_shipped_table_is_applied_whole_and_undone_by_what_it_prints() {
     for knob in knobs.iter().filter(settable) {
         assert!(matches!(standing(knob, &rig.machine()), Standing::Ok(_)), "{} is set", knob.name);
     }
+    assert!(out.contains("  w /sys/dev/block/8:1/queue/scheduler - - - - none\n"), "{out}");
     // The kernel clears a ratio whose bytes are set, and the other way round.
     rig.write("proc/sys/vm/dirty_ratio", "0\n");
     rig.write("proc/sys/vm/dirty_background_ratio", "0\n");
