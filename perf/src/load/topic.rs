@@ -10,7 +10,7 @@ use super::{cluster, options};
 use crate::outcome::Outcome;
 
 /// How long the cluster may take to give every partition a leader, or to forget a topic.
-const DONE_MAX: Duration = Duration::from_secs(60);
+const DONE_MAX: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Subcommand)]

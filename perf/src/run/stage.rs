@@ -198,10 +198,13 @@ impl Stage {
         self.interrupt.sleep(SETTLED)?;
         let before = resident(arm);
         let topic = self.topic_name(workload);
-        self.create_topic(&arm.address, &topic, load.partitions, load.configs)?;
-        self.interrupt.sleep(SETTLED)?;
-        let idle = before.zip(resident(arm)).map(|(before, after)| (after - before) / f64::from(load.partitions));
-        let measured = self.load_topic(arm, &topic, load);
+        let mut idle = None;
+        let measured = self.create_topic(&arm.address, &topic, load.partitions, load.configs).and_then(|()| {
+            self.interrupt.sleep(SETTLED)?;
+            idle = before.zip(resident(arm)).map(|(before, after)| (after - before) / f64::from(load.partitions));
+            self.load_topic(arm, &topic, load)
+        });
+        // Also where its creation came to no end: what is left of it would lie below everything that is measured later.
         let deleted = self.delete_topic(arm, &topic);
         arm.hold();
         let mut measured = measured?;

@@ -50,6 +50,11 @@ impl Metric {
         }
     }
 
+    /// Grows with the length of a run where a schedule is not kept.
+    pub const fn is_latency(self) -> bool {
+        matches!(self, Metric::P50 | Metric::P99 | Metric::P999 | Metric::P99TimesAlone)
+    }
+
     pub const fn better(self) -> Better {
         match self {
             Metric::Throughput | Metric::RequestRate | Metric::RecordRate | Metric::ShareOfFew => Better::Higher,
@@ -188,10 +193,10 @@ const FILL: &str = "produce --record-bytes 1024 --batch-bytes 65536 --bytes {res
 
 pub const TABLE: &[Workload] = &[
     throughput("produce-1k-1p", "1 KiB records in 64 KiB batches to one partition", Choice::Quick, load(1, PRODUCE_1K)),
-    throughput("produce-1k-16p", "the same to 16 partitions", Choice::Quick, load(16, PRODUCE_1K)),
-    throughput("produce-1k-1000p", "the same to 1,000 partitions", Choice::Full, load(1000, PRODUCE_1K)),
+    throughput("produce-1k-16p", "1 KiB records in 64 KiB batches to 16 partitions", Choice::Quick, load(16, PRODUCE_1K)),
+    throughput("produce-1k-1000p", "1 KiB records in 64 KiB batches to 1,000 partitions", Choice::Full, load(1000, PRODUCE_1K)),
     throughput("produce-100b-1p", "100-byte records in 64 KiB batches to one partition", Choice::Full, load(1, PRODUCE_100B)),
-    throughput("produce-100b-16p", "the same to 16 partitions", Choice::Full, load(16, PRODUCE_100B)),
+    throughput("produce-100b-16p", "100-byte records in 64 KiB batches to 16 partitions", Choice::Full, load(16, PRODUCE_100B)),
     Workload {
         metrics: &[Metric::CpuPerRequest, Metric::RequestRate],
         floors: &[(Metric::CpuPerRequest, "tcp-echo-8"), (Metric::RequestRate, "tcp-echo-8")],
@@ -224,7 +229,7 @@ pub const TABLE: &[Workload] = &[
         floors: APPEND_SMALL,
         ..throughput(
             "produce-zstd",
-            "the same in zstd batches",
+            "1 KiB records, half of each noise, in zstd batches of 64 KiB before compression, 16 partitions; bytes as compressed",
             Choice::Full,
             load(16, "produce --codec zstd --record-bytes 1024 --batch-bytes 65536 --bytes {volume} --seconds {seconds}"),
         )
@@ -250,7 +255,7 @@ pub const TABLE: &[Workload] = &[
         floors: SYNCED_64K,
         ..throughput(
             "fsync-1c",
-            "the same over one connection, as one producer has it: 16 requests in flight, one for each partition; Kafka answers them one after another",
+            "flush.messages=1, 64 KiB batches to 16 partitions over one connection, as one producer has it: 16 in flight, one for each partition; Kafka answers them one after another",
             Choice::Full,
             Load {
                 configs: &["flush.messages=1"],
@@ -266,7 +271,7 @@ pub const TABLE: &[Workload] = &[
         floors: &[(Metric::RequestRate, "fdatasync-32"), (Metric::P50, "fdatasync")],
         ..throughput(
             "fsync-4k",
-            "4 KiB batches, five in flight on each of 16 connections",
+            "flush.messages=1, 4 KiB batches to 16 partitions, five in flight on each of 16 connections",
             Choice::Full,
             Load {
                 configs: &["flush.messages=1"],
@@ -295,7 +300,7 @@ pub const TABLE: &[Workload] = &[
     ),
     reading(
         "fetch-hot-8",
-        "eight consumers read it, each the whole",
+        "eight consumers read a log that lies in the page cache, each the whole",
         Choice::Full,
         "fetch --readers 8 --bytes {reading} --seconds {seconds}",
     ),
@@ -323,13 +328,13 @@ pub const TABLE: &[Workload] = &[
     ),
     latency(
         "open-loop-20000",
-        "the same at 20,000 requests/s",
+        "20,000 requests/s of one 1 KiB record each on a fixed schedule over one connection, 16 partitions",
         Choice::Full,
         load(16, "produce-at --rate 20000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "open-loop-20000-16c",
-        "the same over 16 connections in turn, which Kafka can answer side by side",
+        "20,000 requests/s of one 1 KiB record each on a fixed schedule over 16 connections in turn, which Kafka can answer side by side",
         Choice::Full,
         load(16, "produce-at --rate 20000 --connections 16 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
@@ -341,7 +346,7 @@ pub const TABLE: &[Workload] = &[
     ),
     latency(
         "end-to-end-10000",
-        "the same at 10,000 records/s",
+        "10,000 records/s of 1 KiB on a fixed schedule, from the intended send until a waiting consumer has them",
         Choice::Full,
         load(1, "end-to-end --rate 10000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
@@ -369,7 +374,11 @@ pub const TABLE: &[Workload] = &[
         "killed (SIGKILL) with its log in one partition, page cache dropped, started again: until the partition has answered a fetch; Kafka's wait for its old session (9 s) is in it",
         1,
     ),
-    restart("restart-16p", "the same with 16 partitions, until the last has answered", 16),
+    restart(
+        "restart-16p",
+        "killed with its log in 16 partitions, page cache dropped, started again: until the last has answered a fetch",
+        16,
+    ),
     Workload {
         name: "perf-test",
         sentence: "Kafka's own kafka-producer-perf-test, 1 KiB records, batch.size 65536, linger.ms 5, acks=1, 16 partitions",

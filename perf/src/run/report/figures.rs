@@ -95,12 +95,12 @@ fn asked(collected: &Collected) -> impl Iterator<Item = &'static Workload> {
 fn figure(collected: &Collected, arms: &[String], workload: &'static Workload, metric: Metric, runs: &[&Run]) -> Figure {
     let counted = || runs.iter().filter(|run| run.discarded.is_none());
     let of = |arm: &String| counted().filter(|run| run.arm == *arm).filter_map(|run| run.metrics.get(&metric).copied()).collect::<Vec<_>>();
-    let unable: Vec<Option<String>> = arms.iter().map(|arm| unable(counted().filter(|run| run.arm == *arm))).collect();
+    let unable: Vec<Option<String>> = arms.iter().map(|arm| unable(metric, counted().filter(|run| run.arm == *arm))).collect();
     let medians = arms.iter().zip(&unable).map(|(arm, unable)| unable.is_none().then(|| median(&of(arm)))?).collect();
     let mut pairs: BTreeMap<usize, [Option<f64>; 2]> = BTreeMap::new();
     for run in counted() {
         if let Some(at) = arms.iter().position(|arm| *arm == run.arm).filter(|at| *at < 2) {
-            let is_able = run.unable.is_none() && unable[at].is_none();
+            let is_able = !is_unable(metric, run) && unable[at].is_none();
             pairs.entry(run.pair).or_default()[at] = run.metrics.get(&metric).copied().filter(|_| is_able);
         }
     }
@@ -122,9 +122,14 @@ fn figure(collected: &Collected, arms: &[String], workload: &'static Workload, m
 }
 
 /// What an arm could not do, where that is so of half of its runs or more: the words of the last of them.
-fn unable<'a>(runs: impl Iterator<Item = &'a &'a Run>) -> Option<String> {
-    let (able, unable): (Vec<&Run>, Vec<&Run>) = runs.copied().partition(|run| run.unable.is_none());
+fn unable<'a>(metric: Metric, runs: impl Iterator<Item = &'a &'a Run>) -> Option<String> {
+    let (unable, able): (Vec<&Run>, Vec<&Run>) = runs.copied().partition(|run| is_unable(metric, run));
     unable.last().filter(|_| unable.len() >= able.len())?.unable.clone()
+}
+
+/// A run that did not keep its schedule has no latency; one that stalled has nothing.
+fn is_unable(metric: Metric, run: &Run) -> bool {
+    run.unable.is_some() && (metric.is_latency() || run.metrics.is_empty())
 }
 
 /// Three significant digits.
