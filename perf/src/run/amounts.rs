@@ -63,8 +63,10 @@ impl Amounts {
 
     /// For a moment of the same load before it is measured.
     pub fn settling(&self) -> Self {
-        const MOMENT: u64 = 32 * MIB;
-        let (volume, reading, backlog) = (self.volume.min(MOMENT), self.reading.min(8 * MOMENT), self.backlog.min(8 * MOMENT));
+        // More than a batch of 64 KiB for each of 1,000 partitions: no log is touched for the first time while it is measured.
+        const WRITTEN: u64 = 80 * MIB;
+        const READ: u64 = 256 * MIB;
+        let (volume, reading, backlog) = (self.volume.min(WRITTEN), self.reading.min(READ), self.backlog.min(READ));
         Self { volume, seconds: 1, minute: 1, reading, backlog, soak: 1, ..self.clone() }
     }
 
