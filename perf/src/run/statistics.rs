@@ -28,19 +28,23 @@ pub struct Ratio {
     pub value: f64,
     /// The 95 % interval of the percentile bootstrap over pairs.
     pub interval: Option<(f64, f64)>,
+    /// The least and the most of the pairs' own ratios, where they are too few for an interval and more than one.
+    pub range: Option<(f64, f64)>,
 }
 
 /// The ratio of the medians of first and second of each pair. Whole pairs are resampled: what disturbed the machine disturbed both halves.
 pub fn ratio_of_medians(pairs: &[(f64, f64)]) -> Option<Ratio> {
     let value = ratio(pairs.iter().copied())?;
     if pairs.len() < PAIRS_MIN {
-        return Some(Ratio { value, interval: None });
+        let each: Vec<f64> = pairs.iter().map(|(first, second)| first / second).collect();
+        let range = (each.len() > 1).then(|| each.iter().fold((f64::MAX, f64::MIN), |(low, high), one| (low.min(*one), high.max(*one))));
+        return Some(Ratio { value, interval: None, range });
     }
     let mut random = XorShift(0x9e37_79b9_7f4a_7c15);
     let mut ratios: Vec<f64> = (0..RESAMPLES).filter_map(|_| ratio((0..pairs.len()).map(|_| pairs[random.below(pairs.len())]))).collect();
     ratios.sort_by(f64::total_cmp);
     let interval = (!ratios.is_empty()).then(|| (quantile(&ratios, 0.025), quantile(&ratios, 0.975)));
-    Some(Ratio { value, interval })
+    Some(Ratio { value, interval, range: None })
 }
 
 fn ratio(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
@@ -78,7 +82,7 @@ mod tests {
     #[test]
     fn equal_pairs_leave_no_doubt() {
         let ratio = ratio_of_medians(&[(2.0, 8.0); 10]).unwrap();
-        assert_eq!(ratio, Ratio { value: 0.25, interval: Some((0.25, 0.25)) });
+        assert_eq!(ratio, Ratio { value: 0.25, interval: Some((0.25, 0.25)), range: None });
     }
 
     #[test]
@@ -86,7 +90,7 @@ mod tests {
         let steady: Vec<_> = (0..12).map(|n| (30.0 + f64::from(n % 3), 10.0 + f64::from(n % 2) * 0.1)).collect();
         let wild: Vec<_> = (0..12).map(|n| (10.0 + 5.0 * f64::from(n), 10.0)).collect();
         for pairs in [&steady, &wild] {
-            let Ratio { value, interval } = ratio_of_medians(pairs).unwrap();
+            let Ratio { value, interval, .. } = ratio_of_medians(pairs).unwrap();
             let (low, high) = interval.unwrap();
             assert!(low <= value && value <= high, "{low} {value} {high}");
         }
@@ -99,13 +103,15 @@ mod tests {
     fn two_different_halves_bound_the_interval() {
         // Medians of any resample are 1, 2 or 1.5 over exactly 1.
         let pairs = [(1.0, 1.0), (1.0, 1.0), (2.0, 1.0), (2.0, 1.0)];
-        let Ratio { value, interval } = ratio_of_medians(&pairs).unwrap();
+        let Ratio { value, interval, .. } = ratio_of_medians(&pairs).unwrap();
         assert_eq!((value, interval), (1.5, Some((1.0, 2.0))));
     }
 
     #[test]
     fn few_pairs_have_no_interval_and_nothing_has_no_ratio() {
-        assert_eq!(ratio_of_medians(&[(1.0, 2.0)]), Some(Ratio { value: 0.5, interval: None }));
+        assert_eq!(ratio_of_medians(&[(1.0, 2.0)]), Some(Ratio { value: 0.5, interval: None, range: None }));
+        let few = ratio_of_medians(&[(1.0, 2.0), (3.0, 2.0), (2.0, 2.0)]).unwrap();
+        assert_eq!(few, Ratio { value: 1.0, interval: None, range: Some((0.5, 1.5)) });
         assert_eq!(ratio_of_medians(&[]), None);
         assert_eq!(ratio_of_medians(&[(1.0, 0.0)]), None);
     }

@@ -167,8 +167,11 @@ impl Figure {
 pub fn ratio(ratio: Option<Ratio>) -> String {
     match ratio {
         None => "–".into(),
-        Some(Ratio { value, interval: None }) => format!("{} x", digits(value)),
-        Some(Ratio { value, interval: Some((low, high)) }) => format!("{} x [{}, {}]", digits(value), digits(low), digits(high)),
+        Some(Ratio { value, interval: None, range: None }) => format!("{} x", digits(value)),
+        Some(Ratio { value, interval: None, range: Some((low, high)) }) => {
+            format!("{} x ({} to {})", digits(value), digits(low), digits(high))
+        }
+        Some(Ratio { value, interval: Some((low, high)), .. }) => format!("{} x [{}, {}]", digits(value), digits(low), digits(high)),
     }
 }
 
@@ -263,7 +266,7 @@ pub mod tests {
         let figures = Figures::of(&collected(), Contest::Brokers);
         let line = |metric| figures.lines.iter().find(|line| line.workload.name == "produce-1k-1p" && line.metric == metric).unwrap();
         for metric in [Metric::CpuPerGb, Metric::Throughput] {
-            let Ratio { value, interval } = line(metric).better_by.unwrap();
+            let Ratio { value, interval, .. } = line(metric).better_by.unwrap();
             let (low, high) = interval.unwrap();
             assert!((value - 4.0).abs() < 1e-9 && low > 3.5 && high < 4.5, "{metric:?} {value} {low} {high}");
             assert_eq!(line(metric).verdict(), Verdict::Better);

@@ -52,7 +52,7 @@ pub fn page(collected: &Collected, figures: &Figures, listeners: &Figures) -> St
     ));
     page.add(format!("<p>{}</p>", escape(&figures.sentence())));
     key(&mut page, figures);
-    page.add("<h2>Figures</h2><p class=\"soft\">Medians. Above 1 x the first broker is better, whichever way the metric points; in brackets the 95 % interval of a bootstrap over pairs.</p>");
+    page.add("<h2>Figures</h2><p class=\"soft\">Medians. Above 1 x the first broker is better, whichever way the metric points; in brackets the 95 % interval of a bootstrap over pairs; in parentheses, of two or three pairs, the least and the most.</p>");
     table(&mut page, figures);
     if !listeners.lines.is_empty() {
         page.add("<h2>A port for each shard</h2><p class=\"soft\">Ottla beside itself: with <code>ottla.shard.listeners</code>, and without.</p>");

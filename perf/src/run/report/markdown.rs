@@ -13,7 +13,7 @@ pub fn page(collected: &Collected, figures: &Figures, listeners: &Figures) -> St
     line(format!("# {}\n", super::html::title(collected)));
     line(format!("{}, {}.\n", arms.join(" and "), collected.machine.rows.get("date").map_or("", String::as_str)));
     line(format!("{}\n", figures.sentence()));
-    line("Above 1 x, the first broker is better, whichever way the metric points; in brackets the 95 % interval of a bootstrap over pairs.\n".into());
+    line("Above 1 x, the first broker is better, whichever way the metric points; in brackets the 95 % interval of a bootstrap over pairs; in parentheses, of two or three pairs, the least and the most.\n".into());
     table(figures, &mut line);
     if !listeners.lines.is_empty() {
         line("\n## A port for each shard\n\nOttla beside itself: with `ottla.shard.listeners`, and without.\n".into());
