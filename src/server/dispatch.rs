@@ -131,11 +131,19 @@ where
         match answering.await {
             Some(response) => {
                 response.each(&mut |code| server.metrics().requests.on_error(key, code));
-                encoded(key, version, correlation_id, &response)
+                held(&server, encoded(key, version, correlation_id, &response))
             }
             None => Response::Close,
         }
     }))
+}
+
+/// The response, if there is room for its frame.
+fn held<W: World>(server: &Server<W>, response: Response<W>) -> Response<W> {
+    match response {
+        Response::Frame(frame) => server.answers.hold(frame).map_or(Response::Close, Response::Frame),
+        other => other,
+    }
 }
 
 /// The frame of a response; one that cannot be encoded closes the connection and says why.

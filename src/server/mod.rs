@@ -19,6 +19,7 @@ use crate::shard::census::Seat;
 use crate::shard::{Measure, Shard};
 use crate::types::Monotonic;
 
+mod answers;
 mod connection;
 mod dispatch;
 mod errors;
@@ -27,6 +28,7 @@ mod handlers;
 mod listener;
 pub mod loggers;
 pub mod node;
+mod pace;
 mod receive;
 mod refusals;
 mod response;
@@ -35,6 +37,7 @@ mod shard_ports;
 #[cfg(test)]
 mod tests;
 
+use answers::{ANSWER_BYTES_MAX, Answers};
 use connection::Vitals;
 use fetch_sessions::FetchSessions;
 use receive::ReceiveBudget;
@@ -47,6 +50,7 @@ pub struct Server<W: World> {
     pub shard: Rc<Shard<W>>,
     receive_budget: Rc<ReceiveBudget>,
     fetch_sessions: FetchSessions,
+    answers: Answers,
     connections: RefCell<Slab<Rc<Vitals>>>,
     sweeping: Cell<bool>,
 }
@@ -56,7 +60,9 @@ impl<W: World> Server<W> {
         let world = shard.world().clone();
         let receive_budget = ReceiveBudget::new(shard.settings().shards.receive_bytes_max as usize, move |large| world.free(large));
         let fetch_sessions = FetchSessions::new(shard.settings().network.fetch_sessions_max, shard.id(), shard.shard_count());
-        let server = Rc::new(Self { shard, receive_budget, fetch_sessions, connections: RefCell::default(), sweeping: Cell::new(false) });
+        let answers = Answers::new(ANSWER_BYTES_MAX);
+        let (connections, sweeping) = (RefCell::default(), Cell::new(false));
+        let server = Rc::new(Self { shard, receive_budget, fetch_sessions, answers, connections, sweeping });
         let above: Weak<Self> = Rc::downgrade(&server);
         server.shard.measure_with(above);
         server

@@ -2,9 +2,12 @@
 //!
 //! KIPs: 133, 226 (synonyms), 412 (loggers), 524 (types and documentation).
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym};
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use crate::config::BrokerSettings;
 use crate::config::describe::{self, Entry, Layers, Source};
@@ -23,25 +26,71 @@ use super::resource_kind;
 const SOURCES_FROM: i16 = 1;
 
 pub async fn answer<W: World>(call: Call<W>, request: DescribeConfigsRequest) -> Option<DescribeConfigsResponse> {
+    if let Some(unknown) = request.resources.iter().find(|resource| !resource_kind::ALL.contains(&resource.resource_type)) {
+        return refused(&call, &request, unknown);
+    }
     let image = call.server.shard.image();
     let settings = call.server.shard.running();
-    let results = request.resources.iter().map(|resource| {
+    let synonyms = request.include_synonyms && call.header.version >= SOURCES_FROM;
+    let mut share = call.server.answers.share();
+    let mut results = Vec::new();
+    // As in Kafka, a resource that is named again is described again.
+    for resource in &request.resources {
         let node = call.server.node_name(&resource.resource_name);
         let line =
             DescribeConfigsResult::default().with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone());
-        match entries(&image, &settings, resource, &node) {
+        let line = match entries(&image, &settings, resource, &node) {
             Ok(entries) => {
-                let wanted =
-                    |entry: &Entry| resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *entry.name));
-                let shown = entries.into_iter().filter(wanted).map(|entry| {
-                    described(entry, request.include_synonyms && call.header.version >= SOURCES_FROM, request.include_documentation)
-                });
-                line.with_configs(shown.collect())
+                let wanted: Option<BTreeSet<&str>> = resource
+                    .configuration_keys
+                    .as_ref()
+                    .filter(|keys| !keys.is_empty())
+                    .map(|keys| keys.iter().map(|key| &**key).collect());
+                let mut configs = Vec::with_capacity(wanted.as_ref().map_or(entries.len(), BTreeSet::len));
+                for entry in entries.into_iter().filter(|entry| wanted.as_ref().is_none_or(|keys| keys.contains(&*entry.name))) {
+                    let entry = described(entry, synonyms, request.include_documentation);
+                    share.grow(memory(&entry))?;
+                    configs.push(entry);
+                }
+                line.with_configs(configs)
             }
-            Err((code, message)) => line.with_error_code(code.code()).with_error_message(Some(super::text(message))),
-        }
-    });
-    Some(DescribeConfigsResponse::default().with_results(results.collect()))
+            Err((code, message)) => {
+                share.grow(size_of::<DescribeConfigsResult>() + message.len())?;
+                line.with_error_code(code.code()).with_error_message(Some(super::text(message)))
+            }
+        };
+        results.push(line);
+        // Each is some hundred settings.
+        call.server.shard.world().yield_now().await;
+    }
+    Some(DescribeConfigsResponse::default().with_results(results))
+}
+
+/// As in Kafka, a resource of a kind that nobody knows spoils the whole request.
+fn refused<W: World>(
+    call: &Call<W>,
+    request: &DescribeConfigsRequest,
+    unknown: &DescribeConfigsResource,
+) -> Option<DescribeConfigsResponse> {
+    let why = format!("Unexpected resource type {} for resource {}", unknown.resource_type, &*unknown.resource_name);
+    let why = super::text(why);
+    // Said of each resource, and the name is as long as a client likes.
+    call.server.answers.share().grow(request.resources.len() * (size_of::<DescribeConfigsResult>() + why.len()))?;
+    let line = |resource: &DescribeConfigsResource| {
+        DescribeConfigsResult::default()
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_error_message(Some(why.clone()))
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+    };
+    Some(DescribeConfigsResponse::default().with_results(request.resources.iter().map(line).collect()))
+}
+
+/// What a described setting takes.
+fn memory(entry: &DescribeConfigsResourceResult) -> usize {
+    let value = |value: &Option<StrBytes>| value.as_ref().map_or(0, |value| value.len());
+    let synonym = |synonym: &DescribeConfigsSynonym| size_of::<DescribeConfigsSynonym>() + synonym.name.len() + value(&synonym.value);
+    size_of::<DescribeConfigsResourceResult>() + entry.name.len() + value(&entry.value) + entry.synonyms.iter().map(synonym).sum::<usize>()
 }
 
 fn entries(
@@ -67,6 +116,11 @@ fn entries(
         resource_kind::BROKER_LOGGER => own_node(node, settings.node.id, "").map(|()| loggers::loggers().described()),
         resource_kind::GROUP if name.is_empty() => Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned())),
         resource_kind::GROUP => Ok(describe::group(image.config(&Resource::Group(name.to_owned())), &layers)),
+        resource_kind::CLIENT_METRICS if name.is_empty() => {
+            Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()))
+        }
+        // There are none: nobody can set them here.
+        resource_kind::CLIENT_METRICS => Ok(Vec::new()),
         other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
     }
 }
@@ -98,5 +152,5 @@ fn described(entry: Entry, synonyms: bool, documentation: bool) -> DescribeConfi
         .with_is_sensitive(entry.sensitive)
         .with_synonyms(if synonyms { entry.synonyms.into_iter().map(synonym).collect() } else { Vec::new() })
         .with_config_type(kind)
-        .with_documentation(entry.doc.filter(|_| documentation || is_logger).map(super::text))
+        .with_documentation(entry.doc.filter(|_| documentation || is_logger).map(StrBytes::from_static_str))
 }

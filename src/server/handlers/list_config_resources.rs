@@ -13,9 +13,7 @@ use crate::metadata::record::Resource;
 use crate::server::dispatch::Call;
 use crate::wire::error::ErrorCode;
 
-use super::resource_kind::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
-
-const KINDS: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
+use super::resource_kind::{self, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 
 /// The first version that says which kinds it wants.
 const KINDS_FROM: i16 = 1;
@@ -23,10 +21,10 @@ const KINDS_FROM: i16 = 1;
 pub async fn answer<W: World>(call: Call<W>, request: ListConfigResourcesRequest) -> Option<ListConfigResourcesResponse> {
     let wanted: BTreeSet<i8> = match call.header.version {
         ..KINDS_FROM => [CLIENT_METRICS].into(),
-        _ if request.resource_types.is_empty() => KINDS.into(),
+        _ if request.resource_types.is_empty() => resource_kind::ALL.into(),
         _ => request.resource_types.iter().copied().collect(),
     };
-    if !wanted.iter().all(|kind| KINDS.contains(kind)) {
+    if !wanted.iter().all(|kind| resource_kind::ALL.contains(kind)) {
         return Some(ListConfigResourcesResponse::default().with_error_code(ErrorCode::UnsupportedVersion.code()));
     }
     let image = call.server.shard.image();

@@ -2,12 +2,13 @@
 //!
 //! KIPs: 4 (auto-creation), 430 (authorized operations), 516 (topic ids), 700.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
-use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName as WireTopicName};
 
 use crate::io::World;
 use crate::metadata::decision::{CONSUMER_OFFSETS, Refused};
@@ -15,6 +16,7 @@ use crate::metadata::image::PartitionImage;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::{BrokerState, Internal};
 use crate::server::dispatch::Call;
+use crate::server::pace::give_way;
 use crate::server::shard_ports::Shown;
 use crate::shard::controller::CreateTopics;
 use crate::types::{NodeId, PartitionIndex, TopicId, TopicName, TopicPartition};
@@ -28,42 +30,82 @@ const MAY_CREATE_FROM: i16 = 4;
 /// From here on a topic may be asked for by its id.
 const TOPIC_ID_FROM: i16 = 12;
 
+/// What the lists of a partition's replicas take beside the partition itself.
+const REPLICAS_BYTES: usize = 64;
+
+/// What a request is about; each topic once, in the order in which they are first named.
+enum Asked<'a> {
+    All,
+    Names(Vec<&'a WireTopicName>),
+    Ids(Vec<TopicId>),
+}
+
+impl<'a> Asked<'a> {
+    /// As Kafka reads it: by id where any id is said, whatever names stand beside them.
+    fn of(request: &'a MetadataRequest, version: i16) -> Result<Self, ErrorCode> {
+        let topics = match &request.topics {
+            None => return Ok(Asked::All),
+            Some(topics) if topics.is_empty() && version < NULL_IS_ALL_FROM => return Ok(Asked::All),
+            Some(topics) => topics,
+        };
+        let ids = || topics.iter().map(|topic| topic_id_of(topic.topic_id)).filter(|id| !id.is_zero());
+        if version < TOPIC_ID_FROM && (ids().next().is_some() || topics.iter().any(|topic| topic.name.is_none())) {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        let mut seen = BTreeSet::new();
+        let distinct: Vec<TopicId> = ids().filter(|id| seen.insert(*id)).collect();
+        if !distinct.is_empty() {
+            return Ok(Asked::Ids(distinct));
+        }
+        // Neither name nor id: Kafka fails over it.
+        let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+        for topic in topics {
+            let name = topic.name.as_ref().ok_or(ErrorCode::UnknownServerError)?;
+            if seen.insert(name.as_str()) {
+                names.push(name);
+            }
+        }
+        Ok(Asked::Names(names))
+    }
+}
+
 pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option<MetadataResponse> {
     let version = call.header.version;
-    let all = match &request.topics {
-        None => true,
-        Some(topics) => topics.is_empty() && version < NULL_IS_ALL_FROM,
+    let asked = match Asked::of(&request, version) {
+        Ok(asked) => asked,
+        Err(code) => return Some(refused(&request, code)),
     };
-    let unnamed = |topic: &MetadataRequestTopic| topic.name.is_none();
-    if version < TOPIC_ID_FROM && request.topics.as_ref().is_some_and(|topics| topics.iter().any(unnamed)) {
-        return Some(refused(&request));
-    }
     let mut image = call.server.shard.image();
     let operations = if request.include_topic_authorized_operations { super::topic_operations() } else { super::OPERATIONS_NOT_ASKED };
+    let mut refusals = BTreeMap::new();
+    if let Asked::Names(names) = &asked
+        && (version < MAY_CREATE_FROM || request.allow_auto_topic_creation)
+    {
+        refusals = create_missing(&call, &mut image, names).await?;
+    }
+    let found = |id: TopicId| (image.topic_by_id(id).cloned(), (None, id, ErrorCode::UnknownTopicId));
+    let named = |name: &WireTopicName| {
+        let code = refusals.get(&***name).copied().unwrap_or_else(|| unknown_name(name));
+        (image.topic_by_name(name).cloned(), (Some(name.clone()), TopicId::ZERO, code))
+    };
+    let lines: Box<dyn Iterator<Item = Line>> = match &asked {
+        Asked::All => Box::new(image.topics().map(|topic| (Some(topic.clone()), (None, topic.id, ErrorCode::UnknownTopicId)))),
+        Asked::Ids(ids) => Box::new(ids.iter().copied().map(found)),
+        Asked::Names(names) => Box::new(names.iter().copied().map(named)),
+    };
+    let mut share = call.server.answers.share();
     let mut topics = Vec::new();
-    if all {
-        topics.extend(image.topics().map(|topic| described(&call, &image, topic, operations)));
-    } else {
-        let wanted = request.topics.unwrap_or_default();
-        let may_create = version < MAY_CREATE_FROM || request.allow_auto_topic_creation;
-        let refusals = if may_create { create_missing(&call, &mut image, &wanted).await? } else { Vec::new() };
-        for topic in &wanted {
-            let id = topic_id_of(topic.topic_id);
-            topics.push(match (&topic.name, id.is_zero()) {
-                (Some(name), _) => match image.topic_by_name(name) {
-                    Some(found) => described(&call, &image, found, operations),
-                    None => {
-                        let created = refusals.iter().find(|(refused, _)| *refused == name.to_string()).map(|(_, code)| *code);
-                        let code = created.unwrap_or_else(|| unknown_name(name));
-                        unknown(Some(name.clone()), TopicId::ZERO, code)
-                    }
-                },
-                (None, false) => match image.topic_by_id(id) {
-                    Some(found) => described(&call, &image, found, operations),
-                    None => unknown(None, id, ErrorCode::UnknownTopicId),
-                },
-                (None, true) => unknown(None, id, ErrorCode::InvalidTopicException),
-            });
+    let mut step = 0;
+    for (topic, (name, id, code)) in lines {
+        let partitions = topic.as_ref().map_or(0, |topic| topic.partitions.len());
+        share.grow(size_of::<MetadataResponseTopic>() + partitions * (size_of::<MetadataResponsePartition>() + REPLICAS_BYTES))?;
+        topics.push(match topic {
+            Some(topic) => described(&call, &image, &topic, operations),
+            None => unknown(name, id, code),
+        });
+        for _ in 0..=partitions {
+            give_way(call.server.shard.world(), step).await;
+            step += 1;
         }
     }
     let cluster_operations =
@@ -80,11 +122,14 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
     )
 }
 
-/// Topics by id from a client of a version that cannot ask so: the whole request is refused.
-fn refused(request: &MetadataRequest) -> MetadataResponse {
+/// A topic to describe, if it is there, and what to say if it is not.
+type Line = (Option<Arc<TopicImage>>, (Option<WireTopicName>, TopicId, ErrorCode));
+
+/// The whole request is refused.
+fn refused(request: &MetadataRequest, code: ErrorCode) -> MetadataResponse {
     let line = |topic: &MetadataRequestTopic| {
         MetadataResponseTopic::default()
-            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_error_code(code.code())
             .with_name(topic.name.clone().or_else(|| Some(super::wire_name(&TopicName::new("")))))
             .with_topic_id(topic.topic_id)
     };
@@ -103,20 +148,15 @@ fn unknown_name(name: &str) -> ErrorCode {
 async fn create_missing<W: World>(
     call: &Call<W>,
     image: &mut Rc<MetadataImage>,
-    wanted: &[MetadataRequestTopic],
-) -> Option<Vec<(String, ErrorCode)>> {
+    names: &[&WireTopicName],
+) -> Option<BTreeMap<String, ErrorCode>> {
     let settings = call.server.shard.settings();
     if !settings.topics.auto_create {
-        return Some(Vec::new());
+        return Some(BTreeMap::new());
     }
-    let mut missing: Vec<String> = Vec::new();
-    for name in wanted.iter().filter_map(|topic| topic.name.as_ref()) {
-        if image.topic_by_name(name).is_none() && !missing.iter().any(|known| known.as_str() == &***name) {
-            missing.push(name.to_string());
-        }
-    }
+    let missing: Vec<String> = names.iter().filter(|name| image.topic_by_name(name).is_none()).map(|name| name.to_string()).collect();
     if missing.is_empty() {
-        return Some(Vec::new());
+        return Some(BTreeMap::new());
     }
     let mut change = CreateTopics::with_defaults(&missing);
     for topic in change.topics.iter_mut().filter(|topic| topic.name == CONSUMER_OFFSETS) {
@@ -166,7 +206,7 @@ fn partition_of<W: World>(
         .with_offline_replicas(ids(&offline))
 }
 
-fn unknown(name: Option<kafka_protocol::messages::TopicName>, id: TopicId, code: ErrorCode) -> MetadataResponseTopic {
+fn unknown(name: Option<WireTopicName>, id: TopicId, code: ErrorCode) -> MetadataResponseTopic {
     let name = name.or_else(|| (code != ErrorCode::UnknownTopicId).then(|| super::wire_name(&TopicName::new(""))));
     MetadataResponseTopic::default()
         .with_error_code(code.code())

@@ -54,6 +54,8 @@ mod resource_kind {
     pub const BROKER_LOGGER: i8 = 8;
     pub const CLIENT_METRICS: i8 = 16;
     pub const GROUP: i8 = 32;
+
+    pub const ALL: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 }
 
 /// "Authorized operations were not asked for."
