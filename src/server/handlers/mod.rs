@@ -32,6 +32,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+mod questions;
 pub mod sync_group;
 pub mod unregister_broker;
 
