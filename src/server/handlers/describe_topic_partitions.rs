@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
+use kafka_protocol::messages::describe_topic_partitions_request::{Cursor as RequestCursor, TopicRequest};
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -24,7 +24,8 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeTopicPartitionsReq
     let image = call.server.shard.image();
     let limit_max = call.server.shard.settings().network.describe_partitions_max as usize;
     let mut left = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, limit_max);
-    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
+    let is_named = |cursor: &RequestCursor| request.topics.iter().any(|topic| topic.name == cursor.topic_name);
+    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0 || !(request.topics.is_empty() || is_named(cursor))) {
         return Some(DescribeTopicPartitionsResponse::default().with_topics(request.topics.iter().map(refused).collect()));
     }
     let cursor = request.cursor.as_ref().map(|cursor| (TopicName::new(&cursor.topic_name), cursor.partition_index));
@@ -63,7 +64,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DescribeTopicPartitionsReq
     Some(response)
 }
 
-/// A cursor before a topic's first partition: the whole request is refused.
+/// A cursor before a topic's first partition, or at a topic that is not among those asked for: the whole request is refused.
 fn refused(topic: &TopicRequest) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic::default().with_error_code(ErrorCode::InvalidRequest.code()).with_name(Some(topic.name.clone()))
 }
