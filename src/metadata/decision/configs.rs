@@ -150,21 +150,23 @@ fn edited(resource: &Resource, current: Option<&String>, edit: &ConfigEdit, rule
             Err(Refused::new(ErrorCode::InvalidConfig, text))
         }
     };
+    // What is longer than any value may be is not worked through.
+    let within = |value: &str| if is_too_long(value) { Err(too_long()) } else { Ok(()) };
     Ok(match &edit.change {
         ConfigChange::Set(value) => Some(value.clone()),
         ConfigChange::Delete => None,
         ConfigChange::Append(value) => {
             let mut list = list("APPEND")?;
-            for entry in entries(value) {
-                if !list.iter().any(|present| present == entry) {
-                    list.push(entry.to_owned());
-                }
-            }
+            within(value)?;
+            let mut present: BTreeSet<String> = list.iter().cloned().collect();
+            list.extend(entries(value).filter(|entry| present.insert((*entry).to_owned())).map(str::to_owned));
             Some(list.join(","))
         }
         ConfigChange::Subtract(value) => {
             let mut list = list("SUBTRACT")?;
-            list.retain(|present| !entries(value).any(|entry| entry == present));
+            within(value)?;
+            let gone: BTreeSet<&str> = entries(value).collect();
+            list.retain(|present| !gone.contains(present.as_str()));
             Some(list.join(","))
         }
     })
@@ -181,11 +183,20 @@ pub(super) fn check<'a>(
     mut values: impl Iterator<Item = &'a str>,
     rules: &dyn ConfigRules,
 ) -> Result<(), Refused> {
-    if values.any(|value| value.encode_utf16().count() > VALUE_LEN_MAX) {
-        let text = format!("The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LEN_MAX} bytes.");
-        return Err(Refused::new(ErrorCode::InvalidConfig, text));
+    if values.any(is_too_long) {
+        return Err(too_long());
     }
     rules.validate(resource, overrides)
+}
+
+fn is_too_long(value: &str) -> bool {
+    // A unit is no more than three bytes.
+    value.len() > VALUE_LEN_MAX * 3 || value.encode_utf16().count() > VALUE_LEN_MAX
+}
+
+fn too_long() -> Refused {
+    let text = format!("The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LEN_MAX} bytes.");
+    Refused::new(ErrorCode::InvalidConfig, text)
 }
 
 /// Records for those of the touched keys whose value changes. A broker's keys are written all the same: setting one again is how an

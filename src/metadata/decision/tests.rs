@@ -317,6 +317,31 @@ fn configs_are_edited_key_by_key_or_replaced_whole() {
     assert_eq!(alter_configs(&image, &[wrong], &Rules).answer.remove(0).1.unwrap_err().code, code(40), "values before existence");
 }
 
+/// However many entries a client adds to a list, its work is in proportion; what no value may be as long as is refused unread.
+#[test]
+fn long_lists_are_edited_in_proportion() {
+    let image = one_broker();
+    let image = then(&image, &create(&image, &[topic("a", 1, 1)]).records);
+    let resource = Resource::Topic("a".into());
+    let alter = |image: &MetadataImage, change: ConfigChange| {
+        let edits = vec![ConfigEdit { key: "cleanup.policy".into(), change }];
+        alter_configs(image, &[Alteration { resource: resource.clone(), edits }], &Rules)
+    };
+    let list = |entries: std::ops::Range<u32>| entries.map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let refused = |change: ConfigChange| alter(&image, change).answer.remove(0).1.unwrap_err();
+    for change in [ConfigChange::Append(list(0..1_000_000)), ConfigChange::Subtract(list(0..1_000_000))] {
+        let refused = refused(change);
+        assert_eq!(refused.code, code(40));
+        assert!(refused.message.is_some_and(|message| message.contains("maximum value size of 32767")));
+    }
+    let long = list(10_000..15_000);
+    let image = then(&image, &alter(&image, ConfigChange::Set(long.clone())).records);
+    assert_eq!(image.config(&resource)["cleanup.policy"], long);
+    assert!(alter(&image, ConfigChange::Append(long.clone())).records.is_empty(), "all of it is there");
+    let image = then(&image, &alter(&image, ConfigChange::Subtract(list(10_001..15_000))).records);
+    assert_eq!(image.config(&resource)["cleanup.policy"], "10000");
+}
+
 /// Brokers may not differ in it, and it may not go.
 #[test]
 fn min_insync_replicas_is_set_for_all_brokers() {
