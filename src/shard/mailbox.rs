@@ -5,9 +5,10 @@
 //!
 //! Invariants:
 //! 1. Messages from one shard to another arrive in the order sent, within a lane. The request lane of a pair holds at most
-//!    `request_slots` messages; the internal lane (replies, wakes, images) is never refused.
-//! 2. A request takes a credit of its pair before it is sent and gives it back when its reply arrives. So the request lane cannot
-//!    overflow, replies in flight are bounded by credits, and two full shards cannot wait for each other: replies need no credit.
+//!    `request_slots` messages of each [`Kind`]; the internal lane (replies, wakes, images) is never refused.
+//! 2. A request takes a credit of its pair and kind before it is sent and gives it back when its reply arrives. So the request lane
+//!    cannot overflow, replies in flight are bounded by credits, and two full shards cannot wait for each other: replies need no credit.
+//!    What is answered only after a look into files, however many ask for it, holds no credit that an append waits for.
 //! 3. A receiver with anything in its inbox has been woken since it last parked.
 
 use std::cell::{Cell, RefCell};
@@ -37,6 +38,15 @@ impl<M> Clone for Mesh<M> {
     }
 }
 
+/// Requests that have credits of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Append,
+    Other,
+}
+
+const KINDS: usize = 2;
+
 struct Inbox<M> {
     waker: AtomicWaker,
     /// By sender.
@@ -49,10 +59,10 @@ struct Lanes<M> {
 }
 
 impl<M: Send> Mesh<M> {
-    /// `request_slots` is the number of unanswered requests that one shard may have at another (`ottla.mailbox.slots`).
+    /// `request_slots` is the number of unanswered requests of each kind that one shard may have at another (`ottla.mailbox.slots`).
     pub fn new(shard_count: u16, request_slots: usize) -> Self {
         let request_slots = request_slots.max(1);
-        let lanes = || Lanes { requests: ArrayQueue::new(request_slots), internal: SegQueue::new() };
+        let lanes = || Lanes { requests: ArrayQueue::new(request_slots * KINDS), internal: SegQueue::new() };
         let inbox = || Inbox { waker: AtomicWaker::new(), lanes: (0..shard_count).map(|_| lanes()).collect() };
         Self { inboxes: (0..shard_count).map(|_| inbox()).collect(), request_slots, census: Arc::default() }
     }
@@ -68,7 +78,8 @@ impl<M: Send> Mesh<M> {
 
     /// The mailbox of one shard. To be taken once, on that shard.
     pub fn mailbox(&self, id: ShardId) -> Mailbox<M> {
-        let credits = (0..self.inboxes.len()).map(|_| Rc::new(Credits::new(self.request_slots))).collect();
+        let of_kind = || Rc::new(Credits::new(self.request_slots));
+        let credits = (0..self.inboxes.len()).map(|_| std::array::from_fn(|_| of_kind())).collect();
         Mailbox { id, inboxes: self.inboxes.clone(), credits, next_lane: Cell::new(0) }
     }
 }
@@ -77,8 +88,8 @@ impl<M: Send> Mesh<M> {
 pub struct Mailbox<M> {
     id: ShardId,
     inboxes: Arc<[Inbox<M>]>,
-    /// By receiver.
-    credits: Box<[Rc<Credits>]>,
+    /// By receiver and kind.
+    credits: Box<[[Rc<Credits>; KINDS]]>,
     next_lane: Cell<usize>,
 }
 
@@ -88,15 +99,19 @@ impl<M: Send> Mailbox<M> {
     }
 
     /// Waits for a credit towards `to`: this is where a busy owner pushes back on a connection.
-    pub async fn credit(&self, to: ShardId) -> Credit {
-        let credits = self.credits[usize::from(to.get())].clone();
+    pub async fn credit(&self, to: ShardId, kind: Kind) -> Credit {
+        let credits = self.credits_of(to, kind).clone();
         credits.take().await;
         Credit { credits }
     }
 
     /// Whether a credit towards `to` has to be waited for.
-    pub fn is_full(&self, to: ShardId) -> bool {
-        self.credits[usize::from(to.get())].free.get() == 0
+    pub fn is_full(&self, to: ShardId, kind: Kind) -> bool {
+        self.credits_of(to, kind).free.get() == 0
+    }
+
+    fn credits_of(&self, to: ShardId, kind: Kind) -> &Rc<Credits> {
+        &self.credits[usize::from(to.get())][kind as usize]
     }
 
     /// Puts a request in the lane its credit reserved.
@@ -261,7 +276,7 @@ mod tests {
         let (a, b) = (mesh.mailbox(ShardId(0)), mesh.mailbox(ShardId(1)));
         let mut credits = Vec::new();
         for number in 0..3 {
-            let Poll::Ready(credit) = poll_once(pin!(a.credit(ShardId(1)))) else { panic!("a free credit") };
+            let Poll::Ready(credit) = poll_once(pin!(a.credit(ShardId(1), Kind::Append))) else { panic!("a free credit") };
             credits.push(credit);
             a.send_request(ShardId(1), number);
         }
@@ -274,28 +289,41 @@ mod tests {
     fn a_request_without_a_credit_waits_and_is_served_in_turn() {
         let mesh: Mesh<i32> = Mesh::new(2, 1);
         let a = mesh.mailbox(ShardId(0));
-        let Poll::Ready(first) = poll_once(pin!(a.credit(ShardId(1)))) else { panic!("a free credit") };
-        let mut second = pin!(a.credit(ShardId(1)));
+        let Poll::Ready(first) = poll_once(pin!(a.credit(ShardId(1), Kind::Append))) else { panic!("a free credit") };
+        let mut second = pin!(a.credit(ShardId(1), Kind::Append));
         assert!(poll_once(second.as_mut()).is_pending());
         {
-            let mut given_up = pin!(a.credit(ShardId(1)));
+            let mut given_up = pin!(a.credit(ShardId(1), Kind::Append));
             assert!(poll_once(given_up.as_mut()).is_pending());
         }
         drop(first);
         assert!(poll_once(second.as_mut()).is_ready());
-        assert!(poll_once(pin!(a.credit(ShardId(1)))).is_ready(), "the second credit was dropped with its future's output");
+        assert!(poll_once(pin!(a.credit(ShardId(1), Kind::Append))).is_ready(), "the second credit was dropped with its future's output");
+    }
+
+    #[test]
+    fn look_ups_hold_no_credit_that_an_append_waits_for() {
+        let mesh: Mesh<i32> = Mesh::new(2, 1);
+        let (a, b) = (mesh.mailbox(ShardId(0)), mesh.mailbox(ShardId(1)));
+        let Poll::Ready(_held) = poll_once(pin!(a.credit(ShardId(1), Kind::Other))) else { panic!("a free credit") };
+        a.send_request(ShardId(1), 1);
+        assert!(a.is_full(ShardId(1), Kind::Other) && !a.is_full(ShardId(1), Kind::Append));
+        assert!(poll_once(pin!(a.credit(ShardId(1), Kind::Other))).is_pending());
+        let Poll::Ready(_append) = poll_once(pin!(a.credit(ShardId(1), Kind::Append))) else { panic!("appends have their own") };
+        a.send_request(ShardId(1), 2);
+        assert_eq!((b.try_receive(), b.try_receive()), (Some(1), Some(2)), "in the order sent");
     }
 
     #[test]
     fn a_dropped_waiter_passes_its_credit_on() {
         let mesh: Mesh<i32> = Mesh::new(2, 1);
         let a = mesh.mailbox(ShardId(0));
-        let Poll::Ready(first) = poll_once(pin!(a.credit(ShardId(1)))) else { panic!("a free credit") };
-        let mut waiting = Box::pin(a.credit(ShardId(1)));
+        let Poll::Ready(first) = poll_once(pin!(a.credit(ShardId(1), Kind::Append))) else { panic!("a free credit") };
+        let mut waiting = Box::pin(a.credit(ShardId(1), Kind::Append));
         assert!(poll_once(waiting.as_mut()).is_pending());
         drop(first);
         drop(waiting);
-        assert!(poll_once(pin!(a.credit(ShardId(1)))).is_ready());
+        assert!(poll_once(pin!(a.credit(ShardId(1), Kind::Append))).is_ready());
     }
 
     #[test]

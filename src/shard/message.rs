@@ -15,6 +15,7 @@ use crate::wire::batch::Batch;
 
 use super::checkpoints::CheckpointsNotWritten;
 use super::controller::{Change, ChangeAnswer};
+use super::mailbox::Kind;
 
 pub enum Message<W: World> {
     /// Wants exactly one `Reply` with the same slot.
@@ -278,6 +279,22 @@ impl Request {
             Request::Producers(request) => request.image_version,
             Request::Group(request) => request.image_version,
             Request::Change(_) | Request::Checkpoint => 0,
+        }
+    }
+
+    /// Whose credits it takes.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Request::Append(_) => Kind::Append,
+            Request::Plan(_)
+            | Request::Offsets(_)
+            | Request::DeleteRecords(_)
+            | Request::LogSizes(_)
+            | Request::EpochEnds(_)
+            | Request::Producers(_)
+            | Request::Group(_)
+            | Request::Change(_)
+            | Request::Checkpoint => Kind::Other,
         }
     }
 }

@@ -286,10 +286,11 @@ impl<W: World> Shard<W> {
             self.handle(request, Responder::Local(reply));
             return receiver;
         }
-        if self.mailbox.is_full(to) {
+        let kind = request.kind();
+        if self.mailbox.is_full(to, kind) {
             self.metrics.mail.held_back.increment();
         }
-        let credit = self.mailbox.credit(to).await;
+        let credit = self.mailbox.credit(to, kind).await;
         let slot = self.calls.borrow_mut().insert(Call { reply, _credit: credit }) as u32;
         self.mailbox.send_request(to, Message::Request { from: self.id, slot, request });
         receiver

@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Row] = rows! { Ottla;
     "ottla.frame.progress.timeout.ms", Int = "30000", AtLeast(100), Medium, ReadOnly, Served,
         "Milliseconds without a byte after which a half received request closes its connection.";
     "ottla.mailbox.slots", Int = "1024", Between(16, 1_048_576), Low, ReadOnly, Served,
-        "Messages that may wait from one shard to another before the sender stops reading its connections.";
+        "Appends, and as many other messages, that may wait from one shard to another before the sender stops reading its connections.";
     "ottla.memory.receive.bytes", Long = "134217728", AtLeast(1_048_576), High, ReadOnly, Served,
         "Bytes of unfinished requests one shard holds; at the limit only the oldest of them is read on.";
     "ottla.metrics.lag.max", Int = "1000", Between(0, 1_000_000), Low, ReadOnly, Served,
