@@ -103,6 +103,7 @@ impl<W: World> Shard<W> {
             allocate_step_bytes: ALLOCATE_STEP_MAX,
             recovery_bytes_max: storage.recovery_bytes_max,
             producer_id_expiration_ms: storage.producer_expiration_ms,
+            decompressed_bytes_max: usize::try_from(storage.decompressed_bytes_max).unwrap_or(usize::MAX),
         }
     }
 

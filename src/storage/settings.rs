@@ -48,6 +48,8 @@ pub struct LogSettings {
     pub recovery_bytes_max: u64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: u64,
+    /// `ottla.decompressed.bytes.max`: what a batch may decompress to when its records are looked at.
+    pub decompressed_bytes_max: usize,
 }
 
 impl Default for LogSettings {
@@ -76,6 +78,7 @@ impl Default for LogSettings {
             allocate_step_bytes: 64 << 20,
             recovery_bytes_max: 1 << 30,
             producer_id_expiration_ms: DAY_MS,
+            decompressed_bytes_max: 1 << 30,
         }
     }
 }

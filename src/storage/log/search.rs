@@ -1,26 +1,20 @@
 //! Looking records up by time, and aborted transactions by offset.
 //!
-//! Called by `partition` (ListOffsets, fetches of committed records); calls `index`, `scan`, `wire::record`.
+//! Called by `partition` (ListOffsets, fetches of committed records); calls `index`, `scan`, `wire::validation`.
 //!
 //! Semantics as Kafka's: the answer to a timestamp is the first record, in the order of offsets, that is not older.
 
 use bytes::Bytes;
 
-use super::scan::{self, FoundBatch};
+use super::scan;
 use super::{Log, ReadError, ReadRange};
 use crate::io::{File, World};
 use crate::storage::index::{AbortedTransaction, Entry, LargestTimestamp, Located, TimeEntry, decode_all};
 use crate::storage::layout::SegmentPart;
 use crate::storage::segment::Segment;
 use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
-use crate::wire::batch::{BatchHeader, Codec, RECORDS_AT, TimestampType};
-use crate::wire::compression::{self, CompressionError};
-use crate::wire::record;
-
-/// Compressed bytes up to which a batch is decompressed on the shard.
-const DECOMPRESS_INLINE_MAX: usize = 16 << 10;
-/// Bytes that a batch may take when it is decompressed.
-const UNCOMPRESSED_MAX: usize = 256 << 20;
+use crate::wire::batch::{BatchHeader, RECORDS_AT};
+use crate::wire::validation::{self, RecordPlace};
 
 /// A record found by its time.
 pub type FoundRecord = (TimestampMs, Offset, LeaderEpoch);
@@ -41,7 +35,7 @@ impl<W: World> Log<W> {
                 continue;
             }
             let start = self.start();
-            let wanted = |at: TimestampMs, offset: Offset| at >= target && offset >= start;
+            let wanted = move |record: RecordPlace| record.timestamp >= target && record.offset >= start;
             if let Some(found) = self.search_segment(base, target, start, wanted).await? {
                 return Ok(Some(found).filter(|(_, offset, _)| *offset < below));
             }
@@ -61,7 +55,7 @@ impl<W: World> Log<W> {
             }
         }
         let Some((base, TimeEntry { timestamp, .. })) = largest else { return Ok(None) };
-        let found = self.search_segment(base, timestamp, base, |at, _| at == timestamp).await?;
+        let found = self.search_segment(base, timestamp, base, move |record| record.timestamp == timestamp).await?;
         Ok(found.filter(|(_, offset, _)| *offset < below))
     }
 
@@ -123,7 +117,7 @@ impl<W: World> Log<W> {
         base: Offset,
         target: TimestampMs,
         from: Offset,
-        wanted: impl Fn(TimestampMs, Offset) -> bool,
+        wanted: impl Fn(RecordPlace) -> bool + Copy + Send + 'static,
     ) -> Result<Option<FoundRecord>, ReadError> {
         if self.state_mut().segment_mut(base).is_some_and(|s| !s.times.entries.is_whole() || !s.index.entries.is_whole()) {
             self.load_indexes(base).await?;
@@ -149,23 +143,27 @@ impl<W: World> Log<W> {
             if bytes.len() < batch.header.total_len() {
                 return Err(bad("the file ends within the batch".to_owned()));
             }
-            let body = self.uncompressed(&batch, Bytes::from(bytes)).await.map_err(|why| bad(why.to_string()))?;
-            if let Some((timestamp, offset)) = first_record(&batch.header, &body, &wanted).map_err(|why| bad(why.to_string()))? {
-                return Ok(Some((timestamp, offset, batch.header.leader_epoch)));
+            if let Some(found) = self.find_in(batch.header, Bytes::from(bytes), wanted).await.map_err(|why| bad(why.to_string()))? {
+                return Ok(Some((found.timestamp, found.offset, batch.header.leader_epoch)));
             }
             position = batch.position + batch.header.total_len() as u64;
         }
         Ok(None)
     }
 
-    /// The records of a batch. A large one is decompressed off the shard.
-    async fn uncompressed(&self, batch: &FoundBatch, bytes: Bytes) -> Result<Bytes, CompressionError> {
-        let body = bytes.slice(RECORDS_AT..);
-        let codec = batch.header.codec;
-        match codec {
-            Codec::None => Ok(body),
-            codec if body.len() <= DECOMPRESS_INLINE_MAX => compression::decompress(codec, &body, UNCOMPRESSED_MAX),
-            codec => self.shared.world.offload(move || compression::decompress(codec, &body, UNCOMPRESSED_MAX)).await,
+    /// The first record of a batch that is `wanted`. Only what is quickly looked through keeps the shard: a few kilobytes may decompress to
+    /// hundreds of megabytes.
+    async fn find_in(
+        &self,
+        header: BatchHeader,
+        batch: Bytes,
+        wanted: impl Fn(RecordPlace) -> bool + Copy + Send + 'static,
+    ) -> Result<Option<RecordPlace>, validation::Refusal> {
+        let body = batch.slice(RECORDS_AT..);
+        let limit = self.state().settings.decompressed_bytes_max;
+        match validation::find_record_briefly(&header, &body, limit, wanted) {
+            Some(found) => found,
+            None => self.shared.world.offload(move || validation::find_record(&header, &body, limit, wanted)).await,
         }
     }
 
@@ -230,23 +228,4 @@ impl<W: World> Log<W> {
         AbortedTransaction::check(&entries, base).map_err(|why| bad(why.to_string()))?;
         segment.aborted.fill(kept).map_err(|why| bad(why.to_string()))
     }
-}
-
-fn first_record(
-    header: &BatchHeader,
-    body: &[u8],
-    wanted: impl Fn(TimestampMs, Offset) -> bool,
-) -> Result<Option<(TimestampMs, Offset)>, record::RecordError> {
-    for record in record::records(body, header.count) {
-        let record = record?;
-        let offset = header.base_offset.plus(i64::from(record.offset_delta));
-        let timestamp = match header.timestamp_type() {
-            TimestampType::CreateTime => TimestampMs(header.base_timestamp.get().wrapping_add(record.timestamp_delta)),
-            TimestampType::LogAppendTime => header.max_timestamp,
-        };
-        if wanted(timestamp, offset) {
-            return Ok(Some((timestamp, offset)));
-        }
-    }
-    Ok(None)
 }

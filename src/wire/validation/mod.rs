@@ -176,6 +176,48 @@ pub fn validate_produce(records: &Bytes, rules: &ProduceRules) -> Result<ValidBa
     Ok(ValidBatch { header, bytes, timestamp_type, max_timestamp, restamped })
 }
 
+/// When and where in its batch a record is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordPlace {
+    pub timestamp: TimestampMs,
+    pub offset: Offset,
+}
+
+/// The first record of a stored batch that is `wanted`. Memory is bounded whatever the batch decompresses to, and time by `limit`.
+pub fn find_record(
+    header: &BatchHeader,
+    body: &[u8],
+    limit: usize,
+    wanted: impl Fn(RecordPlace) -> bool,
+) -> Result<Option<RecordPlace>, Refusal> {
+    let place = |outline: &Outline| RecordPlace {
+        timestamp: match header.timestamp_type() {
+            TimestampType::CreateTime => TimestampMs(header.base_timestamp.get().wrapping_add(outline.timestamp_delta)),
+            TimestampType::LogAppendTime => header.max_timestamp,
+        },
+        offset: header.base_offset.plus(i64::from(outline.offset_delta)),
+    };
+    let found = stream::find(header.codec, body, header.count, limit, |outline| wanted(place(outline)))?;
+    Ok(found.as_ref().map(place))
+}
+
+/// As [`find_record`], if that is quickly done: `None` for a batch that decompresses to more than [`BRIEF_BYTES`] before the record is
+/// found.
+pub fn find_record_briefly(
+    header: &BatchHeader,
+    body: &[u8],
+    limit: usize,
+    wanted: impl Fn(RecordPlace) -> bool,
+) -> Option<Result<Option<RecordPlace>, Refusal>> {
+    if header.codec == Codec::None && body.len() > BRIEF_BYTES {
+        return None;
+    }
+    match find_record(header, body, limit.min(BRIEF_BYTES), wanted) {
+        Err(refusal) if refusal.outgrown == Outgrown::Yes && limit > BRIEF_BYTES => None,
+        found => Some(found),
+    }
+}
+
 /// Whether the first batch says it belongs to a transaction; looked at before anything else is, and believed by nobody.
 pub fn says_transactional(records: &[u8]) -> bool {
     let attributes = records.get(ATTRIBUTES_AT..).and_then(|rest| rest.first_chunk());

@@ -11,6 +11,24 @@ const FRONT_BYTES: usize = 5 + 1 + 10 + 5 + 5;
 /// A variable-length number of 32 bits at its longest.
 const NUMBER_BYTES: usize = 5;
 
+/// The first record that is wanted; what lies behind it is not looked at.
+pub(super) fn find(
+    codec: Codec,
+    body: &[u8],
+    count: i32,
+    limit: usize,
+    wanted: impl Fn(&Outline) -> bool,
+) -> Result<Option<Outline>, Refusal> {
+    let mut window = Window { from: Decompressor::new(codec, body, limit)?, bytes: Vec::new(), start: 0, walked: 0, record: 0 };
+    for _ in 0..count {
+        let outline = window.record()?;
+        if wanted(&outline) {
+            return Ok(Some(outline));
+        }
+    }
+    Ok(None)
+}
+
 pub(super) fn walk(codec: Codec, body: &[u8], count: i32, limit: usize, mut see: impl FnMut(Outline)) -> Result<(), Refusal> {
     let mut window = Window { from: Decompressor::new(codec, body, limit)?, bytes: Vec::new(), start: 0, walked: 0, record: 0 };
     for _ in 0..count {
