@@ -37,7 +37,7 @@ mod settings;
 pub use log::clean::{CleanError, CleanRules, Cleanable};
 pub use log::{
     ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange,
-    Recovered, Retained, Shutdown, Turn,
+    Recovered, Rest, Retained, Shutdown, Turn,
 };
 pub use producer::{ProducerCheck, ProducerRefusal};
 pub use settings::LogSettings;

@@ -39,8 +39,6 @@ pub enum DecodeError {
     BadTag { at: usize, tag: u32 },
     #[error("presence byte {value} at {at}")]
     BadPresence { at: usize, value: i8 },
-    #[error("{value} is no choice of the field at {at}")]
-    BadChoice { at: usize, value: i32 },
     #[error("would take more than {DECODED_BYTES_MAX} bytes decoded, at {at}")]
     TooLarge { at: usize },
     /// The innermost field that holds the fault.

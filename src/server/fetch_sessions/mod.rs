@@ -6,13 +6,15 @@
 //! old one stays until its slot is wanted.
 //!
 //! Invariants:
-//! 1. At most `slots` sessions, with at most [`PARTITIONS_MAX`] partitions between them. A full request that finds no room is answered
-//!    outside any session; an incremental one that would grow beyond loses its session.
+//! 1. At most `slots` sessions, which weigh at most [`WEIGHT_MAX`] between them: a partition weighs one, and more with the length of its
+//!    topic's name. A full request that finds no room is answered outside any session; an incremental one that would grow beyond loses
+//!    its session.
 //! 2. A session gives way to a new one only if it was unused for [`UNUSED_MAX`], or, by Kafka's order of worth (followers before
 //!    consumers, then more partitions before fewer), is worth less; against a reader of its own kind only when it is older than that.
 //! 3. A fetch under way holds its session: taken out of its slot meanwhile, it still answers, and the next request learns that the
 //!    session is gone.
-//! 4. No borrow of a session crosses an await.
+//! 4. No borrow of a session crosses an await, and none lasts longer than [`STEPS_PER_TURN`] partitions take. Requests that come in
+//!    between are refused by their epoch, or make the one before them outdated.
 //!
 //! Nothing of it is kept on disk: after a restart every client is told that its session is not known.
 //!
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use crate::metadata::image::MetadataImage;
 use crate::metrics::Counter;
+use crate::server::pace::STEPS_PER_TURN;
 use crate::shard::FixedMap;
 use crate::storage::planted::{self, Bug};
 use crate::types::{Monotonic, ShardId, TopicName};
@@ -35,8 +38,8 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use session::{Content, Said};
-use session::{NamedBy, Session};
+pub use session::{Content, Said, Session};
+use session::{NamedBy, weight_of};
 
 /// Not a session's id: none is asked for, or none was given.
 pub const NO_SESSION: i32 = 0;
@@ -48,8 +51,8 @@ const FINAL_EPOCH: i32 = -1;
 /// A session unused for longer may be replaced by any other, as in Kafka (`min.incremental.fetch.session.eviction.ms`, which is no
 /// setting there either).
 const UNUSED_MAX: Duration = Duration::from_secs(120);
-/// Partitions that the sessions of one shard may hold: about 100 MiB.
-const PARTITIONS_MAX: usize = 1 << 19;
+/// What the sessions of one shard may weigh: about 100 MiB.
+const WEIGHT_MAX: usize = 1 << 19;
 
 /// Why a request has no place in the session it names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -102,6 +105,7 @@ struct Worth {
 struct Slot {
     session: Rc<RefCell<Session>>,
     worth: Worth,
+    weight: usize,
     begun: Monotonic,
     used: Monotonic,
 }
@@ -115,12 +119,13 @@ struct Slots {
     /// Those that give way to a follower's.
     replaceable_by_followers: BTreeSet<Worth>,
     partitions: usize,
+    weight: usize,
 }
 
 /// The sessions of one shard.
 pub struct FetchSessions {
     slots_max: usize,
-    partitions_max: usize,
+    weight_max: usize,
     ids: Range<i32>,
     slots: RefCell<Slots>,
     evicted: Counter,
@@ -135,7 +140,7 @@ impl FetchSessions {
         let first = (shard * ids).max(NO_SESSION as u32 + 1);
         Self {
             slots_max: slots_max as usize,
-            partitions_max: PARTITIONS_MAX,
+            weight_max: WEIGHT_MAX,
             ids: first as i32..((shard + 1) * ids) as i32,
             slots: RefCell::default(),
             evicted: Counter::default(),
@@ -156,13 +161,15 @@ impl FetchSessions {
         self.evicted.get()
     }
 
-    /// Finds the request's place. An incremental one is completed: afterwards it names everything that its session reads.
-    pub fn admit(
+    /// Finds the request's place. An incremental one is completed: afterwards it names everything that its session reads. Where that is
+    /// much, others have their turn in each `pause`.
+    pub async fn admit(
         &self,
         request: &mut FetchRequest,
         version: i16,
         image: &MetadataImage,
         now: impl FnOnce() -> Monotonic,
+        pause: impl AsyncFn(),
     ) -> Result<Membership, SessionRefusal> {
         match request.session_epoch {
             FIRST_EPOCH | FINAL_EPOCH => {
@@ -172,11 +179,22 @@ impl FetchSessions {
                 }
                 Ok(if request.session_epoch == FIRST_EPOCH { Membership::Beginning } else { Membership::None })
             }
-            _ => self.go_on(request, version, image, now()),
+            _ => {
+                let (session, next_epoch) = self.go_on(request, version)?;
+                self.change(&session, request, now(), &pause).await;
+                if session.borrow().len() == 0 {
+                    // Nothing is left to read: the session ends, and the request stands for itself.
+                    self.slots.borrow_mut().remove(request.session_id);
+                    return Ok(Membership::None);
+                }
+                let keys = complete(&session, request, image, &pause).await;
+                Ok(Membership::Going(Going { session, id: request.session_id, next_epoch, keys }))
+            }
         }
     }
 
-    fn go_on(&self, request: &mut FetchRequest, version: i16, image: &MetadataImage, now: Monotonic) -> Result<Membership, SessionRefusal> {
+    /// The session of an incremental request, which has its turn now, and the epoch of the request after it.
+    fn go_on(&self, request: &FetchRequest, version: i16) -> Result<(Rc<RefCell<Session>>, i32), SessionRefusal> {
         let id = request.session_id;
         let shared = self.slots.borrow().by_id.get(&id).map(|slot| slot.session.clone()).ok_or(SessionRefusal::Unknown)?;
         let mut session = shared.borrow_mut();
@@ -186,48 +204,90 @@ impl FetchSessions {
         if session.named_by != NamedBy::of(version) {
             return Err(SessionRefusal::NamedOtherwise);
         }
-        let named: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
         let mut slots = self.slots.borrow_mut();
-        if slots.partitions + named > self.partitions_max {
+        if slots.weight + weight_of(&request.topics) > self.weight_max {
             slots.remove(id);
             return Err(SessionRefusal::TooLarge);
         }
-        session.update(&request.topics, &request.forgotten);
-        if session.len() == 0 {
-            // Nothing is left to read: the session ends, and the request stands for itself.
-            slots.remove(id);
-            return Ok(Membership::None);
-        }
         session.epoch = following(session.epoch);
-        slots.touch(id, session.len(), now);
         let next_epoch = session.epoch;
-        let (topics, keys) = session.complete(image);
         drop(session);
-        request.topics = topics;
-        Ok(Membership::Going(Going { session: shared, id, next_epoch, keys }))
+        Ok((shared, next_epoch))
     }
 
-    /// Begins a session with what a full request reads and its answer says, partition by partition. Answers with its id, or
-    /// [`NO_SESSION`] if there is no room.
-    pub fn begin(
+    /// Takes into a session what its request adds, changes and forgets.
+    async fn change(&self, session: &Rc<RefCell<Session>>, request: &FetchRequest, now: Monotonic, pause: &impl AsyncFn()) {
+        let touch = || {
+            let session = session.borrow();
+            self.slots.borrow_mut().touch(request.session_id, session.len(), session.weight(), now);
+        };
+        let mut left = STEPS_PER_TURN;
+        for topic in &request.topics {
+            for wanted in &topic.partitions {
+                session.borrow_mut().want(&topic.topic, wanted);
+                left -= 1;
+                if left == 0 {
+                    left = STEPS_PER_TURN;
+                    touch();
+                    pause().await;
+                }
+            }
+        }
+        for topic in &request.forgotten {
+            for index in &topic.partitions {
+                session.borrow_mut().forget(&topic.topic, *index);
+                left -= 1;
+                if left == 0 {
+                    left = STEPS_PER_TURN;
+                    pause().await;
+                }
+            }
+        }
+        touch();
+    }
+
+    /// A session of what a full request reads and its answer says, partition by partition; `None` if there is no room for it.
+    pub async fn draft(
         &self,
         request: &FetchRequest,
         version: i16,
-        said: impl Iterator<Item = Said>,
+        mut said: impl Iterator<Item = Said>,
         image: &MetadataImage,
-        now: Monotonic,
-        mut draw: impl FnMut() -> u64,
-    ) -> i32 {
+        pause: impl AsyncFn(),
+    ) -> Option<Session> {
+        if self.slots_max == 0 || self.slots.borrow().weight + weight_of(&request.topics) > self.weight_max {
+            return None;
+        }
+        let mut session = Session::new(NamedBy::of(version), following(FIRST_EPOCH));
+        let mut left = STEPS_PER_TURN;
+        for topic in &request.topics {
+            for wanted in &topic.partitions {
+                session.want(&topic.topic, wanted);
+                if let Some(said) = said.next() {
+                    session.on_told(&topic.topic, wanted.index, said, image);
+                }
+                left -= 1;
+                if left == 0 {
+                    left = STEPS_PER_TURN;
+                    pause().await;
+                }
+            }
+        }
+        Some(session)
+    }
+
+    /// Begins a session. Answers with its id, or [`NO_SESSION`] if there is no room.
+    pub fn begin(&self, session: Session, request: &FetchRequest, now: Monotonic, mut draw: impl FnMut() -> u64) -> i32 {
         let reader = if request.from_replica() { Reader::Follower } else { Reader::Consumer };
-        let named = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+        let (partitions, weight) = (session.len(), session.weight());
         let mut slots = self.slots.borrow_mut();
-        if self.slots_max == 0 || slots.partitions + named > self.partitions_max {
+        if slots.weight + weight > self.weight_max {
             return NO_SESSION;
         }
         let mut evicted = None;
         if slots.by_id.len() >= self.slots_max {
             // An id below all others: an equal gives way to nobody.
-            evicted = slots.evict(Worth { reader, partitions: named, id: NO_SESSION }, now);
+            evicted = slots.evict(Worth { reader, partitions, id: NO_SESSION }, now);
             if evicted.is_none() {
                 return NO_SESSION;
             }
@@ -240,8 +300,6 @@ impl FetchSessions {
                 break id;
             }
         };
-        let session = Session::begin(NamedBy::of(version), following(FIRST_EPOCH), &request.topics, said, image);
-        let partitions = session.len();
         let shared = match evicted.filter(|_| planted::is(Bug::SessionEvictedWhileParked)) {
             None => Rc::new(RefCell::new(session)),
             Some(taken) => {
@@ -249,8 +307,22 @@ impl FetchSessions {
                 taken
             }
         };
-        slots.insert(Worth { reader, partitions, id }, shared, now);
+        slots.insert(Worth { reader, partitions, id }, weight, shared, now);
         id
+    }
+}
+
+/// Has the request name everything that its session reads; the session's key of each partition, in the request's order.
+async fn complete(session: &Rc<RefCell<Session>>, request: &mut FetchRequest, image: &MetadataImage, pause: &impl AsyncFn()) -> Vec<u64> {
+    let (mut topics, mut keys) = (Vec::new(), Vec::new());
+    let end = session.borrow().end();
+    loop {
+        let from = keys.last().map_or(0, |last| last + 1);
+        if session.borrow_mut().complete(from..end, STEPS_PER_TURN, image, &mut topics, &mut keys) {
+            request.topics = topics;
+            return keys;
+        }
+        pause().await;
     }
 }
 
@@ -274,21 +346,22 @@ impl Going {
         self.session.borrow().last_name(self.keys[at])
     }
 
-    /// Notes what the answer would say of each partition of the request, in its order; tells which of it is news to the client.
-    pub fn news(&self, said: impl Iterator<Item = Said>) -> Vec<bool> {
-        let mut session = self.session.borrow_mut();
-        self.keys.iter().zip(said).map(|(key, said)| session.is_news(*key, said)).collect()
+    /// Notes what the answer would say of the request's partition `at`; tells whether it is news to the client. Those with records are to be
+    /// asked about in the order of the request, which is the order in which their turn comes again.
+    pub fn is_news(&self, at: usize, said: Said) -> bool {
+        self.session.borrow_mut().is_news(self.keys[at], said)
     }
 }
 
 impl Slots {
-    fn insert(&mut self, worth: Worth, session: Rc<RefCell<Session>>, now: Monotonic) {
+    fn insert(&mut self, worth: Worth, weight: usize, session: Rc<RefCell<Session>>, now: Monotonic) {
         self.partitions += worth.partitions;
+        self.weight += weight;
         self.by_use.insert((now, worth.id));
         if worth.reader == Reader::Consumer {
             self.replaceable_by_followers.insert(worth);
         }
-        self.by_id.insert(worth.id, Slot { session, worth, begun: now, used: now });
+        self.by_id.insert(worth.id, Slot { session, worth, weight, begun: now, used: now });
     }
 
     fn remove(&mut self, id: i32) -> Option<Rc<RefCell<Session>>> {
@@ -297,11 +370,12 @@ impl Slots {
         self.replaceable.remove(&slot.worth);
         self.replaceable_by_followers.remove(&slot.worth);
         self.partitions -= slot.worth.partitions;
+        self.weight -= slot.weight;
         Some(slot.session)
     }
 
     /// The session is used, and has so many partitions now.
-    fn touch(&mut self, id: i32, partitions: usize, now: Monotonic) {
+    fn touch(&mut self, id: i32, partitions: usize, weight: usize, now: Monotonic) {
         let Some(slot) = self.by_id.get_mut(&id) else { return };
         self.by_use.remove(&(slot.used, id));
         self.by_use.insert((now, id));
@@ -310,6 +384,8 @@ impl Slots {
         self.replaceable_by_followers.remove(&slot.worth);
         self.partitions = self.partitions - slot.worth.partitions + partitions;
         slot.worth.partitions = partitions;
+        self.weight = self.weight - slot.weight + weight;
+        slot.weight = weight;
         let old = now.since(slot.begun) > UNUSED_MAX;
         if old {
             self.replaceable.insert(slot.worth);

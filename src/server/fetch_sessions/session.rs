@@ -1,6 +1,7 @@
 //! One session: the partitions a client reads, in the order their turn comes, and what it was last told of each.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use kafka_protocol::protocol::StrBytes;
 
@@ -8,7 +9,7 @@ use crate::metadata::image::MetadataImage;
 use crate::shard::FixedMap;
 use crate::types::{LeaderEpoch, Offset, TopicName};
 use crate::wire::TopicRef;
-use crate::wire::fetch::{FetchPartition, FetchTopic, ForgottenTopic, TOPIC_IDS_FROM};
+use crate::wire::fetch::{FetchPartition, FetchTopic, TOPIC_IDS_FROM};
 
 /// How a session's requests name topics; the same in all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,75 +105,110 @@ impl Partition {
     }
 }
 
-pub(super) struct Session {
-    pub named_by: NamedBy,
+pub struct Session {
+    pub(super) named_by: NamedBy,
     /// That the next request must have.
     pub epoch: i32,
     /// By key; the smallest has its turn first. A partition that had records gets a new key, behind all others, so that none starves.
     partitions: BTreeMap<u64, Partition>,
     keys: FixedMap<(TopicRef, i32), u64>,
     next_key: u64,
+    weight: usize,
+}
+
+/// Bytes of a topic's name that weigh as much as a partition without it.
+const NAME_BYTES_PER_WEIGHT: usize = 64;
+
+/// What a partition of the topic weighs: a legal name a few times as much as an id at most, and any other what it takes.
+fn weight(topic: &TopicRef) -> usize {
+    match topic {
+        TopicRef::Name(name) => 1 + name.len() / NAME_BYTES_PER_WEIGHT,
+        TopicRef::Id(_) => 1,
+    }
+}
+
+/// What the partitions of a request weigh.
+pub(super) fn weight_of(topics: &[FetchTopic]) -> usize {
+    topics.iter().map(|topic| topic.partitions.len() * weight(&topic.topic)).sum()
 }
 
 impl Session {
-    /// The session of a full request and its answer.
-    pub fn begin(named_by: NamedBy, epoch: i32, topics: &[FetchTopic], said: impl Iterator<Item = Said>, image: &MetadataImage) -> Self {
-        let mut session = Self { named_by, epoch, partitions: BTreeMap::new(), keys: FixedMap::default(), next_key: 0 };
-        session.update(topics, &[]);
-        let wanted = topics.iter().flat_map(|topic| topic.partitions.iter().map(move |wanted| (&topic.topic, wanted.index)));
-        for ((topic, index), said) in wanted.zip(said) {
-            let Some(key) = session.keys.get(&(topic.clone(), index)) else { continue };
-            let Some(partition) = session.partitions.get_mut(key) else { continue };
-            partition.told_high_watermark = said.high_watermark;
-            partition.told_log_start = said.log_start;
-            partition.learn_name(image);
-        }
-        session
+    pub(super) fn new(named_by: NamedBy, epoch: i32) -> Self {
+        Self { named_by, epoch, partitions: BTreeMap::new(), keys: FixedMap::default(), next_key: 0, weight: 0 }
     }
 
     pub fn len(&self) -> usize {
         self.partitions.len()
     }
 
-    /// Takes what a request adds, changes and forgets.
-    pub fn update(&mut self, topics: &[FetchTopic], forgotten: &[ForgottenTopic]) {
-        for topic in topics {
-            let mut kept = None;
-            for wanted in &topic.partitions {
-                if let Some(key) = self.keys.get(&(topic.topic.clone(), wanted.index))
-                    && let Some(partition) = self.partitions.get_mut(key)
-                {
-                    partition.want(wanted);
-                    continue;
-                }
-                let topic = kept.get_or_insert_with(|| owned(&topic.topic)).clone();
-                self.keys.insert((topic.clone(), wanted.index), self.next_key);
-                self.partitions.insert(self.next_key, Partition::new(topic, wanted));
-                self.next_key += 1;
-            }
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Behind the keys of all partitions that are there now.
+    pub fn end(&self) -> u64 {
+        self.next_key
+    }
+
+    /// Takes what a request says of a partition, which may be new.
+    pub fn want(&mut self, topic: &TopicRef, wanted: &FetchPartition) {
+        if let Some(key) = self.keys.get(&(topic.clone(), wanted.index))
+            && let Some(partition) = self.partitions.get_mut(key)
+        {
+            partition.want(wanted);
+            return;
         }
-        for topic in forgotten {
-            for index in &topic.partitions {
-                if let Some(key) = self.keys.remove(&(topic.topic.clone(), *index)) {
-                    self.partitions.remove(&key);
-                }
-            }
+        // Partitions of a topic come together, and share its name.
+        let topic = match self.partitions.last_key_value() {
+            Some((_, last)) if last.topic == *topic => last.topic.clone(),
+            _ => owned(topic),
+        };
+        self.weight += weight(&topic);
+        self.keys.insert((topic.clone(), wanted.index), self.next_key);
+        self.partitions.insert(self.next_key, Partition::new(topic, wanted));
+        self.next_key += 1;
+    }
+
+    pub fn forget(&mut self, topic: &TopicRef, index: i32) {
+        if let Some(key) = self.keys.remove(&(topic.clone(), index)) {
+            self.partitions.remove(&key);
+            self.weight -= weight(topic);
         }
     }
 
-    /// Everything the session reads, as a full request would name it, and the keys in the same order.
-    pub fn complete(&mut self, image: &MetadataImage) -> (Vec<FetchTopic>, Vec<u64>) {
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        let mut keys = Vec::with_capacity(self.partitions.len());
-        for (key, partition) in &mut self.partitions {
+    /// What the answer that begins the session says of a partition.
+    pub fn on_told(&mut self, topic: &TopicRef, index: i32, said: Said, image: &MetadataImage) {
+        let Some(key) = self.keys.get(&(topic.clone(), index)) else { return };
+        let Some(partition) = self.partitions.get_mut(key) else { return };
+        partition.told_high_watermark = said.high_watermark;
+        partition.told_log_start = said.log_start;
+        partition.learn_name(image);
+    }
+
+    /// Adds up to `most` partitions of those keys, as a full request would name them, and their keys in the same order. Tells whether
+    /// these were the last.
+    pub fn complete(
+        &mut self,
+        keys: Range<u64>,
+        most: usize,
+        image: &MetadataImage,
+        topics: &mut Vec<FetchTopic>,
+        taken: &mut Vec<u64>,
+    ) -> bool {
+        let mut left = most;
+        for (key, partition) in self.partitions.range_mut(keys) {
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
             partition.learn_name(image);
-            keys.push(*key);
+            taken.push(*key);
             match topics.last_mut() {
                 Some(last) if last.topic == partition.topic => last.partitions.push(partition.wanted()),
                 _ => topics.push(FetchTopic { topic: partition.topic.clone(), partitions: vec![partition.wanted()] }),
             }
         }
-        (topics, keys)
+        true
     }
 
     pub fn last_name(&self, key: u64) -> Option<TopicName> {

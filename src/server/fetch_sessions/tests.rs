@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures_lite::future::block_on;
 use kafka_protocol::protocol::StrBytes;
 
 use super::*;
@@ -38,7 +39,7 @@ fn request(session_id: i32, session_epoch: i32, topics: &[(TopicRef, &[i32])]) -
         max_wait_ms: 0,
         min_bytes: 0,
         max_bytes: 1000,
-        isolation_level: IsolationLevel::ReadUncommitted,
+        isolation_level: Some(IsolationLevel::ReadUncommitted),
         session_id,
         session_epoch,
         topics: topics.iter().map(topic).collect(),
@@ -80,11 +81,14 @@ impl Shard {
             self.drawn += 1;
             self.drawn
         };
-        self.sessions.begin(request, BY_NAME, said, &self.image, at(seconds), draw)
+        match block_on(self.sessions.draft(request, BY_NAME, said, &self.image, async || {})) {
+            Some(session) => self.sessions.begin(session, request, at(seconds), draw),
+            None => NO_SESSION,
+        }
     }
 
     fn admit(&self, request: &mut FetchRequest, seconds: u64) -> Result<Membership, SessionRefusal> {
-        self.sessions.admit(request, BY_NAME, &self.image, || at(seconds))
+        block_on(self.sessions.admit(request, BY_NAME, &self.image, || at(seconds), async || {}))
     }
 
     fn go_on(&self, id: i32, epoch: i32, seconds: u64) -> Option<Going> {
@@ -107,7 +111,10 @@ fn a_session_goes_on_by_its_epochs() {
     assert_eq!(refused(2), Some(SessionRefusal::WrongEpoch));
     assert_eq!(refused(-2), Some(SessionRefusal::WrongEpoch));
     assert_eq!(shard.admit(&mut request(id + 1, 1, &[]), 0).err(), Some(SessionRefusal::Unknown));
-    assert_eq!(shard.sessions.admit(&mut request(id, 1, &[]), BY_ID, &shard.image, || at(0)).err(), Some(SessionRefusal::NamedOtherwise));
+    assert_eq!(
+        block_on(shard.sessions.admit(&mut request(id, 1, &[]), BY_ID, &shard.image, || at(0), async || {})).err(),
+        Some(SessionRefusal::NamedOtherwise)
+    );
     let going = shard.go_on(id, 1, 0).expect("the next epoch");
     assert!(going.is_latest());
     assert_eq!(refused(1), Some(SessionRefusal::WrongEpoch));
@@ -162,7 +169,7 @@ fn only_news_is_told() {
     let mut epoch = 0;
     let mut news = |said: Said| {
         epoch += 1;
-        shard.go_on(id, epoch, 0).expect("the next epoch").news([said].into_iter())[0]
+        shard.go_on(id, epoch, 0).expect("the next epoch").is_news(0, said)
     };
     assert!(!news(said(0, Content::Nothing)), "known from the answer that began the session");
     assert!(news(said(5, Content::Nothing)), "the high watermark moved");
@@ -187,7 +194,9 @@ fn partitions_with_records_go_behind_the_others() {
         let mut next = request(id, epoch, &[]);
         let Ok(Membership::Going(going)) = shard.admit(&mut next, 0) else { panic!("goes on") };
         let content = |place| if with_records.contains(&place) { Content::Records } else { Content::Nothing };
-        going.news((0..4).map(|place| said(0, content(place))));
+        for place in 0..4 {
+            going.is_news(place, said(0, content(place)));
+        }
         indexes(&next)
     };
     assert_eq!(order(1, &[0]), [0, 1, 2, 3]);
@@ -246,14 +255,14 @@ fn a_fetch_under_way_outlives_its_session() {
     let going = shard.go_on(id, 1, 0).expect("the next epoch");
     assert_ne!(shard.begin(&wide(1), 200), NO_SESSION);
     assert!(going.is_latest());
-    assert_eq!(going.news([said(0, Content::Nothing), said(1, Content::Records)].into_iter()), [false, true]);
+    assert!(!going.is_news(0, said(0, Content::Nothing)) && going.is_news(1, said(1, Content::Records)));
     assert!(shard.go_on(id, 2, 200).is_none());
 }
 
 #[test]
 fn partitions_are_limited() {
     let mut shard = Shard::new(10);
-    shard.sessions.partitions_max = 10;
+    shard.sessions.weight_max = 10;
     let first = shard.begin(&wide(6), 0);
     assert_eq!(shard.begin(&wide(5), 0), NO_SESSION);
     let second = shard.begin(&wide(4), 0);
@@ -262,6 +271,44 @@ fn partitions_are_limited() {
     assert_eq!(outcome.err(), Some(SessionRefusal::TooLarge));
     assert_eq!((shard.sessions.len(), shard.sessions.partitions()), (1, 4));
     assert_eq!(Shard::new(0).begin(&wide(1), 0), NO_SESSION, "no slots, no sessions");
+}
+
+/// Names of topics that are not there are as long as a client likes.
+#[test]
+fn long_names_weigh_more() {
+    let mut shard = Shard::new(10);
+    shard.sessions.weight_max = 1000;
+    let named = |letter: &str, len: usize| TopicRef::Name(StrBytes::from_string(letter.repeat(len)));
+    let long = |letter| request(0, 0, &[(named(letter, 32_000), &[0])]);
+    assert_ne!(shard.begin(&long("a"), 0), NO_SESSION);
+    let id = shard.begin(&wide(1), 0);
+    assert_eq!(shard.begin(&long("b"), 0), NO_SESSION);
+    let more = shard.admit(&mut request(id, 1, &[(named("b", 32_000), &[0])]), 0);
+    assert_eq!(more.err(), Some(SessionRefusal::TooLarge));
+    let id = shard.begin(&wide(1), 0);
+    let legal = shard.admit(&mut request(id, 1, &[(named("b", 249), &(0..100).collect::<Vec<i32>>())]), 0);
+    assert!(matches!(legal, Ok(Membership::Going(_))));
+    let mut last = request(id, 2, &[]);
+    last.forgotten = vec![ForgottenTopic { topic: named("b", 249), partitions: (0..100).collect() }];
+    assert!(matches!(shard.admit(&mut last, 0), Ok(Membership::Going(_))));
+    assert_eq!(shard.sessions.slots.borrow().weight, 1 + 32_000 / 64 + 1);
+}
+
+#[test]
+fn a_large_session_lets_others_have_their_turn() {
+    let shard = Shard::new(10);
+    let pauses = std::cell::Cell::new(0);
+    let pause = async || pauses.set(pauses.get() + 1);
+    let told = std::iter::repeat(said(0, Content::Nothing));
+    let session = block_on(shard.sessions.draft(&wide(1000), BY_NAME, told, &shard.image, &pause)).expect("room");
+    let id = shard.sessions.begin(session, &wide(1000), at(0), || 5);
+    assert_eq!(pauses.replace(0), 3);
+    let more: Vec<i32> = (1000..1600).collect();
+    let mut next = request(id, 1, &[(name("wide"), &more)]);
+    let admitted = block_on(shard.sessions.admit(&mut next, BY_NAME, &shard.image, || at(0), &pause));
+    assert!(matches!(admitted, Ok(Membership::Going(_))));
+    assert_eq!(indexes(&next), (0..1600).collect::<Vec<i32>>());
+    assert_eq!(pauses.get(), 2 + 6, "to take what is new, and to name all");
 }
 
 #[test]
@@ -278,17 +325,13 @@ fn slots_and_ids_are_divided_among_shards() {
 fn an_id_keeps_the_name_it_was_known_by() {
     let shard = Shard::new(1);
     let topic = TopicRef::Id(TopicId::from_bits(7));
-    let id = shard.sessions.begin(
-        &request(0, 0, &[(topic, &[0])]),
-        BY_ID,
-        std::iter::repeat(said(0, Content::Nothing)),
-        &shard.image,
-        at(0),
-        || 5,
-    );
-    let Ok(Membership::Going(going)) = shard.sessions.admit(&mut request(id, 1, &[]), BY_ID, &shard.image, || at(0)) else {
-        panic!("goes on")
-    };
+    let begin = request(0, 0, &[(topic, &[0])]);
+    let told = std::iter::repeat(said(0, Content::Nothing));
+    let session = block_on(shard.sessions.draft(&begin, BY_ID, told, &shard.image, async || {})).expect("room");
+    let id = shard.sessions.begin(session, &begin, at(0), || 5);
+    let mut next = request(id, 1, &[]);
+    let admitted = block_on(shard.sessions.admit(&mut next, BY_ID, &shard.image, || at(0), async || {}));
+    let Ok(Membership::Going(going)) = admitted else { panic!("goes on") };
     assert_eq!(going.last_name(0), None, "the image never had it");
 }
 
@@ -310,8 +353,11 @@ proptest::proptest! {
                 }
                 _ => {
                     let more: Vec<i32> = (0..count).collect();
-                    if let Ok(Membership::Going(going)) = shard.admit(&mut request(id, epoch, &[(name("more"), &more)]), now) {
-                        going.news(std::iter::repeat(said(0, Content::Records)));
+                    let mut next = request(id, epoch, &[(name("more"), &more)]);
+                    if let Ok(Membership::Going(going)) = shard.admit(&mut next, now) {
+                        for at in 0..indexes(&next).len() {
+                            going.is_news(at, said(0, Content::Records));
+                        }
                         known[slot].1 += 1;
                     }
                 }
@@ -319,6 +365,7 @@ proptest::proptest! {
             let slots = shard.sessions.slots.borrow();
             assert!(slots.by_id.len() <= 4 && slots.by_use.len() == slots.by_id.len());
             assert_eq!(slots.partitions, slots.by_id.values().map(|slot| slot.session.borrow().len()).sum::<usize>());
+            assert_eq!(slots.weight, slots.by_id.values().map(|slot| slot.session.borrow().weight()).sum::<usize>());
             assert!(slots.replaceable.iter().chain(&slots.replaceable_by_followers).all(|worth| slots.by_id[&worth.id].worth == *worth));
             assert!(slots.by_use.iter().all(|(used, id)| slots.by_id[id].used == *used));
         }

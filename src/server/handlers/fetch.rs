@@ -6,10 +6,11 @@
 //! 1. Nothing is missed between the look and the wait: the owner parks the reader in the same step that finds nothing.
 //! 2. The first batch found is always returned whole, whatever the limits; every further partition only what fits (KIP-74).
 //! 3. What a session has noted as told goes out: nothing is left out of an answer after its session was asked.
+//! 4. A request may name as many partitions as fit into it: every [`STEPS_PER_TURN`] of them other tasks have their turn, and no owner is
+//!    asked for more in one message.
 //!
 //! KIPs: 74 (max.bytes), 98 (isolation), 227 (sessions), 320 (epochs), 516 (topic ids), 951 (current leader).
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,18 +25,28 @@ use crate::server::Server;
 use crate::server::connection::Peer;
 use crate::server::dispatch::{Call, Started};
 use crate::server::errors;
-use crate::server::fetch_sessions::{Content, Going, Membership, NO_SESSION, Said, SessionRefusal};
+use crate::server::fetch_sessions::{Going, Membership, NO_SESSION, Said, SessionRefusal};
+use crate::server::pace::{STEPS_PER_TURN, give_way};
 use crate::server::response::{Chunk, Response};
 use crate::shard::message::PlanRequest;
-use crate::shard::{Parked, Shard};
-use crate::types::{LeaderEpoch, Monotonic, Offset, PartitionIndex, ShardId, TopicId, TopicName, TopicPartition};
+use crate::shard::{PlanPending, Shard};
+use crate::storage::Rest;
+use crate::types::{LeaderEpoch, Monotonic, PartitionIndex, ShardId, TopicId, TopicName, TopicPartition};
 use crate::wire::TopicRef;
 use crate::wire::api::ApiKey;
 use crate::wire::error::ErrorCode;
-use crate::wire::fetch::{
-    AbortedTransaction, DivergingEpoch, FetchPartitionResponse, FetchPiece, FetchRequest, FetchResponse, FetchTopicResponse, IsolationLevel,
-};
+use crate::wire::fetch::{FetchPiece, FetchRequest, FetchResponse, FetchTopic, FetchTopicResponse, IsolationLevel, TOPIC_IDS_FROM};
 use crate::wire::produce::CurrentLeader;
+
+mod place;
+mod repeats;
+mod waiting;
+
+use place::{Outcome, Place, Unresolved, unread};
+use waiting::Waiting;
+
+/// Up to here clients may not know that storage can fail, and would give up: they are sent to look for the leader instead, as by Kafka.
+const NO_STORAGE_ERROR_UPTO: i16 = 5;
 
 /// A request above this many bytes names some thousand partitions without a session. It keeps its receive memory while it waits, which
 /// others wait for.
@@ -53,43 +64,60 @@ pub fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     if is_large {
         request.max_wait_ms = request.max_wait_ms.min(LARGE_REQUEST_WAIT_MS_MAX);
     }
-    let server = call.server;
-    let peer = call.peer;
+    Started::Answering(Box::pin(answer(call.server, call.peer, version, correlation_id, request)))
+}
+
+async fn answer<W: World>(
+    server: Rc<Server<W>>,
+    peer: Rc<Peer>,
+    version: i16,
+    correlation_id: i32,
+    mut request: FetchRequest,
+) -> Response<W> {
     let first = peer.rotate();
-    Started::Answering(Box::pin(async move {
-        let shard = &server.shard;
-        let image = shard.image();
-        let membership = match server.fetch_sessions.admit(&mut request, version, &image, || shard.timers().now()) {
-            Ok(membership) => membership,
-            Err(refusal) => return refuse(shard, errors::code_of_session(refusal), NO_SESSION, version, correlation_id),
-        };
-        // A session has an order of its own in which its partitions have their turn.
-        let first = if matches!(membership, Membership::Going(_)) { 0 } else { first };
-        let mut fetch = Fetch::begin(&server, &peer, &request, image, &membership, first);
-        if fetch.run().await.is_none() {
-            return Response::Close;
+    let shard = &server.shard;
+    let image = shard.image();
+    // As it was asked, for an answer that only repeats it.
+    let asked = request.isolation_level.is_none().then(|| request.topics.clone());
+    repeats::unite(shard.world(), &mut request.topics).await;
+    let pause = async || shard.world().yield_now().await;
+    let membership = match server.fetch_sessions.admit(&mut request, version, &image, || shard.timers().now(), pause).await {
+        Ok(membership) => membership,
+        Err(refusal) => return refuse(shard, errors::code_of_session(refusal), NO_SESSION, version, correlation_id),
+    };
+    // A session has an order of its own in which its partitions have their turn.
+    let first = if matches!(membership, Membership::Going(_)) { 0 } else { first };
+    let mut fetch = Fetch::begin(&server, &peer, (&request, version), image, &membership, first).await;
+    if let Some(asked) = asked
+        && !fetch.places.is_empty()
+    {
+        return unreadable(shard, &asked, request.session_id, version, correlation_id);
+    }
+    if fetch.run().await.is_none() {
+        return Response::Close;
+    }
+    let session_id = match &membership {
+        Membership::None => NO_SESSION,
+        Membership::Beginning => {
+            let pause = async || shard.world().yield_now().await;
+            match server.fetch_sessions.draft(&request, version, fetch.said(), &fetch.image, pause).await {
+                Some(session) => server.fetch_sessions.begin(session, &request, shard.timers().now(), || shard.world().random()),
+                None => NO_SESSION,
+            }
         }
-        let session_id = match &membership {
-            Membership::None => NO_SESSION,
-            Membership::Beginning => {
-                let said = fetch.places.iter().map(Place::said);
-                let draw = || shard.world().random();
-                server.fetch_sessions.begin(&request, version, said, &fetch.image, shard.timers().now(), draw)
-            }
-            Membership::Going(going) if going.is_latest() => {
-                fetch.keep_news(going);
-                going.id()
-            }
-            Membership::Going(going) => {
-                let code = errors::code_of_session(SessionRefusal::WrongEpoch);
-                return refuse(shard, code, going.id(), version, correlation_id);
-            }
-        };
-        fetch.count();
-        fetch.put_unresolved_last();
-        let response = fetch.response(session_id);
-        respond(&response, version, correlation_id, fetch.places)
-    }))
+        Membership::Going(going) if going.is_latest() => {
+            fetch.keep_news(going).await;
+            going.id()
+        }
+        Membership::Going(going) => {
+            let code = errors::code_of_session(SessionRefusal::WrongEpoch);
+            return refuse(shard, code, going.id(), version, correlation_id);
+        }
+    };
+    fetch.count();
+    fetch.put_in_order();
+    let response = fetch.response(session_id);
+    respond(&response, version, correlation_id, fetch.places)
 }
 
 /// An answer that only says what is wrong with the request's session.
@@ -99,21 +127,31 @@ fn refuse<W: World>(shard: &Shard<W>, error: ErrorCode, session_id: i32, version
     respond(&response, version, correlation_id, Vec::new())
 }
 
-/// One partition's place in the response.
-struct Place<W: World> {
-    topic: usize,
-    index: i32,
-    /// `None` if the partition cannot be resolved.
-    partition: Option<(ShardId, TopicPartition, ReadRequest)>,
-    outcome: Outcome<W>,
+/// The answer to a request whose isolation level nobody knows, once there is something to read: Kafka fails over it.
+fn unreadable<W: World>(shard: &Shard<W>, asked: &[FetchTopic], session_id: i32, version: i16, correlation_id: i32) -> Response<W> {
+    let error = ErrorCode::UnknownServerError;
+    shard.metrics().requests.on_error(ApiKey::Fetch.code(), error.code());
+    let topic = |topic: &FetchTopic| FetchTopicResponse {
+        topic: topic.topic.clone(),
+        partitions: topic.partitions.iter().map(|wanted| unread(wanted.index, error)).collect(),
+    };
+    let topics = if version < TOPIC_IDS_FROM { asked.iter().map(topic).collect() } else { Vec::new() };
+    respond(&FetchResponse { throttle_ms: 0, error, session_id, topics, node_endpoints: Vec::new() }, version, correlation_id, Vec::new())
 }
 
-enum Outcome<W: World> {
-    Unplanned,
-    Planned(PlannedRead<W>),
-    /// Known before any replica was asked.
-    Unresolved(ErrorCode),
-    Refused(ErrorCode, Option<CurrentLeader>),
+/// Bytes between which an answer keeps, as Kafka reckons them.
+#[derive(Clone, Copy)]
+struct Limits {
+    min: u64,
+    max: u64,
+}
+
+impl Limits {
+    /// More than may be sent is never waited for.
+    fn of(request: &FetchRequest, fetch_bytes_max: u32) -> Self {
+        let max = u64::try_from(request.max_bytes).unwrap_or(0).min(u64::from(fetch_bytes_max));
+        Self { min: u64::try_from(request.min_bytes).unwrap_or(0).min(max), max }
+    }
 }
 
 struct Fetch<'a, W: World> {
@@ -121,63 +159,81 @@ struct Fetch<'a, W: World> {
     shard: &'a Rc<Shard<W>>,
     peer: &'a Peer,
     request: &'a FetchRequest,
+    version: i16,
     image: Rc<MetadataImage>,
     places: Vec<Place<W>>,
+    unresolved: Vec<Unresolved>,
+    limits: Limits,
     /// Where the division of `max.bytes` begins: moves with every fetch of the connection, so that no partition starves another.
     first: usize,
 }
 
+/// What one message asks an owner, and for which places.
+struct Asking {
+    places: Vec<usize>,
+    request: PlanRequest,
+}
+
 impl<'a, W: World> Fetch<'a, W> {
-    fn begin(
+    async fn begin(
         server: &'a Server<W>,
         peer: &'a Peer,
-        request: &'a FetchRequest,
+        (request, version): (&'a FetchRequest, i16),
         image: Rc<MetadataImage>,
         membership: &Membership,
         first: usize,
     ) -> Self {
         let shard = &server.shard;
         let isolation = match request.isolation_level {
-            IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
-            IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+            Some(IsolationLevel::ReadCommitted) => Isolation::ReadCommitted,
+            Some(IsolationLevel::ReadUncommitted) | None => Isolation::ReadUncommitted,
         };
-        let max_bytes = u64::try_from(request.max_bytes).unwrap_or(0).min(u64::from(shard.settings().network.fetch_bytes_max));
-        let mut places: Vec<Place<W>> = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+        let limits = Limits::of(request, shard.settings().network.fetch_bytes_max);
+        let (places, unresolved) = (Vec::new(), Vec::new());
+        let mut fetch = Self { server, shard, peer, request, version, image, places, unresolved, limits, first };
+        let mut at = 0;
         for (topic_place, topic) in request.topics.iter().enumerate() {
-            let resolved = super::topic_of(&image, &topic.topic).map(|topic| topic.id);
+            let resolved = super::topic_of(&fetch.image, &topic.topic).map(|topic| topic.id);
             for wanted in &topic.partitions {
+                give_way(shard.world(), at).await;
                 let read = ReadRequest {
                     offset: wanted.fetch_offset,
-                    max_bytes: max_bytes.min(u64::try_from(wanted.max_bytes).unwrap_or(0)),
+                    max_bytes: limits.max.min(u64::try_from(wanted.max_bytes).unwrap_or(0)),
                     isolation,
                     current_leader_epoch: known(wanted.current_leader_epoch),
                     last_fetched_epoch: known(wanted.last_fetched_epoch),
                 };
                 let id = resolved.map(|topic| TopicPartition { topic, partition: PartitionIndex(wanted.index) });
-                let (partition, outcome) = match id.and_then(|id| locate(&image, shard, id)) {
-                    Ok(id) => (Some((shard.owner(id), id, read)), Outcome::Unplanned),
+                let found = match id.and_then(|id| locate(&fetch.image, shard, id).map(|located| (id, located))) {
+                    Ok((id, Located::Here)) => Ok((Some((shard.owner(id), id, read)), Outcome::Unplanned)),
+                    Ok((id, Located::Elsewhere)) => Ok((None, Outcome::Refused(ErrorCode::NotLeaderOrFollower, fetch.current_leader(id)))),
                     Err(code) => {
                         let name = match membership {
-                            Membership::Going(going) => going.last_name(places.len()),
+                            Membership::Going(going) => going.last_name(at),
                             Membership::None | Membership::Beginning => None,
                         };
-                        (None, lost(&image, name, wanted.index, code))
+                        lost(&fetch.image, name, wanted.index, code).map(|code| (None, Outcome::Refused(code, None)))
                     }
                 };
-                places.push(Place { topic: topic_place, index: wanted.index, partition, outcome });
+                let (topic, index) = (topic_place, wanted.index);
+                match found {
+                    Ok((partition, outcome)) => fetch.places.push(Place { topic, index, at, partition, outcome }),
+                    Err(code) => fetch.unresolved.push(Unresolved { topic, index, at, code }),
+                }
+                at += 1;
             }
         }
-        Self { server, shard, peer, request, image, places, first }
+        fetch
     }
 
     /// Plans until there is enough to answer with, or the wait is over. `None` when the broker closes meanwhile.
     async fn run(&mut self) -> Option<()> {
         let wait = Duration::from_millis(u64::try_from(self.request.max_wait_ms).unwrap_or(0));
         let deadline = self.shard.timers().now().plus(wait);
-        if wait.is_zero() || self.request.min_bytes <= 0 {
+        if wait.is_zero() || self.limits.min == 0 {
             return self.plan(None).await;
         }
-        let waiting = Waiting { shard: self.shard.clone(), parked: self.shard.park(), at: RefCell::default(), waited: Cell::new(false) };
+        let waiting = Waiting::new(self.shard);
         self.run_parked(&waiting, deadline).await
     }
 
@@ -188,7 +244,7 @@ impl<'a, W: World> Fetch<'a, W> {
             if self.enough() {
                 return Some(());
             }
-            if !waiting.waited.replace(true) && self.shard.metrics().timing() == Timing::On {
+            if waiting.on_too_little() && self.shard.metrics().timing() == Timing::On {
                 self.peer.on_parked(self.shard.timers().now());
             }
             if self.shard.timers().before(deadline, waiting.parked.woken()).await.is_none() {
@@ -199,33 +255,25 @@ impl<'a, W: World> Fetch<'a, W> {
 
     /// Asks every owner; those of other shards at the same time.
     async fn plan(&mut self, waiting: Option<&Waiting<W>>) -> Option<()> {
-        let mut by_owner: BTreeMap<ShardId, (Vec<usize>, PlanRequest)> = BTreeMap::new();
-        for (index, place) in self.places.iter().enumerate() {
-            let Some((owner, partition, read)) = place.partition else { continue };
-            let (places, request) = by_owner.entry(owner).or_insert_with(|| {
-                let request = PlanRequest {
-                    image_version: self.image.version(),
-                    park: waiting.map(|waiting| waiting.parked.id),
-                    min_bytes: u64::try_from(self.request.min_bytes).unwrap_or(0),
-                    reads: Vec::new(),
-                };
-                (Vec::new(), request)
-            });
-            places.push(index);
-            request.reads.push((partition, read));
+        let asking = self.asking(waiting).await;
+        if let Some(waiting) = waiting {
+            waiting.begin(asking.iter().map(|(owner, asking)| (*owner, asking.request.reads.iter().map(|(partition, _)| *partition))));
         }
-        let mut asked = Vec::with_capacity(by_owner.len());
-        for (owner, (places, request)) in by_owner {
-            if let Some(waiting) = waiting {
-                waiting.begin(owner, request.reads.iter().map(|(partition, _)| *partition));
-            }
+        let by_one_message = asking.is_sorted_by(|(a, _), (b, _)| a < b);
+        let mut asked: Vec<(ShardId, Vec<usize>, PlanPending<W>)> = Vec::with_capacity(asking.len());
+        for (owner, Asking { places, request }) in asking {
+            let is_full = places.len() == STEPS_PER_TURN;
             asked.push((owner, places, self.shard.begin_plan(owner, request).await));
+            if is_full {
+                self.shard.world().yield_now().await;
+            }
         }
         for (owner, places, pending) in asked {
             let plans = pending.planned().await?;
             let found: u64 = plans.iter().flatten().filter_map(|plan| plan.range.as_ref()).map(|range| range.len).sum();
             if let Some(waiting) = waiting
-                && found >= u64::try_from(self.request.min_bytes).unwrap_or(0)
+                && by_one_message
+                && found >= self.limits.min
             {
                 waiting.end(owner);
             }
@@ -240,22 +288,55 @@ impl<'a, W: World> Fetch<'a, W> {
         Some(())
     }
 
+    /// What to ask whom, in messages that keep no owner long.
+    async fn asking(&self, waiting: Option<&Waiting<W>>) -> Vec<(ShardId, Asking)> {
+        let mut full = Vec::new();
+        let mut by_owner: BTreeMap<ShardId, Asking> = BTreeMap::new();
+        for (index, place) in self.places.iter().enumerate() {
+            give_way(self.shard.world(), index).await;
+            let Some((owner, partition, read)) = place.partition else { continue };
+            let asking = by_owner.entry(owner).or_insert_with(|| {
+                let request = PlanRequest {
+                    image_version: self.image.version(),
+                    park: waiting.map(|waiting| waiting.parked.id),
+                    min_bytes: self.limits.min,
+                    reads: Vec::new(),
+                };
+                Asking { places: Vec::new(), request }
+            });
+            asking.places.push(index);
+            asking.request.reads.push((partition, read));
+            if asking.places.len() == STEPS_PER_TURN {
+                full.extend(by_owner.remove_entry(&owner));
+            }
+        }
+        full.extend(by_owner);
+        full
+    }
+
     fn refused(&self, place: usize, refusal: &Refusal) -> Outcome<W> {
-        let by_id = matches!(self.request.topics[self.places[place].topic].topic, TopicRef::Id(_));
+        let place = &self.places[place];
+        let by_id = matches!(self.request.topics[place.topic].topic, TopicRef::Id(_));
         let leader = match refusal {
-            Refusal::NotLeader | Refusal::FencedLeaderEpoch { .. } => self.places[place].partition.and_then(|(_, id, _)| {
-                let partition = self.image.partition(id)?;
-                let leader = self.server.shown_id(self.peer, id, partition.leader?);
-                Some(CurrentLeader { leader, epoch: partition.leader_epoch })
-            }),
+            Refusal::NotLeader | Refusal::FencedLeaderEpoch { .. } => place.partition.and_then(|(_, id, _)| self.current_leader(id)),
             _ => None,
         };
-        Outcome::<W>::Refused(errors::code_of(refusal, by_id), leader)
+        let code = match errors::code_of(refusal, by_id) {
+            ErrorCode::KafkaStorageError if self.version <= NO_STORAGE_ERROR_UPTO => ErrorCode::NotLeaderOrFollower,
+            code => code,
+        };
+        Outcome::<W>::Refused(code, leader)
+    }
+
+    fn current_leader(&self, id: TopicPartition) -> Option<CurrentLeader> {
+        let partition = self.image.partition(id)?;
+        let leader = self.server.shown_id(self.peer, id, partition.leader?);
+        Some(CurrentLeader { leader, epoch: partition.leader_epoch })
     }
 
     /// Cuts the planned ranges so that together they keep to `max.bytes`.
     fn divide(&mut self) {
-        let mut left = u64::try_from(self.request.max_bytes).unwrap_or(0).min(u64::from(self.shard.settings().network.fetch_bytes_max));
+        let mut left = self.limits.max;
         let count = self.places.len();
         let mut first_found = false;
         for step in 0..count {
@@ -280,23 +361,27 @@ impl<'a, W: World> Fetch<'a, W> {
         }
     }
 
-    /// Whether to answer at once: enough bytes, or something to tell.
+    /// Whether to answer at once: enough bytes, or something to tell. As in Kafka, a partition that nobody knows is nothing to tell while
+    /// others are waited for, and who reads from an older segment is behind and waits for nothing.
     fn enough(&self) -> bool {
         let mut bytes: u64 = 0;
         for place in &self.places {
             match &place.outcome {
-                Outcome::Refused(..) | Outcome::Unresolved(_) => return true,
+                Outcome::Refused(..) => return true,
                 Outcome::Planned(planned) if planned.diverging.is_some() => return true,
+                Outcome::Planned(PlannedRead { range: Some(range), .. }) if range.rest == Rest::InLaterSegment => return true,
                 Outcome::Planned(planned) => bytes += planned.range.as_ref().map_or(0, |range| range.len),
                 Outcome::Unplanned => {}
             }
         }
-        self.places.is_empty() || bytes >= u64::try_from(self.request.min_bytes).unwrap_or(0)
+        self.places.is_empty() || bytes >= self.limits.min
     }
 
     /// What the answer says, as the metrics have it: errors by partition, bytes by topic.
     fn count(&self) {
         let metrics = self.shard.metrics();
+        let on_error = |code: ErrorCode| metrics.requests.on_error(ApiKey::Fetch.code(), code.code());
+        self.unresolved.iter().for_each(|unresolved| on_error(unresolved.code));
         // Partitions of a topic stand together: one look-up for all of them.
         let mut sent: Option<(TopicId, u64)> = None;
         let count = |sent: Option<(TopicId, u64)>| {
@@ -306,7 +391,7 @@ impl<'a, W: World> Fetch<'a, W> {
         };
         for place in &self.places {
             match &place.outcome {
-                Outcome::Refused(code, _) | Outcome::Unresolved(code) => metrics.requests.on_error(ApiKey::Fetch.code(), code.code()),
+                Outcome::Refused(code, _) => on_error(*code),
                 Outcome::Planned(PlannedRead { range: Some(range), .. }) => {
                     let Some((_, id, _)) = place.partition else { continue };
                     match &mut sent {
@@ -320,115 +405,73 @@ impl<'a, W: World> Fetch<'a, W> {
         count(sent);
     }
 
-    /// Drops what the client of the session knows already.
-    fn keep_news(&mut self, going: &Going) {
-        let mut news = going.news(self.places.iter().map(Place::said)).into_iter();
-        self.places.retain(|_| news.next().unwrap_or(true));
+    /// What the answer says of each partition of the request, in its order.
+    fn said(&self) -> impl Iterator<Item = Said> {
+        let mut places = self.places.iter().peekable();
+        let mut unresolved = self.unresolved.iter();
+        let total = self.places.len() + self.unresolved.len();
+        (0..total).filter_map(move |at| match places.next_if(|place| place.at == at) {
+            Some(place) => Some(place.said()),
+            None => unresolved.next().map(Unresolved::said),
+        })
     }
 
-    /// As in Kafka, what could not be resolved stands behind what was read.
-    fn put_unresolved_last(&mut self) {
-        let unresolved = |place: &Place<W>| matches!(place.outcome, Outcome::Unresolved(_));
-        if self.places.iter().any(unresolved) {
-            self.places.sort_by_key(unresolved);
+    /// Drops what the client of the session knows already.
+    async fn keep_news(&mut self, going: &Going) {
+        let world = self.shard.world();
+        let mut kept = 0;
+        for index in 0..self.places.len() {
+            give_way(world, index).await;
+            if going.is_news(self.places[index].at, self.places[index].said()) {
+                self.places.swap(kept, index);
+                kept += 1;
+            }
+        }
+        self.places.truncate(kept);
+        // An error is news each time; the session notes it.
+        for (step, unresolved) in self.unresolved.iter().enumerate() {
+            give_way(world, step).await;
+            going.is_news(unresolved.at, unresolved.said());
+        }
+    }
+
+    /// As in Kafka, what could not be resolved stands behind what was read; for a consumer, topics that are not known before partitions
+    /// that are not.
+    fn put_in_order(&mut self) {
+        if !self.request.from_replica() {
+            self.unresolved.sort_by_key(|unresolved| unresolved.code != ErrorCode::UnknownTopicId);
         }
     }
 
     fn response(&self, session_id: i32) -> FetchResponse {
         let mut topics: Vec<FetchTopicResponse> = Vec::with_capacity(self.request.topics.len().min(self.places.len()));
-        let committed = self.request.isolation_level == IsolationLevel::ReadCommitted;
+        let committed = self.request.isolation_level == Some(IsolationLevel::ReadCommitted);
         for of_topic in self.places.chunk_by(|a, b| a.topic == b.topic) {
             topics.push(FetchTopicResponse {
                 topic: self.request.topics[of_topic[0].topic].topic.clone(),
                 partitions: of_topic.iter().map(|place| place.response(committed)).collect(),
             });
         }
+        for of_topic in self.unresolved.chunk_by(|a, b| a.topic == b.topic) {
+            topics.push(FetchTopicResponse {
+                topic: self.request.topics[of_topic[0].topic].topic.clone(),
+                partitions: of_topic.iter().map(Unresolved::response).collect(),
+            });
+        }
         FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id, topics, node_endpoints: Vec::new() }
     }
 }
 
-/// A fetch that may be parked. Its places at the owners are given up when it ends, also when its connection goes away first: partitions
-/// nobody writes to would otherwise collect them.
-struct Waiting<W: World> {
-    shard: Rc<Shard<W>>,
-    parked: Parked,
-    /// Owners that have parked it, or may have, and for which partitions.
-    at: RefCell<BTreeMap<ShardId, Vec<TopicPartition>>>,
-    /// Whether a round has found too little.
-    waited: Cell<bool>,
+/// Where a partition is served.
+enum Located {
+    Here,
+    Elsewhere,
 }
 
-impl<W: World> Waiting<W> {
-    /// A plan with a place to park goes to this owner.
-    fn begin(&self, owner: ShardId, partitions: impl Iterator<Item = TopicPartition>) {
-        self.at.borrow_mut().insert(owner, partitions.collect());
-    }
-
-    /// The owner found enough, and so has not parked it in this round. In an earlier one it may have, at other partitions.
-    fn end(&self, owner: ShardId) {
-        if !self.waited.get() {
-            self.at.borrow_mut().remove(&owner);
-        }
-    }
-}
-
-impl<W: World> Drop for Waiting<W> {
-    fn drop(&mut self) {
-        for (owner, partitions) in self.at.take() {
-            self.shard.stop_waiting(owner, self.parked.id, partitions);
-        }
-    }
-}
-
-impl<W: World> Place<W> {
-    /// What the answer says of the partition, for its session.
-    fn said(&self) -> Said {
-        match &self.outcome {
-            Outcome::Planned(planned) => Said {
-                high_watermark: planned.high_watermark,
-                log_start: planned.log_start,
-                content: match (&planned.range, planned.diverging) {
-                    (Some(_), _) => Content::Records,
-                    (None, Some(_)) => Content::Divergence,
-                    (None, None) => Content::Nothing,
-                },
-            },
-            Outcome::Refused(..) | Outcome::Unresolved(_) | Outcome::Unplanned => {
-                Said { high_watermark: Offset(-1), log_start: Offset(-1), content: Content::Error }
-            }
-        }
-    }
-
-    fn response(&self, committed: bool) -> FetchPartitionResponse {
-        let planned = match &self.outcome {
-            Outcome::Planned(planned) => planned,
-            Outcome::Refused(code, current_leader) => {
-                return FetchPartitionResponse { current_leader: *current_leader, ..FetchPartitionResponse::refused(self.index, *code) };
-            }
-            // Kafka's own difference: an empty list of aborted transactions here, none at all above.
-            Outcome::Unresolved(code) => {
-                return FetchPartitionResponse { aborted: Some(Vec::new()), ..FetchPartitionResponse::refused(self.index, *code) };
-            }
-            Outcome::Unplanned => return FetchPartitionResponse::refused(self.index, ErrorCode::UnknownServerError),
-        };
-        let aborted = |(producer_id, first_offset): &(_, _)| AbortedTransaction { producer_id: *producer_id, first_offset: *first_offset };
-        FetchPartitionResponse {
-            high_watermark: planned.high_watermark,
-            last_stable_offset: planned.last_stable,
-            log_start_offset: planned.log_start,
-            aborted: committed.then(|| planned.aborted.iter().map(aborted).collect()),
-            diverging_epoch: planned.diverging.map(|(epoch, end_offset)| DivergingEpoch { epoch, end_offset }),
-            records_len: planned.range.as_ref().map_or(0, |range| range.len as u32),
-            ..FetchPartitionResponse::refused(self.index, ErrorCode::None)
-        }
-    }
-}
-
-/// The partition if this broker serves it.
-fn locate<W: World>(image: &MetadataImage, shard: &Shard<W>, id: TopicPartition) -> Result<TopicPartition, ErrorCode> {
+fn locate<W: World>(image: &MetadataImage, shard: &Shard<W>, id: TopicPartition) -> Result<Located, ErrorCode> {
     match image.partition(id) {
-        Some(partition) if partition.is_answered_by(shard.node()) => Ok(id),
-        Some(_) => Err(ErrorCode::NotLeaderOrFollower),
+        Some(partition) if partition.is_answered_by(shard.node()) => Ok(Located::Here),
+        Some(_) => Ok(Located::Elsewhere),
         None => Err(ErrorCode::UnknownTopicOrPartition),
     }
 }
@@ -437,13 +480,14 @@ fn known(epoch: LeaderEpoch) -> Option<LeaderEpoch> {
     (epoch.get() >= 0).then_some(epoch)
 }
 
-/// Why a session's partition is not found: `name` is what its topic was called when it last was, and may be another topic's now.
-fn lost<W: World>(image: &MetadataImage, name: Option<TopicName>, index: i32, code: ErrorCode) -> Outcome<W> {
-    let Some(name) = name.filter(|_| code == ErrorCode::UnknownTopicId) else { return Outcome::Unresolved(code) };
+/// Why a session's partition is not found: `name` is what its topic was called when it last was, and may be another topic's now. `Err` for
+/// one that nobody knows.
+fn lost(image: &MetadataImage, name: Option<TopicName>, index: i32, code: ErrorCode) -> Result<ErrorCode, ErrorCode> {
+    let Some(name) = name.filter(|_| code == ErrorCode::UnknownTopicId) else { return Err(code) };
     match image.topic_by_name(name.as_str()).and_then(|topic| topic.partition(PartitionIndex(index))) {
         // Kafka finds out by the other topic's log.
-        Some(_) => Outcome::Refused(ErrorCode::InconsistentTopicId, None),
-        None => Outcome::Unresolved(ErrorCode::UnknownTopicOrPartition),
+        Some(_) => Ok(ErrorCode::InconsistentTopicId),
+        None => Err(ErrorCode::UnknownTopicOrPartition),
     }
 }
 

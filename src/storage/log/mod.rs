@@ -69,7 +69,7 @@ pub use close::remove_directory;
 pub use error::{AppendError, LogError, ReadError};
 pub use maintain::Retained;
 pub use open::{OpenLog, Recovered, Shutdown};
-pub use read::{Planned, ReadRange};
+pub use read::{Planned, ReadRange, Rest};
 use writer::Writer;
 
 /// Who wants to know of a log's progress. Called outside any borrow of the log.

@@ -35,6 +35,16 @@ pub struct ReadRange<W: World> {
     pub len: u64,
     /// At least the first batch, and no more than `len`. Exact when `len` is longer than was asked for.
     pub first_batch_len: u64,
+    pub rest: Rest,
+}
+
+/// What lies beyond a range, and before the end of the read, however little the range was allowed to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// Nothing, or no more than the range's own segment has.
+    InThisSegment,
+    /// Records of a later segment: the reader is behind.
+    InLaterSegment,
 }
 
 impl<W: World> ReadRange<W> {
@@ -380,7 +390,9 @@ impl<W: World> State<W> {
         }
         let most = start.saturating_add(max_bytes).min(limit);
         let is_sparse = self.settings.index_interval_bytes > ENTRIES_APART_MAX;
-        match self.range_in(at, start, first_len, limit, most) {
+        let is_behind = self.segments.get(at + 1).is_some_and(|next| next.base < below);
+        let rest = if is_behind { Rest::InLaterSegment } else { Rest::InThisSegment };
+        match self.range_in(at, start, first_len, (limit, most), rest) {
             Some(range) if is_sparse && range.position + range.len < most => match facts.end {
                 Some((edition, end)) if edition == self.segments[at].edition => {
                     self.segments[at].served_to = self.segments[at].served_to.max(end);
@@ -447,7 +459,7 @@ impl<W: World> State<W> {
 
     /// The range from `start` up to `most`, as long as batch boundaries that the index knows allow. `None` if the first batch's length must be
     /// known first.
-    fn range_in(&mut self, at: usize, start: u64, first_len: Option<u64>, limit: u64, most: u64) -> Option<ReadRange<W>> {
+    fn range_in(&mut self, at: usize, start: u64, first_len: Option<u64>, (limit, most): (u64, u64), rest: Rest) -> Option<ReadRange<W>> {
         let segment = &mut self.segments[at];
         let first_end = first_len.map(|len| (start + len).min(limit));
         let next = segment.index.boundary_after(start as u32).map(u64::from).filter(|next| *next < limit);
@@ -466,6 +478,6 @@ impl<W: World> State<W> {
         segment.served_to = segment.served_to.max(end);
         let file = segment.file.as_ref()?.share();
         let base = segment.base;
-        Some(ReadRange { file, segment: base, position: start, len: end - start, first_batch_len: first_end - start })
+        Some(ReadRange { file, segment: base, position: start, len: end - start, first_batch_len: first_end - start, rest })
     }
 }

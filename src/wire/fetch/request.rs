@@ -15,9 +15,8 @@ const DIRECTORY_ID_FROM: i16 = 17;
 const HIGH_WATERMARK_FROM: i16 = 18;
 
 /// What a consumer may see of open transactions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IsolationLevel {
-    #[default]
     ReadUncommitted,
     ReadCommitted,
 }
@@ -31,7 +30,8 @@ pub struct FetchRequest {
     pub max_wait_ms: i32,
     pub min_bytes: i32,
     pub max_bytes: i32,
-    pub isolation_level: IsolationLevel,
+    /// `None` for one that nobody knows.
+    pub isolation_level: Option<IsolationLevel>,
     /// 0 before version 7: no session.
     pub session_id: i32,
     /// -1 before version 7: a full request outside any session.
@@ -106,11 +106,10 @@ impl Reading<'_> {
         let max_wait_ms = self.cursor.i32()?;
         let min_bytes = self.cursor.i32()?;
         let max_bytes = self.cursor.i32()?;
-        let at = self.cursor.at();
         let isolation_level = match self.cursor.i8()? {
-            0 => IsolationLevel::ReadUncommitted,
-            1 => IsolationLevel::ReadCommitted,
-            value => return Err(DecodeError::BadChoice { at, value: value.into() }),
+            0 => Some(IsolationLevel::ReadUncommitted),
+            1 => Some(IsolationLevel::ReadCommitted),
+            _ => None,
         };
         let session_id = self.since(SESSIONS_FROM, 0, |reading| reading.cursor.i32())?;
         let session_epoch = self.since(SESSIONS_FROM, -1, |reading| reading.cursor.i32())?;

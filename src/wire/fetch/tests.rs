@@ -74,7 +74,7 @@ fn request_reads_what_the_crate_writes_in_every_version() {
         assert_eq!(request.replica_id, NodeId(7));
         assert_eq!(request.replica_epoch, BrokerEpoch(since(15, 70, -1)));
         assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (500, 1, 50 << 20));
-        assert_eq!(request.isolation_level, IsolationLevel::ReadCommitted);
+        assert_eq!(request.isolation_level, Some(IsolationLevel::ReadCommitted));
         assert_eq!((i64::from(request.session_id), i64::from(request.session_epoch)), (since(7, 12, 0), since(7, 13, -1)));
         assert_eq!(request.rack_id.as_str(), if version >= 11 { "rack" } else { "" });
         assert_eq!(request.cluster_id.is_some(), version >= 12);

@@ -181,6 +181,50 @@ fn a_timestamp_finds_its_record_in_a_compressed_batch() {
     });
 }
 
+/// A batch may decompress to far more than it is, and is taken up to a limit: up to that limit it is looked into, in a window.
+#[test]
+fn a_timestamp_finds_its_record_behind_much_that_decompresses_from_little() {
+    run(30, |world| async move {
+        let roomy = LogSettings { segment_bytes: 1 << 20, decompressed_bytes_max: 4 << 20, ..small() };
+        let log = new_log(&world, roomy.clone()).await;
+        let mut builder = BatchBuilder::new();
+        builder.push(NOW, None, Some(&vec![0; 3 << 20]), &[]);
+        builder.push(TimestampMs(NOW.get() + 7), None, Some(b"seven"), &[]);
+        for codec in [Codec::Gzip, Codec::Lz4, Codec::Snappy, Codec::Zstd] {
+            log.configure(roomy.clone());
+            let start = append(&log, whole(builder.clone().build_with(codec, None).unwrap())).base_offset;
+            written(&log).await;
+            log.advance_start(start);
+            let found = log.offset_for_timestamp(TimestampMs(NOW.get() + 5), log.end()).await.unwrap();
+            assert_eq!(found, Some((TimestampMs(NOW.get() + 7), start.plus(1), EPOCH)), "{codec:?}");
+            log.configure(LogSettings { decompressed_bytes_max: 2 << 20, ..roomy.clone() });
+            let refused = log.offset_for_timestamp(TimestampMs(NOW.get() + 5), log.end()).await;
+            assert!(matches!(refused, Err(ReadError::BadRecords { .. })), "{codec:?}");
+        }
+    });
+}
+
+#[test]
+fn a_reader_of_an_older_segment_is_told_that_it_is_behind() {
+    run(31, |world| async move {
+        let log = filled(&world, small(), 60).await;
+        let bases: Vec<Offset> = log.state().segments.iter().map(|segment| segment.base).collect();
+        let (second, last) = (bases[1], *bases.last().unwrap());
+        for (from, below, rest) in [
+            (Offset(0), log.end(), Rest::InLaterSegment),
+            (Offset(last.get() - 1), log.end(), Rest::InLaterSegment),
+            (last, log.end(), Rest::InThisSegment),
+            (Offset(0), second, Rest::InThisSegment),
+            (Offset(0), second.plus(1), Rest::InLaterSegment),
+        ] {
+            for max_bytes in [1, 1 << 20] {
+                let range = log.plan_read(from, below, max_bytes).await.unwrap().unwrap();
+                assert_eq!(range.rest, rest, "from {from} below {below}, {max_bytes} bytes");
+            }
+        }
+    });
+}
+
 #[test]
 fn aborted_transactions_are_told_for_the_range_read() {
     for reopened in [false, true] {
