@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::GroupId;
 use kafka_protocol::messages::create_topics_request::CreateTopicsRequest;
+use kafka_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use kafka_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::protocol::StrBytes;
 
 use super::bystander::Bystander;
 use crate::support::broker::{Broker, Settings, only_ottla};
 use crate::support::forge::{Forged, Part, Record, body};
-use crate::support::raw::Connection;
+use crate::support::raw::{Connection, NoAnswer};
 use crate::support::records::{Batch, Codec};
 use crate::support::topics::{self, Ask, FETCH, fetch_request};
 use crate::support::{heavy, quiet};
@@ -228,6 +230,55 @@ fn batches_that_decompress_to_four_hundred_mebibytes() {
                 });
             }
         });
+    });
+}
+
+/// A batch of a few kilobytes that is a quarter of a gigabyte when decompressed: who looks for a time in it keeps nobody else waiting.
+#[test]
+fn looks_into_a_batch_that_decompresses_to_a_quarter_of_a_gigabyte() {
+    let make = |broker: &Broker| {
+        let value = vec![0u8; 250 << 20];
+        let bomb = Forged::around(body(&[Record::new(0, Part::null(), Part::of(value))]), 1, THEN).compressed(Codec::Zstd).encode();
+        assert!(bomb.len() < 16 << 10, "{} bytes", bomb.len());
+        let mut connection = broker.connect();
+        topics::create(&mut connection, "bombs", 2, &[]);
+        (0..2).for_each(|partition| drop(topics::produce(&mut connection, "bombs", partition, bomb.clone())));
+    };
+    after("looks into a zstd bomb", make, |broker, ()| {
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for partition in [0, 1, 0, 1] {
+                scope.spawn(move || {
+                    let mut connection = broker.connect();
+                    while began.elapsed() < SPAN {
+                        assert_eq!(topics::offset_at(&mut connection, "bombs", partition, THEN), 0);
+                    }
+                });
+            }
+        });
+    });
+}
+
+/// Requests that name one thing thousands of times: it is answered once where Kafka does so, and where it is not, the answer has a limit.
+#[test]
+fn what_is_named_ten_thousand_times() {
+    const TIMES: usize = 10_000;
+    let make = |broker: &Broker| drop(topics::create(&mut broker.connect(), "named", 500, &[]));
+    after("names again and again", make, |broker, ()| {
+        let mut connection = broker.connect();
+        let topic = MetadataRequestTopic::default().with_name(Some(topics::name("named")));
+        let answer = connection.call(9, &MetadataRequest::default().with_topics(Some(vec![topic; TIMES])));
+        assert_eq!(answer.topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [500]);
+
+        let asks = vec![Ask { partition: 0, offset: 0, bytes_max: 1 << 20 }; TIMES];
+        let answer = connection.call(FETCH, &fetch_request("named", &asks, 500, i32::MAX));
+        assert_eq!(answer.responses.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [1]);
+
+        const BROKER: i8 = 4;
+        let node = DescribeConfigsResource::default().with_resource_type(BROKER).with_resource_name(StrBytes::from_static_str("1"));
+        let node = node.with_configuration_keys(None);
+        let request = DescribeConfigsRequest::default().with_resources(vec![node; TIMES]).with_include_synonyms(true);
+        assert!(matches!(connection.try_call(4, &request), Err(NoAnswer::Closed)), "an answer of more than a gigabyte");
     });
 }
 

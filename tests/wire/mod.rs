@@ -3,6 +3,7 @@
 
 mod coordinators;
 mod epochs;
+mod fetching;
 mod framing;
 pub mod golden;
 mod group_size;

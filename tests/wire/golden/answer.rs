@@ -225,7 +225,12 @@ impl Comparable for FetchResponse {
 }
 
 impl Comparable for ListOffsetsResponse {
-    fn settle(&mut self) {}
+    fn settle(&mut self) {
+        self.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        for topic in &mut self.topics {
+            topic.partitions.sort_by_key(|partition| partition.partition_index);
+        }
+    }
 }
 
 impl Comparable for MetadataResponse {

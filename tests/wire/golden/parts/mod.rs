@@ -25,6 +25,7 @@ mod leader_epochs;
 mod log_dirs;
 mod producers;
 mod reassignments;
+mod repeats;
 mod validation;
 
 pub struct Part {
@@ -61,6 +62,7 @@ pub const PARTS: &[Part] = &[
     Part { name: "leader_epochs", settings: &[], run: leader_epochs::run },
     Part { name: "producers", settings: &[], run: producers::run },
     Part { name: "reassignments", settings: &[], run: reassignments::run },
+    Part { name: "repeats", settings: &[], run: repeats::run },
     Part { name: "validation", settings: &[], run: validation::run },
 ];
 
