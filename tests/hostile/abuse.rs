@@ -242,7 +242,9 @@ fn looks_into_a_batch_that_decompresses_to_a_quarter_of_a_gigabyte() {
         assert!(bomb.len() < 16 << 10, "{} bytes", bomb.len());
         let mut connection = broker.connect();
         topics::create(&mut connection, "bombs", 2, &[]);
-        (0..2).for_each(|partition| drop(topics::produce(&mut connection, "bombs", partition, bomb.clone())));
+        for partition in 0..2 {
+            topics::produce(&mut connection, "bombs", partition, bomb.clone());
+        }
     };
     after("looks into a zstd bomb", make, |broker, ()| {
         let began = Instant::now();
@@ -263,7 +265,9 @@ fn looks_into_a_batch_that_decompresses_to_a_quarter_of_a_gigabyte() {
 #[test]
 fn what_is_named_ten_thousand_times() {
     const TIMES: usize = 10_000;
-    let make = |broker: &Broker| drop(topics::create(&mut broker.connect(), "named", 500, &[]));
+    let make = |broker: &Broker| {
+        topics::create(&mut broker.connect(), "named", 500, &[]);
+    };
     after("names again and again", make, |broker, ()| {
         let mut connection = broker.connect();
         let topic = MetadataRequestTopic::default().with_name(Some(topics::name("named")));

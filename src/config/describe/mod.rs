@@ -223,6 +223,28 @@ pub fn group(overrides: &BTreeMap<String, String>, layers: &Layers<'_>) -> Vec<E
     described.collect()
 }
 
+/// What a subscription to client metrics holds, by name: nobody can set it here, and Kafka shows the defaults of one that is not there.
+const CLIENT_METRICS: [(&str, &str, Kind, &str); 3] = [
+    ("interval.ms", "300000", Kind::Int, "Milliseconds between two pushes of a client's metrics."),
+    ("match", "", Kind::List, "Patterns of the clients that push; none means all."),
+    ("metrics", "", Kind::List, "Prefixes of the metrics that are pushed."),
+];
+
+/// Describes any subscription to client metrics, by name.
+pub fn client_metrics() -> Vec<Entry> {
+    let entry = |(name, value, kind, doc): (&str, &str, Kind, &'static str)| Entry {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        read_only: false,
+        source: Source::Default,
+        sensitive: false,
+        synonyms: Vec::new(),
+        kind: Some(kind),
+        doc: Some(doc),
+    };
+    CLIENT_METRICS.map(entry).into()
+}
+
 /// Describes one broker, by name: every key, and whatever else is set.
 pub fn broker(layers: &Layers<'_>) -> Vec<Entry> {
     let mut names: std::collections::BTreeSet<&str> =

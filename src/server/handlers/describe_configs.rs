@@ -119,8 +119,7 @@ fn entries(
         resource_kind::CLIENT_METRICS if name.is_empty() => {
             Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()))
         }
-        // There are none: nobody can set them here.
-        resource_kind::CLIENT_METRICS => Ok(Vec::new()),
+        resource_kind::CLIENT_METRICS => Ok(describe::client_metrics()),
         other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
     }
 }

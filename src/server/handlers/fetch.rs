@@ -35,7 +35,9 @@ use crate::types::{LeaderEpoch, Monotonic, PartitionIndex, ShardId, TopicId, Top
 use crate::wire::TopicRef;
 use crate::wire::api::ApiKey;
 use crate::wire::error::ErrorCode;
-use crate::wire::fetch::{FetchPiece, FetchRequest, FetchResponse, FetchTopic, FetchTopicResponse, IsolationLevel, TOPIC_IDS_FROM};
+use crate::wire::fetch::{
+    FetchPartitionResponse, FetchPiece, FetchRequest, FetchResponse, FetchTopic, FetchTopicResponse, IsolationLevel, TOPIC_IDS_FROM,
+};
 use crate::wire::produce::CurrentLeader;
 
 mod place;
@@ -446,17 +448,19 @@ impl<'a, W: World> Fetch<'a, W> {
     fn response(&self, session_id: i32) -> FetchResponse {
         let mut topics: Vec<FetchTopicResponse> = Vec::with_capacity(self.request.topics.len().min(self.places.len()));
         let committed = self.request.isolation_level == Some(IsolationLevel::ReadCommitted);
+        // A topic stands once where its partitions follow each other, as in Kafka.
+        let mut put = |topic: usize, partitions: Vec<FetchPartitionResponse>| {
+            let topic = &self.request.topics[topic].topic;
+            match topics.last_mut() {
+                Some(last) if last.topic == *topic => last.partitions.extend(partitions),
+                _ => topics.push(FetchTopicResponse { topic: topic.clone(), partitions }),
+            }
+        };
         for of_topic in self.places.chunk_by(|a, b| a.topic == b.topic) {
-            topics.push(FetchTopicResponse {
-                topic: self.request.topics[of_topic[0].topic].topic.clone(),
-                partitions: of_topic.iter().map(|place| place.response(committed)).collect(),
-            });
+            put(of_topic[0].topic, of_topic.iter().map(|place| place.response(committed)).collect());
         }
         for of_topic in self.unresolved.chunk_by(|a, b| a.topic == b.topic) {
-            topics.push(FetchTopicResponse {
-                topic: self.request.topics[of_topic[0].topic].topic.clone(),
-                partitions: of_topic.iter().map(Unresolved::response).collect(),
-            });
+            put(of_topic[0].topic, of_topic.iter().map(Unresolved::response).collect());
         }
         FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id, topics, node_endpoints: Vec::new() }
     }

@@ -30,6 +30,9 @@ const MAY_CREATE_FROM: i16 = 4;
 /// From here on a topic may be asked for by its id.
 const TOPIC_ID_FROM: i16 = 12;
 
+/// From here on an answer has an error of its own.
+const ERROR_FROM: i16 = 13;
+
 /// What the lists of a partition's replicas take beside the partition itself.
 const REPLICAS_BYTES: usize = 64;
 
@@ -73,7 +76,7 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
     let version = call.header.version;
     let asked = match Asked::of(&request, version) {
         Ok(asked) => asked,
-        Err(code) => return Some(refused(&request, code)),
+        Err(code) => return Some(refused(&request, code, version)),
     };
     let mut image = call.server.shard.image();
     let operations = if request.include_topic_authorized_operations { super::topic_operations() } else { super::OPERATIONS_NOT_ASKED };
@@ -126,14 +129,15 @@ pub async fn answer<W: World>(call: Call<W>, request: MetadataRequest) -> Option
 type Line = (Option<Arc<TopicImage>>, (Option<WireTopicName>, TopicId, ErrorCode));
 
 /// The whole request is refused.
-fn refused(request: &MetadataRequest, code: ErrorCode) -> MetadataResponse {
+fn refused(request: &MetadataRequest, code: ErrorCode, version: i16) -> MetadataResponse {
     let line = |topic: &MetadataRequestTopic| {
         MetadataResponseTopic::default()
             .with_error_code(code.code())
             .with_name(topic.name.clone().or_else(|| Some(super::wire_name(&TopicName::new("")))))
             .with_topic_id(topic.topic_id)
     };
-    MetadataResponse::default().with_topics(request.topics.iter().flatten().map(line).collect())
+    let response = MetadataResponse::default().with_topics(request.topics.iter().flatten().map(line).collect());
+    if version >= ERROR_FROM { response.with_error_code(code.code()) } else { response }
 }
 
 fn unknown_name(name: &str) -> ErrorCode {
