@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ottla::config::{BrokerSettings, Environment};
 use ottla::io::memory::{MemoryWorld, Simulation, SimulationSettings};
-use ottla::shard::mailbox::Mesh;
+use ottla::shard::mailbox::{Kind, Mesh};
 use ottla::shard::message::Message;
 use ottla::shard::{Parked, Shard, Timers};
 use ottla::types::ShardId;
@@ -38,7 +38,7 @@ fn round_trip() -> Work {
     let mesh: Mesh<[u64; 8]> = Mesh::new(2, EACH);
     let (here, there) = (mesh.mailbox(HERE), mesh.mailbox(THERE));
     repeatable(move || {
-        let credit = at_once(here.credit(THERE));
+        let credit = at_once(here.credit(THERE, Kind::Append));
         here.send_request(THERE, [7; 8]);
         let request = at_once(there.receive());
         there.send_internal(HERE, request);
@@ -62,7 +62,7 @@ fn burst() -> Work {
 fn credit() -> Work {
     let mesh: Mesh<[u64; 8]> = Mesh::new(2, EACH);
     let here = mesh.mailbox(HERE);
-    repeatable(move || drop(at_once(here.credit(THERE))))
+    repeatable(move || drop(at_once(here.credit(THERE, Kind::Append))))
 }
 
 fn empty_inbox() -> Work {

@@ -191,7 +191,8 @@ impl<'a, W: World> Fetch<'a, W> {
             Some(IsolationLevel::ReadUncommitted) | None => Isolation::ReadUncommitted,
         };
         let limits = Limits::of(request, shard.settings().network.fetch_bytes_max);
-        let (places, unresolved) = (Vec::new(), Vec::new());
+        let named: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+        let (places, unresolved) = (Vec::with_capacity(named.min(STEPS_PER_TURN)), Vec::new());
         let mut fetch = Self { server, shard, peer, request, version, image, places, unresolved, limits, first };
         let mut at = 0;
         for (topic_place, topic) in request.topics.iter().enumerate() {
