@@ -21,6 +21,12 @@ use tokio::sync::oneshot;
 /// for the rest of a request.
 pub const NODE_BYTES_MAX: usize = 512 * 1024;
 
+/// Bytes of a group of changes that the servers take for sure: of a larger frame they read nothing, and close the connection.
+pub const GROUP_BYTES_MAX: usize = 1000 * 1024;
+
+/// What a change adds to its group's frame beside its path and its content, with room to spare.
+const CHANGE_BYTES: usize = 128;
+
 /// A session with the ensemble. Clones share it.
 #[allow(async_fn_in_trait)] // futures stay on their caller's thread
 pub trait Tree: Clone + 'static {
@@ -36,7 +42,8 @@ pub trait Tree: Clone + 'static {
     /// As `children`, and a watch of children that come or go, and of the node's own making and end.
     async fn children_watched(&self, path: &str) -> Result<(Option<Vec<String>>, Watch), TreeError>;
 
-    /// Makes all the changes or none of them: [`TreeError::Refused`] names the first that cannot be made.
+    /// Makes all the changes or none of them: [`TreeError::Refused`] names the first that cannot be made. A group of more than
+    /// [`GROUP_BYTES_MAX`] is denied.
     async fn write(&self, changes: Vec<Change>) -> Result<Vec<Changed>, TreeError>;
 
     /// Reads that are asked for later show at least what had been written anywhere before this call.
@@ -120,6 +127,21 @@ impl Change {
     pub fn check(path: impl Into<String>, version: i32) -> Self {
         Self::Check { path: path.into(), version }
     }
+
+    /// Bytes of its path and its content.
+    fn len(&self) -> usize {
+        match self {
+            Self::Create { path, content, .. } | Self::Set { path, content, .. } => path.len() + content.len(),
+            Self::Check { path, .. } | Self::Delete { path, .. } => path.len(),
+        }
+    }
+}
+
+/// Why no server would take this group, if so.
+pub fn too_large(changes: &[Change]) -> Option<TreeError> {
+    let bytes: usize = changes.iter().map(|change| CHANGE_BYTES + change.len()).sum();
+    let sentence = || TreeError::Denied(format!("a group of changes has {bytes} bytes, and ZooKeeper takes {GROUP_BYTES_MAX}"));
+    (bytes > GROUP_BYTES_MAX).then(sentence)
 }
 
 /// How long a node lives, and whether the servers complete its name.

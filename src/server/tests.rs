@@ -23,6 +23,8 @@ use crate::wire::api::ApiKey;
 use crate::wire::batch::BatchBuilder;
 use crate::wire::message;
 
+mod tree;
+
 const BROKER: u32 = 1;
 const CLIENT: u32 = 9;
 

@@ -8,7 +8,8 @@
 //! 2. A change is answered after every shard of this broker has applied it.
 //! 3. After a failure that leaves the log in doubt a home of its own is given up until the broker is restarted; where the home is shared the
 //!    controller stands down, and whoever is elected next reads what became of it. So it does after a failure of its own making, with a pause.
-//! 4. What a home that is out of reach keeps from being made is refused with REQUEST_TIMED_OUT, what another controller is to make with
+//! 4. A change that the home cannot hold, or that is larger than Kafka makes any, is refused to whoever asked for it, and no other is.
+//! 5. What a home that is out of reach keeps from being made is refused with REQUEST_TIMED_OUT, what another controller is to make with
 //!    NOT_CONTROLLER: clients try both again.
 
 use std::pin::pin;
@@ -44,6 +45,8 @@ pub const HOME_SHARD: ShardId = ShardId(0);
 
 /// Partitions one request may create, as in Kafka.
 const REQUEST_PARTITIONS_MAX: usize = 10_000;
+/// Records one request may come to, as in Kafka.
+const REQUEST_RECORDS_MAX: usize = 10_000;
 /// Partitions of the whole cluster: beyond, creation is refused.
 const CLUSTER_PARTITIONS_MAX: usize = 1_000_000;
 
@@ -440,6 +443,14 @@ impl NotDone {
     fn answer(self) -> (ChangeAnswer, Outcome) {
         (refused(self.code, self.why), self.outcome)
     }
+
+    /// The refusal, where trying again would not help.
+    fn refusal(self) -> Result<Refused, Self> {
+        match self.code {
+            ErrorCode::RecordListTooLarge | ErrorCode::PolicyViolation => Ok(Refused { code: self.code, message: Some(self.why) }),
+            _ => Err(self),
+        }
+    }
 }
 
 impl<W: World, H: Home + Clone> Leading<'_, W, H> {
@@ -495,7 +506,7 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
             Change::DeleteTopics(topics) => {
                 let deletion = if self.host.shard.settings().topics.delete_enabled { Deletion::Enabled } else { Deletion::Disabled };
                 match decision::delete_topics(self.controller.image(), &topics, deletion) {
-                    Ok(decision) => ChangeAnswer::Deleted(self.carry_out(decision).await?),
+                    Ok(decision) => ChangeAnswer::Deleted(self.carry_out_unless(false, decision).await?),
                     Err(refused) => ChangeAnswer::Refused(refused),
                 }
             }
@@ -549,7 +560,12 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
         decide(image, &Rules { started: self.host.shard.settings(), running: &running, image })
     }
 
+    /// What a client asks for; with `validate_only` it is no more than answered.
     async fn carry_out_unless<T>(&mut self, validate_only: bool, decision: Decision<T>) -> Result<T, NotDone> {
+        if decision.records.len() > REQUEST_RECORDS_MAX {
+            let why = "Unable to perform excessively large batch operation.".to_owned();
+            return Err(NotDone { code: ErrorCode::PolicyViolation, why, outcome: Outcome::Lead });
+        }
         if validate_only { Ok(decision.answer) } else { self.carry_out(decision).await }
     }
 
@@ -576,6 +592,7 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
             CommitError::NotCommitted | CommitError::Unreachable(_) => {
                 NotDone { code: ErrorCode::RequestTimedOut, why, outcome: Outcome::Lead }
             }
+            CommitError::TooLarge(_) => NotDone { code: ErrorCode::RecordListTooLarge, why, outcome: Outcome::Lead },
             // The log tells the next controller, which may be this broker's, whether the change was made.
             CommitError::InDoubt(_) => NotDone { code: ErrorCode::RequestTimedOut, why, outcome: Outcome::StandDown },
             CommitError::Deposed(_) if is_shared => NotDone { code: ErrorCode::NotController, why, outcome: Outcome::StandDown },

@@ -21,7 +21,7 @@ use imbl::OrdMap;
 use tokio::sync::watch;
 
 use super::MemoryWorld;
-use crate::io::tree::{Change, Changed, Kind, Link, Node, Refusal, Session, Stat, Tree, TreeError, Watch, WatchTrigger};
+use crate::io::tree::{Change, Changed, Kind, Link, Node, Refusal, Session, Stat, Tree, TreeError, Watch, WatchTrigger, too_large};
 use crate::io::{Urgency, World};
 
 /// As `zookeeper::Settings::patience`.
@@ -387,6 +387,9 @@ impl Tree for MemoryTree {
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<Vec<Changed>, TreeError> {
+        if let Some(denied) = too_large(&changes) {
+            return Err(denied);
+        }
         let session = self.arrive().await?;
         let faults = self.ensemble.state.borrow().faults;
         if self.is_one_in(faults.lost_before_one_in) {

@@ -13,7 +13,7 @@ use zookeeper_client::{Client, Error};
 
 use super::worker::RETRY_PAUSE;
 use super::{Operation, Reply};
-use crate::io::tree::{Change, Changed, Kind, Node, Refusal, Stat, TreeError, Watch};
+use crate::io::tree::{Change, Changed, Kind, Node, Refusal, Stat, TreeError, Watch, too_large};
 
 /// Answers what was not sent.
 pub(super) fn refuse(operation: Operation) {
@@ -155,6 +155,10 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 }
 
 async fn write(client: &Client, changes: Vec<Change>) -> Result<Vec<Changed>, TreeError> {
+    // Sent again and again it would close one connection after another.
+    if let Some(denied) = too_large(&changes) {
+        return Err(denied);
+    }
     let mut writer = client.new_multi_writer();
     for change in &changes {
         let added = match change {

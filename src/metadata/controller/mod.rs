@@ -5,7 +5,8 @@
 //! Invariants:
 //! 1. The image is that of the log up to `image().version()`, and nothing uncommitted is in it.
 //! 2. A record that does not fit the image is never appended.
-//! 3. After [`CommitError::Deposed`] or a home's error the controller is dropped and a new one is elected: it is never repaired.
+//! 3. After [`CommitError::Deposed`] or a home's error the controller is dropped and a new one is elected: it is never repaired. A change
+//!    that the home cannot hold is no such error: it is refused, and the controller goes on.
 
 use super::batch::{Assembler, MarkError, Whole};
 use super::home::{Appended, Home, HomeError, Snapshot};
@@ -43,6 +44,9 @@ pub enum CommitError {
     /// The home cannot be reached; nothing was written.
     #[error("metadata cannot be changed now: {0}")]
     Unreachable(HomeError),
+    /// Nothing was written, and it never will be: the home cannot hold the change.
+    #[error(transparent)]
+    TooLarge(HomeError),
     /// The connection broke, and whether the batch is in the log cannot be found out now.
     #[error("the home's connection broke, and whether the change was made is not known yet: {0}")]
     InDoubt(HomeError),
@@ -65,7 +69,7 @@ impl CommitError {
     pub fn passes(&self) -> bool {
         match self {
             Self::Deposed(_) | Self::NotCommitted | Self::Unreachable(_) | Self::InDoubt(_) => true,
-            Self::Misfit(_) => false,
+            Self::Misfit(_) | Self::TooLarge(_) => false,
             Self::Replay(error) => error.passes(),
         }
     }
@@ -177,6 +181,7 @@ impl<H: Home> Controller<H> {
         let (image, delta) = self.image.apply(&records, expected).map_err(CommitError::Misfit)?;
         let appended = match self.home.append(self.epoch, start, records.clone()).await {
             Err(error @ HomeError::Unreachable(_)) => return Err(CommitError::Unreachable(error)),
+            Err(error @ HomeError::RecordTooLarge { .. }) => return Err(CommitError::TooLarge(error)),
             other => other.map_err(ReplayError::from)?,
         };
         let end = match appended {

@@ -30,6 +30,7 @@ pub async fn suite<B: Bench>(bench: &B) {
     replaces_records_by_a_snapshot(bench).await;
     wakes_those_who_wait(bench).await;
     serves_a_controller(bench).await;
+    refuses_what_it_cannot_hold(bench).await;
 }
 
 pub fn feature(level: i16) -> Record {
@@ -199,4 +200,27 @@ async fn serves_a_controller<B: Bench>(bench: &B) {
     let mut follower = Follower::load(&home).await.unwrap();
     follower.catch_up(&home).await.unwrap();
     assert_eq!(follower.image(), &image);
+}
+
+/// The home answers for a record that it cannot hold, and goes on; what it can hold in parts it keeps whole.
+async fn refuses_what_it_cannot_hold(bench: &impl Bench) {
+    let home = bench.fresh().await;
+    let mut controller = Controller::elect(home.clone(), NODE).await.unwrap();
+    let config = |key: &str, bytes| Record::Config { resource: Resource::Broker(None), key: key.into(), value: Some("x".repeat(bytes)) };
+    let fits = bench.split_bytes() / 2;
+    for alone in [true, false] {
+        let version = controller.image().version();
+        let mut records = vec![config("too-large", 2 * bench.split_bytes())];
+        if !alone {
+            records.insert(0, config("not-made", fits));
+        }
+        let refused = controller.commit(records).await;
+        assert!(matches!(refused, Err(CommitError::TooLarge(HomeError::RecordTooLarge { .. }))), "{refused:?}");
+        assert_eq!(read_all(&home, 0).await.len() as i64, version, "nothing of it is written");
+        controller.commit(vec![config("a", fits), config("b", fits), config("c", fits)]).await.unwrap();
+    }
+    let mut follower = Follower::load(&home).await.unwrap();
+    follower.catch_up(&home).await.unwrap();
+    assert_eq!(follower.image(), controller.image());
+    assert_eq!(follower.image().config(&Resource::Broker(None)).len(), 3);
 }

@@ -137,7 +137,8 @@ pub enum HomeError {
     Compacted { start: i64 },
     #[error("offset {offset} lies beyond the end of the metadata log, {end}")]
     BeyondEnd { offset: i64, end: i64 },
-    #[error("a metadata record of {bytes} bytes is larger than the {limit} that its home can hold")]
+    /// Nothing was done. The text is Kafka's.
+    #[error("The total record(s) size of {bytes} exceeds the maximum allowed batch size of {limit}")]
     RecordTooLarge { bytes: usize, limit: usize },
     /// Nothing was done, and the same may be asked again.
     #[error("the home of the metadata cannot be reached: {0}")]

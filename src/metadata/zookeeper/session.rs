@@ -11,6 +11,9 @@ use crate::metadata::decision::Registration;
 use crate::metadata::home::{HomeError, Member};
 use crate::types::{Monotonic, NodeId};
 
+/// Bytes of a registration: it becomes a record, which has to fit a node with room to spare.
+const REGISTRATION_BYTES_MAX: usize = 64 << 10;
+
 /// Waits for the controller's place, takes it, and raises the epoch in the same group of changes.
 pub(super) async fn election<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, node: NodeId) -> Result<i32, HomeError> {
     loop {
@@ -90,6 +93,10 @@ async fn try_deposed<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, controller_e
 
 /// Announces the broker, and sees to it that it stays announced.
 pub(super) async fn register<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, registration: Registration) -> Result<(), HomeError> {
+    let bytes = node::text(&registration).len();
+    if bytes > REGISTRATION_BYTES_MAX {
+        return Err(HomeError::RecordTooLarge { bytes, limit: REGISTRATION_BYTES_MAX });
+    }
     let since = home.shared.world.monotonic();
     loop {
         match try_register(home, &registration).await {
@@ -223,7 +230,11 @@ async fn registrations<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, names: &[S
         let path = format!("{}/{name}", node::BROKERS);
         // One that is gone since the children were read changes them again.
         let Some(broker) = home.shared.tree.get(&path).await.map_err(tree_error)? else { continue };
-        match node::parse::<Registration>(&path, &broker.content) {
+        let read = match broker.content.len() {
+            0..=REGISTRATION_BYTES_MAX => node::parse::<Registration>(&path, &broker.content),
+            bytes => Err(HomeError::RecordTooLarge { bytes, limit: REGISTRATION_BYTES_MAX }),
+        };
+        match read {
             Ok(registration) if node::broker_path(registration.node) == path => found.push(registration),
             other => {
                 let why = other.map_or_else(|error| error.to_string(), |other| format!("it names node {}", other.node));

@@ -7,6 +7,7 @@ use crate::io::memory::tree::{Ensemble, Faults, MemoryTree};
 use crate::io::memory::{Control, MemoryWorld, Simulation, SimulationSettings, run};
 use crate::metadata::controller::{CommitError, Controller, Follower};
 use crate::metadata::home::contract::{self, Bench, NODE, feature, read_all, registration};
+use crate::metadata::record::Internal;
 
 /// Small, so that few records reach them.
 const LIMITS: Limits = Limits {
@@ -262,6 +263,34 @@ fn a_snapshot_leaves_nothing_below_it() {
     });
 }
 
+/// As many partitions as one request may add, and the snapshot of them.
+#[test]
+fn no_node_outgrows_what_servers_take() {
+    run(1, |world| async move {
+        let ensemble = Ensemble::default();
+        let limits = Limits { appends_before_snapshot: 5, ..Limits::default() };
+        let home = ZooKeeperHome::open(world.clone(), ensemble.connect(world.clone()), limits).await.unwrap();
+        let mut controller = Controller::elect(home.clone(), NODE).await.unwrap();
+        let topic = TopicId::from_bits(7);
+        let mut records = vec![Record::Topic { id: topic, name: "large".into(), internal: Internal::No }];
+        records.extend((0..9_999).map(|index| layout::tests::partition(topic, index)));
+        controller.commit(records).await.unwrap();
+        let nodes = ensemble.dump();
+        let pages: Vec<usize> = nodes.iter().filter(|(path, _)| path.starts_with(node::LOG)).map(|(_, content)| content.len()).collect();
+        assert!(pages.iter().sum::<usize>() > 2 * NODE_BYTES_MAX && pages.iter().all(|bytes| *bytes <= NODE_BYTES_MAX), "{pages:?}");
+        for level in 0..5 {
+            controller.commit(vec![feature(level)]).await.unwrap();
+        }
+        let nodes = ensemble.dump();
+        let chunks: Vec<usize> =
+            nodes.iter().filter(|(path, _)| path.starts_with(node::SNAPSHOTS)).map(|(_, content)| content.len()).collect();
+        assert!(chunks.iter().sum::<usize>() > 2 * NODE_BYTES_MAX && chunks.iter().all(|bytes| *bytes <= NODE_BYTES_MAX), "{chunks:?}");
+        let mut follower = Follower::load(&home).await.unwrap();
+        follower.catch_up(&home).await.unwrap();
+        assert_eq!(follower.image(), controller.image());
+    });
+}
+
 /// Whoever was deposed may believe in an end that the log has left behind.
 #[test]
 fn a_snapshot_takes_nothing_that_a_successor_has_written() {
@@ -330,7 +359,8 @@ fn a_node_that_is_no_broker_is_passed_over() {
         let home = open(&world, &ensemble).await;
         home.register(registration(1)).await.unwrap();
         let tree = ensemble.connect(world.clone());
-        let nonsense = [("nonsense", b"nonsense".to_vec()), ("7", node::text(&registration(7)))];
+        let large = Registration { node: OTHER, rack: Some("r".repeat(100 << 10)), ..registration(8) };
+        let nonsense = [("nonsense", b"nonsense".to_vec()), ("7", node::text(&registration(7))), ("2", node::text(&large))];
         for (name, content) in nonsense {
             tree.write(vec![Change::create(format!("{}/{name}", node::BROKERS), content)]).await.unwrap();
         }
@@ -338,7 +368,8 @@ fn a_node_that_is_no_broker_is_passed_over() {
             home.shared.tree.sync().await.unwrap();
             assert_eq!(home.members_other_than(&[]).await.unwrap(), [registration(1)]);
         }
-        assert_eq!(home.shared.strangers.borrow().len(), 2, "each is told of once");
+        assert_eq!(home.shared.strangers.borrow().len(), 3, "each is told of once");
+        assert!(matches!(home.register(large).await, Err(HomeError::RecordTooLarge { .. })), "none is written that nobody would read");
     });
 }
 

@@ -117,7 +117,11 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
             Proposed::DeleteTopic(topic) => Change::DeleteTopics(vec![topic]),
             Proposed::AlterConfigs(alteration) => Change::AlterConfigs(Asked { changes: vec![alteration], validate_only: false }),
         };
-        Ok(match self.change(change).await? {
+        let answer = match self.change(change).await {
+            Ok(answer) => answer,
+            Err(not_done) => return not_done.refusal().map(Some),
+        };
+        Ok(match answer {
             ChangeAnswer::Created(answers) => answers.into_iter().find_map(|(_, answer)| answer.err()),
             ChangeAnswer::Extended(answers) => answers.into_iter().find_map(|(_, answer)| answer.err()),
             ChangeAnswer::Altered(answers) => answers.into_iter().find_map(|(_, answer)| answer.err()),

@@ -24,7 +24,7 @@ mod publication;
 mod request;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use mirror::Mirror;
 pub use node::{BrokerNode, NodeError};

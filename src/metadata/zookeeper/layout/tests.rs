@@ -28,7 +28,7 @@ fn broker(host: &str) -> Broker {
     }
 }
 
-pub(super) fn partition(topic: TopicId, index: i32) -> Record {
+pub(in crate::metadata::zookeeper) fn partition(topic: TopicId, index: i32) -> Record {
     Record::Partition(Partition {
         topic,
         index: PartitionIndex(index),
