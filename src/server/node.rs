@@ -130,15 +130,7 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     let home = open().await.map_err(|error| error.to_string())?;
     let registration = registration(&world, &settings, &listeners, mesh.shard_count());
     home.register(registration.clone()).await.map_err(|error| error.to_string())?;
-    let mut place = take_place(&world, &home, &registration).await?;
-    let cluster_id = match &mut place {
-        Place::Controller(controller) => {
-            let cluster_id = found(&world, controller, &settings, known_cluster, &registration).await?;
-            adopt(&world, controller, &settings, &start).await?;
-            cluster_id
-        }
-        Place::StandBy(image) => joined(image, known_cluster)?,
-    };
+    let (place, cluster_id) = join(&world, &home, &settings, &start, known_cluster, &registration).await?;
     let image = place.image().clone();
     steward::write_identity(&world, &directories, &start, node, &cluster_id).await?;
 
@@ -197,6 +189,44 @@ impl<H: Home> Place<H> {
 
 /// Before a place is sought again, after a failure that passes.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Finds the broker's place in the cluster, and the cluster's id. A controller that is deposed while it founds, or whose home is out of reach
+/// meanwhile, stands for election again, or stands by.
+async fn join<W: World, H: Home + Clone>(
+    world: &W,
+    home: &H,
+    settings: &BrokerSettings,
+    start: &StartState,
+    known_cluster: Option<String>,
+    registration: &Registration,
+) -> Result<(Place<H>, String), String> {
+    loop {
+        let mut controller = match take_place(world, home, registration).await? {
+            Place::Controller(controller) => controller,
+            Place::StandBy(image) => {
+                let cluster_id = joined(&image, known_cluster)?;
+                return Ok((Place::StandBy(image), cluster_id));
+            }
+        };
+        match found(world, &mut controller, settings, known_cluster.clone(), registration, start).await {
+            Ok(cluster_id) => return Ok((Place::Controller(controller), cluster_id)),
+            Err(FoundError::Commit(error)) if home.is_shared() && error.passes() => {
+                tracing::warn!("this broker was elected, and could not begin: {error}; it stands for election again");
+                world.sleep(RETRY_PAUSE).await;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// Why a new controller cannot begin.
+#[derive(Debug, thiserror::Error)]
+enum FoundError {
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("{0}")]
+    Sentence(String),
+}
 
 /// Becomes the controller, or learns that another broker is and has registered this one.
 async fn take_place<W: World, H: Home + Clone>(world: &W, home: &H, registration: &Registration) -> Result<Place<H>, String> {
@@ -268,14 +298,14 @@ async fn adopt<W: World, H: Home>(
     controller: &mut Controller<H>,
     settings: &BrokerSettings,
     start: &StartState,
-) -> Result<(), String> {
-    let found = adoption::find(world, &settings.storage.directories, start, controller.image()).await?;
+) -> Result<(), FoundError> {
+    let found = adoption::find(world, &settings.storage.directories, start, controller.image()).await.map_err(FoundError::Sentence)?;
     let Decision { records, answer } =
         decision::adopt_topics(controller.image(), settings.node.id, &found, &consumer_offsets_configs(&settings.offsets));
     for (name, why) in &answer {
         tracing::warn!("topic {name} is not adopted: {why}; its directories are left alone");
     }
-    controller.commit(records).await.map_err(|error| error.to_string())?;
+    controller.commit(records).await?;
     for topic in found.iter().filter(|topic| controller.image().topic_by_id(topic.id).is_some()) {
         let kept = if decision::is_internal(topic.name.as_str()) { "" } else { ", and kept until its retention.ms is set" };
         tracing::info!("topic {} is adopted with the id {}{kept}", topic.name, topic.id);
@@ -302,22 +332,25 @@ fn registration<W: World>(world: &W, settings: &BrokerSettings, listeners: &[(St
     }
 }
 
-/// Founds the cluster if it is new, and registers this broker.
+/// Founds the cluster if it is new, registers this broker, and adopts what is in its log directories. Whatever an earlier attempt has got to
+/// stands.
 async fn found<W: World, H: Home>(
     world: &W,
     controller: &mut Controller<H>,
     settings: &BrokerSettings,
     known_cluster: Option<String>,
     registration: &Registration,
-) -> Result<String, String> {
-    let sentence = |error: CommitError| error.to_string();
+    start: &StartState,
+) -> Result<String, FoundError> {
     let cluster_id = known_cluster
         .or_else(|| controller.image().cluster_id().map(ToString::to_string))
         .unwrap_or_else(|| TopicId::from_random(|| world.random()).to_string());
-    let founding = decision::found_cluster(controller.image(), &cluster_id, FEATURES).map_err(|refused| refused.to_string())?;
-    controller.commit(founding).await.map_err(sentence)?;
-    keep_min_isr(controller, settings).await.map_err(sentence)?;
+    let founding =
+        decision::found_cluster(controller.image(), &cluster_id, FEATURES).map_err(|refused| FoundError::Sentence(refused.to_string()))?;
+    controller.commit(founding).await?;
+    keep_min_isr(controller, settings).await?;
     let registered = decision::register_broker(controller.image(), registration, BrokerState::Active).records;
-    controller.commit(registered).await.map_err(sentence)?;
+    controller.commit(registered).await?;
+    adopt(world, controller, settings, start).await?;
     Ok(cluster_id)
 }
