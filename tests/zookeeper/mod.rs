@@ -16,6 +16,9 @@ use crate::tools::runner::{OneJvm, Said};
 
 const TOPICS: &str = "kafka.admin.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const REASSIGN: &str = "kafka.admin.ReassignPartitionsCommand";
+const PREFERRED_ELECTION: &str = "kafka.admin.PreferredReplicaLeaderElectionCommand";
+const LEADER_ELECTION: &str = "kafka.admin.LeaderElectionCommand";
 const CONSOLE_PRODUCER: &str = "kafka.tools.ConsoleProducer";
 const CONSOLE_CONSUMER: &str = "kafka.tools.ConsoleConsumer";
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CONFIGS, CONSOLE_CONSUMER, CONSOLE_PRODUCER, OldTools, TOPICS, start_broker};
+use super::{CONFIGS, CONSOLE_CONSUMER, CONSOLE_PRODUCER, LEADER_ELECTION, OldTools, PREFERRED_ELECTION, REASSIGN, TOPICS, start_broker};
 use crate::support::broker::{Broker, Settings, only_ottla, temp_dir};
 use crate::support::process::{command, run};
 use crate::support::records::Batch;
@@ -108,6 +108,120 @@ fn what_cannot_be_is_refused_once() {
     });
     let refusals = broker.output().lines().filter(|line| line.contains("/brokers/topics/on-nobody asks for is refused")).count();
     assert_eq!(refusals, 1, "{}", broker.output());
+}
+
+/// What an old tool asks for by a node of which there is one: it would make no second, were the first not taken away.
+#[test]
+fn moves_and_elections_are_answered_by_the_controller() {
+    if only_ottla("Kafka 4 knows no ZooKeeper") {
+        return;
+    }
+    let _noisy = noisy();
+    let ensemble = Ensemble::start(1);
+    let mut tools = OldTools::start();
+    let broker = start_broker(&ensemble, Settings::new());
+    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    let dir = temp_dir();
+    let file = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    tools.expect(TOPICS, &format!("{at} --create --partitions 2 --replication-factor 1 --topic haha"));
+    topics::wait_for_leaders(&mut broker.connect(), "haha", 2);
+
+    let wanted = file("topics.json", r#"{"version":1,"topics":[{"topic":"haha"}]}"#);
+    let said = tools.expect(REASSIGN, &format!("{at} --generate --topics-to-move-json-file {wanted} --broker-list 1"));
+    let proposed = said.lines().last().unwrap();
+    assert!(proposed.starts_with(r#"{"version":1,"partitions":[{"topic":"haha""#), "{said}");
+    let moves = file("moves.json", proposed);
+    for options in ["", "--throttle 5000", ""] {
+        eventually("no move is in the way of the next", SOON, || {
+            let said = tools.run(REASSIGN, &format!("{at} --execute --reassignment-json-file {moves} {options}"));
+            said.stdout.contains("Successfully started partition reassignments for haha-0,haha-1").then_some(())
+        });
+    }
+    eventually("the moves are over", SOON, || {
+        let said = tools.expect(REASSIGN, &format!("{at} --verify --reassignment-json-file {moves}"));
+        (said.matches("is complete").count() == 2).then_some(())
+    });
+    let elsewhere = file("elsewhere.json", r#"{"version":1,"partitions":[{"topic":"haha","partition":0,"replicas":[2]}]}"#);
+    let said = tools.run(REASSIGN, &format!("{at} --execute --reassignment-json-file {elsewhere}"));
+    assert!(said.stdout.contains("non-existent brokerIDs: 2") || said.stderr.contains("non-existent brokerIDs: 2"), "{said:?}");
+
+    let some = file("elect.json", r#"{"partitions":[{"topic":"haha","partition":1}]}"#);
+    for options in ["", &format!("--path-to-json-file {some}"), ""] {
+        eventually("no election is in the way of the next", SOON, || {
+            let said = tools.run(PREFERRED_ELECTION, &format!("{at} {options}"));
+            said.stdout.contains("Created preferred replica election path with").then_some(())
+        });
+    }
+    eventually("the last is answered", SOON, || {
+        let done = broker.output().lines().filter(|line| line.contains("done as /admin/preferred_replica_election asks")).count();
+        (done == 3).then_some(())
+    });
+    let server = broker.bootstrap();
+    tools.expect(LEADER_ELECTION, &format!("--bootstrap-server {server} --election-type preferred --all-topic-partitions"));
+    topics::wait_for_leaders(&mut broker.connect(), "haha", 2);
+}
+
+#[test]
+fn settings_that_old_tools_may_write_hold_and_others_are_put_back() {
+    if only_ottla("Kafka 4 knows no ZooKeeper") {
+        return;
+    }
+    let _noisy = noisy();
+    let ensemble = Ensemble::start(1);
+    let mut tools = OldTools::start();
+    let mut broker = start_broker(&ensemble, Settings::new());
+    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    topics::create(&mut broker.connect(), "haha", 1, &[]);
+    let of_topic = "--entity-type topics --entity-name haha";
+    eventually("the topic is shown", SOON, || tools.expect(TOPICS, &format!("{at} --list")).contains("haha").then_some(()));
+
+    tools.expect(CONFIGS, &format!("{at} --alter {of_topic} --add-config retention.ms=5000,max.message.bytes=7000"));
+    eventually("a topic's settings hold", SOON, || {
+        let set = |key: &str, value: &str| config_of(&broker, "haha", key).as_deref() == Some(value);
+        (set("retention.ms", "5000") && set("max.message.bytes", "7000")).then_some(())
+    });
+    tools.expect(CONFIGS, &format!("{at} --alter {of_topic} --delete-config retention.ms"));
+    eventually("one is gone", SOON, || (config_of(&broker, "haha", "retention.ms").as_deref() != Some("5000")).then_some(()));
+
+    // Of a running broker the tool sets the throttles alone.
+    let of_broker = "--entity-type brokers --entity-name 1";
+    tools.expect(CONFIGS, &format!("{at} --alter {of_broker} --add-config leader.replication.throttled.rate=9000"));
+    let said = tools.run(CONFIGS, &format!("{at} --alter {of_broker} --add-config log.cleaner.threads=2"));
+    assert!(said.status != 0 && said.stderr.contains("--bootstrap-server option must be specified"), "{said:?}");
+    let server = broker.bootstrap();
+    eventually("the throttle is set", SOON, || {
+        let said = tools.expect(CONFIGS, &format!("--bootstrap-server {server} --describe {of_broker}"));
+        said.contains("leader.replication.throttled.rate=9000").then_some(())
+    });
+    // Of one that is not, all of them.
+    broker.stop();
+    tools.expect(CONFIGS, &format!("{at} --alter {of_broker} --add-config log.cleaner.threads=2"));
+    tools.expect(CONFIGS, &format!("{at} --alter --entity-type brokers --entity-default --add-config log.retention.ms=70000000"));
+    broker.launch();
+    let server = broker.bootstrap();
+    eventually("the broker's settings hold", SOON, || {
+        let said = tools.expect(CONFIGS, &format!("--bootstrap-server {server} --describe {of_broker}"));
+        (said.contains("log.cleaner.threads=2") && said.contains("log.retention.ms=70000000")).then_some(())
+    });
+
+    let refused = [
+        ("clients --entity-name c", "producer_byte_rate=1000"),
+        ("users --entity-name alice", "SCRAM-SHA-256=[password=secret]"),
+        ("users --entity-default", "consumer_byte_rate=1000"),
+        ("ips --entity-name 127.0.0.1", "connection_creation_rate=5"),
+    ];
+    for (entity, config) in refused {
+        tools.expect(CONFIGS, &format!("{at} --alter --entity-type {entity} --add-config {config}"));
+        eventually("what is refused is no longer shown", SOON, || {
+            let said = tools.expect(CONFIGS, &format!("{at} --describe --entity-type {entity}"));
+            (!said.contains(config.split('=').next().unwrap())).then_some(())
+        });
+    }
+    assert_eq!(broker.output().matches("quotas and credentials are not served").count(), refused.len(), "{}", broker.output());
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod brokers;
 mod configs;
 mod deletion;
 mod directories;
+mod elections;
 mod partitions;
 mod placement;
 mod producer_ids;
@@ -32,6 +33,7 @@ pub use brokers::{Registration, follow_members, found_cluster, register_broker, 
 pub use configs::{Alteration, ConfigChange, ConfigEdit, alter_configs, replace_configs};
 pub use deletion::{DeleteAnswer, DeleteTopic, Deletion, delete_topics};
 pub use directories::lose_replicas;
+pub use elections::{Election, elect};
 pub use partitions::{CreatePartitions, create_partitions};
 pub use placement::{Candidate, ring, take};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock, allocate_producer_ids};

@@ -19,7 +19,7 @@ use std::io;
 use super::decision::{Alteration, ConfigEdit, CreatePartitions, CreateTopic, DeleteTopic, Registration};
 use super::image::MetadataImage;
 use super::record::Record;
-use crate::types::{NodeId, TimestampMs, TopicId};
+use crate::types::{NodeId, PartitionIndex, TimestampMs, TopicId};
 
 #[cfg(test)]
 pub mod contract;
@@ -118,6 +118,18 @@ pub enum Proposed {
     CreatePartitions(CreatePartitions),
     DeleteTopic(DeleteTopic),
     AlterConfigs(Alteration<ConfigEdit>),
+    /// Other replicas for these partitions.
+    Reassign(Vec<PartitionWish>),
+    /// The first replica of each of these partitions shall lead it.
+    ElectPreferred(Vec<PartitionWish>),
+}
+
+/// A partition that something is asked for, by its topic's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionWish {
+    pub topic: String,
+    pub partition: PartitionIndex,
+    pub replicas: Vec<NodeId>,
 }
 
 /// What a home says of itself that is being filled.

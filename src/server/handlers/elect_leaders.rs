@@ -6,18 +6,11 @@ use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaE
 use kafka_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse, TopicName};
 
 use crate::io::World;
-use crate::metadata::image::{MetadataImage, PartitionImage};
+use crate::metadata::decision::{self, Election, Refused};
+use crate::metadata::image::MetadataImage;
 use crate::server::dispatch::Call;
 use crate::types::PartitionIndex;
 use crate::wire::error::ErrorCode;
-
-#[derive(Clone, Copy)]
-enum Election {
-    /// The first of the assigned replicas shall lead.
-    Preferred,
-    /// Any replica shall lead a partition that has no leader.
-    Unclean,
-}
 
 pub async fn answer<W: World>(call: Call<W>, request: ElectLeadersRequest) -> Option<ElectLeadersResponse> {
     let election = match request.election_type {
@@ -45,28 +38,11 @@ fn result(topic: &str, partitions: Vec<PartitionResult>) -> ReplicaElectionResul
 }
 
 fn elect(image: &MetadataImage, name: &str, index: i32, election: Election) -> PartitionResult {
-    // Without names: one in the request would stand in the answer for every partition.
-    let (code, text) = match image.topic_by_name(name) {
-        None => (ErrorCode::UnknownTopicOrPartition, "No such topic."),
-        Some(topic) => match topic.partition(PartitionIndex(index)) {
-            None => (ErrorCode::UnknownTopicOrPartition, "No such partition."),
-            Some(partition) if has_its_leader(partition, election) => {
-                (ErrorCode::ElectionNotNeeded, "Leader election not needed for topic partition.")
-            }
-            Some(_) => match election {
-                Election::Preferred => (ErrorCode::PreferredLeaderNotAvailable, "The preferred leader is not in sync."),
-                Election::Unclean => (ErrorCode::EligibleLeadersNotAvailable, "No replica of the partition is there to lead."),
-            },
-        },
-    };
-    PartitionResult::default().with_partition_id(index).with_error_code(code.code()).with_error_message(Some(super::text(text)))
-}
-
-fn has_its_leader(partition: &PartitionImage, election: Election) -> bool {
-    match election {
-        Election::Preferred => partition.leader.is_some() && partition.leader == partition.replicas.first().copied(),
-        Election::Unclean => partition.leader.is_some(),
-    }
+    let Refused { code, message } = decision::elect(image, name, PartitionIndex(index), election);
+    PartitionResult::default()
+        .with_partition_id(index)
+        .with_error_code(code.code())
+        .with_error_message(message.map(|text| super::text(&text)))
 }
 
 fn unknown_election(request: &ElectLeadersRequest) -> ElectLeadersResponse {

@@ -9,8 +9,9 @@
 
 use super::{Asked, Change, ChangeAnswer, CreateTopics, Leading, NotDone, Outcome, RETRY_PAUSE};
 use crate::io::World;
-use crate::metadata::decision::Refused;
-use crate::metadata::home::{Home, HomeError, Proposal, Proposed};
+use crate::metadata::decision::{self, Election, FactorChange, Reassignment, Refused};
+use crate::metadata::home::{Home, HomeError, PartitionWish, Proposal, Proposed};
+use crate::metadata::image::MetadataImage;
 use crate::types::Monotonic;
 use crate::wire::error::ErrorCode;
 
@@ -111,7 +112,10 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
         if let Some(why) = self.host.broken.clone() {
             return Err(NotDone { code: ErrorCode::UnknownServerError, why, outcome: Outcome::Lead });
         }
+        let image = self.controller.image();
         let change = match proposal.change.clone() {
+            Proposed::Reassign(wishes) => return Ok(reassign(image, &wishes)),
+            Proposed::ElectPreferred(wishes) => return Ok(elect_preferred(image, &wishes)),
             Proposed::CreateTopic(topic) => Change::CreateTopics(CreateTopics { topics: vec![topic], validate_only: false }),
             Proposed::CreatePartitions(growth) => Change::CreatePartitions(Asked { changes: vec![growth], validate_only: false }),
             Proposed::DeleteTopic(topic) => Change::DeleteTopics(vec![topic]),
@@ -130,4 +134,32 @@ impl<W: World, H: Home + Clone> Leading<'_, W, H> {
             ChangeAnswer::Refused(refused) => Some(refused),
         })
     }
+}
+
+/// What a partition is to have already it has; the rest is refused.
+fn reassign(image: &MetadataImage, wishes: &[PartitionWish]) -> Option<Refused> {
+    let refusal = |PartitionWish { topic, partition, replicas }: &PartitionWish| {
+        decision::reassign(image, topic, *partition, Reassignment::To(replicas), FactorChange::Allowed).err()
+    };
+    first_of(wishes, refusal)
+}
+
+fn elect_preferred(image: &MetadataImage, wishes: &[PartitionWish]) -> Option<Refused> {
+    let refusal = |PartitionWish { topic, partition, .. }: &PartitionWish| {
+        let refused = decision::elect(image, topic, *partition, Election::Preferred);
+        (refused.code != ErrorCode::ElectionNotNeeded).then_some(refused)
+    };
+    first_of(wishes, refusal)
+}
+
+/// One refusal for all of them, which may be as many as a node holds.
+fn first_of(wishes: &[PartitionWish], refusal: impl Fn(&PartitionWish) -> Option<Refused>) -> Option<Refused> {
+    let mut refused = wishes.iter().filter_map(|wish| refusal(wish).map(|refused| (wish, refused)));
+    let (wish, Refused { code, message }) = refused.next()?;
+    let others = match refused.count() {
+        0 => String::new(),
+        count => format!(", and {count} more partitions are refused"),
+    };
+    let why = message.unwrap_or_else(|| code.name().to_owned());
+    Some(Refused { code, message: Some(format!("{}-{}: {why}{others}", wish.topic, wish.partition)) })
 }

@@ -38,6 +38,9 @@ pub const CLUSTER_ID: &str = "/cluster/id";
 const CONFIG: &str = "/config";
 const CONFIG_CHANGES: &str = "/config/changes";
 const DELETE_TOPICS: &str = "/admin/delete_topics";
+/// A tool makes these two, and makes no other before the controller has taken it away.
+const REASSIGNMENT: &str = "/admin/reassign_partitions";
+const PREFERRED_ELECTION: &str = "/admin/preferred_replica_election";
 const FEATURE: &str = "/feature";
 const PRODUCER_IDS: &str = "/latest_producer_id_block";
 

@@ -8,6 +8,8 @@
 //!   …/partitions/0/state               {"leader":1,"isr":[1],"leader_epoch":0,"controller_epoch":1,"version":1}
 //!   /config/topics/T                   {"version":1,"config":{"retention.ms":"1000"}}
 //!   /config/changes/config_change_N    {"version":2,"entity_path":"topics/T"}
+//!   /admin/reassign_partitions         {"version":1,"partitions":[{"topic":"T","partition":0,"replicas":[1]}]}
+//!   /admin/preferred_replica_election  {"version":1,"partitions":[{"topic":"T","partition":0}]}
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,9 +18,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::BROKER_IDS;
+use crate::metadata::home::PartitionWish;
 use crate::metadata::image::{ControllerImage, Overrides, PartitionImage, TopicImage};
 use crate::metadata::record::Broker;
-use crate::types::{NodeId, TopicId};
+use crate::types::{NodeId, PartitionIndex, TopicId};
 
 const PLAINTEXT: &str = "PLAINTEXT";
 
@@ -201,6 +204,27 @@ pub(super) fn parse_config(content: &[u8]) -> Result<Overrides, NodeError> {
         config: Overrides,
     }
     Ok(serde_json::from_slice::<Form>(content)?.config)
+}
+
+/// Partitions that a tool asks something for, with replicas where it names any.
+pub(super) fn parse_wishes(content: &[u8]) -> Result<Vec<PartitionWish>, NodeError> {
+    #[derive(Deserialize)]
+    struct Form {
+        partitions: Vec<Wish>,
+    }
+    #[derive(Deserialize)]
+    struct Wish {
+        topic: String,
+        partition: i32,
+        #[serde(default)]
+        replicas: Vec<i32>,
+    }
+    let wish = |Wish { topic, partition, replicas }: Wish| PartitionWish {
+        topic,
+        partition: PartitionIndex(partition),
+        replicas: replicas.into_iter().map(NodeId).collect(),
+    };
+    Ok(serde_json::from_slice::<Form>(content)?.partitions.into_iter().map(wish).collect())
 }
 
 /// A notification that somebody has changed the configs of this: `topics/T`, `brokers/1`, `brokers/<default>`, `users/…`.

@@ -1,5 +1,6 @@
 //! From nodes that others wrote to what they ask for.
 
+use super::CONFIG;
 use super::node::{TopicNode, parse_config};
 use super::publication::config_path;
 use crate::metadata::decision::{Alteration, Assignment, ConfigChange, ConfigEdit, CreatePartitions, CreateTopic, validate_topic_name};
@@ -97,6 +98,15 @@ pub fn config_entity(entity_path: &str) -> Result<(Resource, String), String> {
     };
     let served = resource.and_then(|resource| config_path(&resource).map(|path| (resource, path)));
     served.ok_or_else(|| format!("it is about {entity_path}, and quotas and credentials are not served"))
+}
+
+/// The node of an entity whose settings are not served, from its path as a notification has it: of quotas, of credentials.
+pub fn refused_entity(entity_path: &str) -> Option<String> {
+    let mut parts = entity_path.split('/');
+    let kind = parts.next().filter(|kind| ["users", "clients", "ips"].contains(kind))?;
+    // Of a user's clients the user is the entity.
+    let name = parts.next().filter(|name| !["", ".", ".."].contains(name))?;
+    Some(format!("{CONFIG}/{kind}/{name}"))
 }
 
 /// Judges the configs of a resource that a notification names; `content` is their node's, if there is one.

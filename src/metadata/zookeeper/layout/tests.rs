@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 
-use super::node::{NotificationNode, TopicNode, broker_bytes, parse_config, state_bytes, topic_bytes};
+use super::node::{NotificationNode, TopicNode, broker_bytes, parse_config, parse_wishes, state_bytes, topic_bytes};
 use super::publication::{Write, differences, topic_removal, topic_writes};
-use super::request::{ConfigRequest, TopicRequest, config_entity, config_request, judge_topic};
+use super::request::{ConfigRequest, TopicRequest, config_entity, config_request, judge_topic, refused_entity};
 use super::*;
 use crate::metadata::decision::{ConfigChange, ConfigEdit};
+use crate::metadata::home::PartitionWish;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::{Broker, BrokerState, Endpoint, Internal, LeaderChange, Partition, PartitionChange, Record, Resource};
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicId};
@@ -260,5 +261,33 @@ fn entities_that_are_not_served_are_named() {
     for entity in ["users/alice", "clients/c", "ips/1.2.3.4", "users/a/clients/b", "brokers/x", "topics/a/../b", "topics/", "nonsense", ""]
     {
         assert!(path(entity).is_err(), "{entity}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_named_by_its_entity() {
+    let refused = |entity: &str| refused_entity(entity);
+    assert_eq!(refused("users/alice").as_deref(), Some("/config/users/alice"));
+    assert_eq!(refused("users/a/clients/b").as_deref(), Some("/config/users/a"));
+    assert_eq!(refused("clients/<default>").as_deref(), Some("/config/clients/<default>"));
+    for entity in ["topics/t", "brokers/1", "users", "users/", "clients/..", "changes/x", "nonsense", ""] {
+        assert_eq!(refused(entity), None, "{entity}");
+    }
+}
+
+#[test]
+fn wishes_are_read_as_tools_write_them() {
+    let read = |text: &str| parse_wishes(text.as_bytes());
+    let wish = |replicas: &[i32]| PartitionWish {
+        topic: "t".into(),
+        partition: PartitionIndex(3),
+        replicas: replicas.iter().copied().map(NodeId).collect(),
+    };
+    let moved = r#"{"version":1,"partitions":[{"topic":"t","partition":3,"replicas":[1,2],"log_dirs":["any","any"]}]}"#;
+    assert_eq!(read(moved).unwrap(), [wish(&[1, 2])]);
+    assert_eq!(read(r#"{"version":1,"partitions":[{"topic":"t","partition":3}]}"#).unwrap(), [wish(&[])]);
+    assert_eq!(read(r#"{"partitions":[]}"#).unwrap(), []);
+    for nonsense in ["", "nonsense", "{}", r#"{"partitions":[{"topic":"t"}]}"#] {
+        assert!(read(nonsense).is_err(), "{nonsense}");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::node::{TopicNode, parse_config};
 use super::super::tests::{ONE, after, config, image, of_tool, of_topic, partition, topic};
-use super::super::{CONFIG_CHANGES, DELETE_TOPICS, delete_path, topic_config_path, topic_path};
+use super::super::{CONFIG_CHANGES, DELETE_TOPICS, PREFERRED_ELECTION, REASSIGNMENT, delete_path, topic_config_path, topic_path};
 use super::*;
 use crate::io::World;
 use crate::io::memory::tree::{Ensemble, Faults, MemoryTree};
@@ -70,13 +70,18 @@ impl Cluster {
     /// What a tool writes; it may fail, as a tool may.
     async fn of_tool(&self, name: &str) {
         let replica = if self.draw(4) == 0 { 7 } else { ONE.get() };
-        let group = match self.draw(4) {
+        let group = match self.draw(6) {
             0 => vec![
                 Change::create(topic_config_path(name), r#"{"version":1,"config":{"of.tool":"0"}}"#),
                 Change::create(topic_path(name), of_tool(&[(0, &[replica])])),
             ],
             1 => vec![Change::create(delete_path(name), [])],
-            2 => {
+            2 => vec![Change::create(
+                REASSIGNMENT,
+                json!({ "partitions": [{ "topic": name, "partition": 0, "replicas": [7] }] }).to_string(),
+            )],
+            3 => vec![Change::create(PREFERRED_ELECTION, json!({ "partitions": [{ "topic": name, "partition": 0 }] }).to_string())],
+            4 => {
                 let Ok(Some(node)) = self.tool.get(&topic_path(name)).await else { return };
                 let mut node: Value = serde_json::from_slice(&node.content).unwrap();
                 let next = node["partitions"].as_object().unwrap().len().to_string();
@@ -131,6 +136,8 @@ impl Cluster {
                     self.commit(&[config(alteration.resource.clone(), &edit.key, value)]);
                 }
             }
+            // Nothing comes of them but that they are gone.
+            Proposed::Reassign(_) | Proposed::ElectPreferred(_) => {}
             Proposed::DeleteTopic(deleted) => {
                 if let Some(topic) = self.image.topic_by_name(deleted.name.as_deref().unwrap()) {
                     let id = topic.id;
@@ -159,6 +166,9 @@ impl Cluster {
         let expected: Vec<&str> = self.image.topics().map(|topic| topic.name.as_str()).collect();
         for (parent, names) in [(TOPICS, &expected[..]), (CONFIG_CHANGES, &[]), (DELETE_TOPICS, &[])] {
             assert_eq!(self.tool.children(parent).await.unwrap().unwrap(), names, "{parent} of seed {seed}");
+        }
+        for path in [REASSIGNMENT, PREFERRED_ELECTION] {
+            assert_eq!(self.tool.get(path).await.unwrap(), None, "{path} of seed {seed}");
         }
         for topic in self.image.topics() {
             let name = topic.name.as_str();

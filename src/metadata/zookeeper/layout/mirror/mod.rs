@@ -60,6 +60,8 @@ enum Watched {
     Topic(String),
     ConfigChanges,
     Deletions,
+    Reassignment,
+    PreferredElection,
 }
 
 impl<T: Tree> Mirror<T> {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::super::node::NotificationNode;
+use super::super::node::{NotificationNode, parse_wishes};
 use super::super::publication::{self, Write};
-use super::super::request::{ConfigRequest, TopicRequest, config_entity, config_request, judge_topic};
-use super::super::{CONFIG_CHANGES, DELETE_TOPICS, TOPICS, delete_path, topic_config_path, topic_path};
+use super::super::request::{ConfigRequest, TopicRequest, config_entity, config_request, judge_topic, refused_entity};
+use super::super::{CONFIG_CHANGES, DELETE_TOPICS, PREFERRED_ELECTION, REASSIGNMENT, TOPICS, delete_path, topic_config_path, topic_path};
 use super::{Mirror, Watched};
-use crate::io::tree::{Tree, TreeError, Watch};
+use crate::io::tree::{Node, Tree, TreeError, Watch};
 use crate::metadata::decision::{ConfigChange, ConfigEdit, DeleteTopic};
-use crate::metadata::home::{Proposal, Proposed};
+use crate::metadata::home::{PartitionWish, Proposal, Proposed};
 use crate::metadata::image::{MetadataImage, Overrides};
 use crate::metadata::record::Resource;
 use crate::types::TopicId;
@@ -35,6 +35,8 @@ impl<T: Tree> Mirror<T> {
         let mut proposals = self.asked_of_topics(&image).await?;
         proposals.extend(self.asked_of_configs(&image).await?);
         proposals.extend(self.asked_deletions().await?);
+        proposals.extend(self.asked_of_partitions(REASSIGNMENT, Watched::Reassignment, Proposed::Reassign).await?);
+        proposals.extend(self.asked_of_partitions(PREFERRED_ELECTION, Watched::PreferredElection, Proposed::ElectPreferred).await?);
         Ok(proposals)
     }
 
@@ -131,11 +133,15 @@ impl<T: Tree> Mirror<T> {
         for name in self.children(CONFIG_CHANGES, Watched::ConfigChanges).await?.unwrap_or_default() {
             let token = format!("{CONFIG_CHANGES}/{name}");
             let Some(notification) = self.tree.get(&token).await? else { continue };
-            let resource = NotificationNode::parse(&notification.content).map_err(|error| error.to_string());
-            let (resource, path) = match resource.and_then(|notification| config_entity(&notification.entity_path)) {
-                Ok(entity) => entity,
+            let entity = NotificationNode::parse(&notification.content).map(|notification| notification.entity_path);
+            let (resource, path) = match entity.as_deref().map_err(ToString::to_string).and_then(config_entity) {
+                Ok(found) => found,
                 Err(why) => {
                     tracing::warn!("{token} is not obeyed: {why}");
+                    // What does not hold is not to be found there either.
+                    if let Some(refused) = entity.ok().as_deref().and_then(refused_entity) {
+                        self.remove(&refused).await?;
+                    }
                     self.remove(&token).await?;
                     continue;
                 }
@@ -177,6 +183,34 @@ impl<T: Tree> Mirror<T> {
             change: Proposed::DeleteTopic(DeleteTopic { name: Some(name), id: TopicId::ZERO }),
         };
         Ok(names.into_iter().map(proposal).collect())
+    }
+
+    /// What a tool asks for partitions in a node that it makes.
+    async fn asked_of_partitions(
+        &self,
+        path: &str,
+        watched: Watched,
+        proposed: impl FnOnce(Vec<PartitionWish>) -> Proposed,
+    ) -> Result<Option<Proposal>, TreeError> {
+        let Some(node) = self.get(path, watched).await? else { return Ok(None) };
+        match parse_wishes(&node.content) {
+            Ok(wishes) => Ok(Some(Proposal { token: path.to_owned(), change: proposed(wishes) })),
+            Err(error) => {
+                tracing::warn!("{path} is not obeyed: {error}");
+                self.remove(path).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A node that is watched from here on, whether it is there or not.
+    async fn get(&self, path: &str, watched: Watched) -> Result<Option<Node>, TreeError> {
+        if self.is_watched(&watched) {
+            return self.tree.get(path).await;
+        }
+        let (node, watch) = self.tree.get_watched(path).await?;
+        self.watch(watched, watch);
+        Ok(node)
     }
 
     /// Children of a node that is watched from here on.
@@ -224,7 +258,7 @@ impl<T: Tree> Mirror<T> {
                 }
                 self.remove(&proposal.token).await?;
             }
-            Proposed::DeleteTopic(_) => self.remove(&proposal.token).await?,
+            Proposed::DeleteTopic(_) | Proposed::Reassign(_) | Proposed::ElectPreferred(_) => self.remove(&proposal.token).await?,
         }
         Ok(())
     }

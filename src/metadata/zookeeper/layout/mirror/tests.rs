@@ -1,11 +1,11 @@
 use super::super::tests::{ONE, after, config, image, of_tool, of_topic, partition, topic};
-use super::super::{PARENTS, topic_config_path, topic_path};
+use super::super::{PARENTS, PREFERRED_ELECTION, REASSIGNMENT, topic_config_path, topic_path};
 use super::*;
 use crate::io::memory::tree::{Ensemble, MemoryTree};
 use crate::io::memory::{MemoryWorld, run};
-use crate::metadata::home::{Proposal, Proposed};
+use crate::metadata::home::{PartitionWish, Proposal, Proposed};
 use crate::metadata::record::Record;
-use crate::types::TopicId;
+use crate::types::{PartitionIndex, TopicId};
 
 const NOW: TimestampMs = TimestampMs(7);
 
@@ -175,11 +175,13 @@ fn configs_are_asked_for_by_a_notification() {
         let asked = bench.asked().await;
         bench.mirror.settle(&asked[0]).await.unwrap();
         assert_eq!(bench.read("/config/topics/orders").await.unwrap()["config"]["retention.ms"], "5");
-        // Not served, and about nothing that changed.
+        // Not served, which leaves nothing, and about nothing that changed.
+        let quota = Change::create("/config/users/alice", r#"{"version":1,"config":{"producer_byte_rate":"1"}}"#);
+        bench.write(vec![quota]).await;
         bench.write(vec![notify("users/alice"), notify("topics/orders"), notify("topics/../x")]).await;
         bench.mirror.touched().await;
         assert_eq!(bench.mirror.asked().await.unwrap(), []);
-        assert!(bench.names("/config/changes").await.is_empty());
+        assert!(bench.names("/config/changes").await.is_empty() && bench.names("/config/users").await.is_empty());
     });
 }
 
@@ -292,6 +294,32 @@ fn what_ended_with_a_session_is_made_again_in_the_next() {
             bench.other.sync().await.unwrap();
             let owner = bench.other.get(path).await.unwrap().unwrap().stat.ephemeral_owner;
             assert_eq!(owner, bench.tree.session().id, "{path}");
+        }
+    });
+}
+
+/// A tool makes no second one while the first is there.
+#[test]
+fn nodes_that_block_a_tool_are_taken_away_each_time() {
+    run(13, |world| async move {
+        let bench = Bench::new(&world, &image()).await;
+        let content = r#"{"version":1,"partitions":[{"topic":"orders","partition":1,"replicas":[1]}]}"#;
+        let wish = PartitionWish { topic: "orders".into(), partition: PartitionIndex(1), replicas: vec![ONE] };
+        for _ in 0..3 {
+            for (path, proposed) in
+                [(REASSIGNMENT, Proposed::Reassign(vec![wish.clone()])), (PREFERRED_ELECTION, Proposed::ElectPreferred(vec![wish.clone()]))]
+            {
+                bench.write(vec![Change::create(path, content)]).await;
+                let asked = bench.asked().await;
+                assert_eq!(asked, [Proposal { token: path.to_owned(), change: proposed }]);
+                bench.mirror.settle(&asked[0]).await.unwrap();
+                assert_eq!(bench.read(path).await, None);
+                bench.write(vec![Change::create(path, "nonsense")]).await;
+                while bench.read(path).await.is_some() {
+                    bench.mirror.touched().await;
+                    assert_eq!(bench.mirror.asked().await.unwrap(), []);
+                }
+            }
         }
     });
 }
