@@ -25,6 +25,13 @@ pub fn dir() -> &'static Path {
     })
 }
 
+/// Brings Debian's package of ZooKeeper.
+pub fn debian_zookeeper() {
+    let mut install = command(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/install"));
+    install.arg("--debian-zookeeper");
+    run("peers/install --debian-zookeeper", install, b"", INSTALL_DEADLINE).expect_success();
+}
+
 /// Jars of one release, in a directory of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Jars {
@@ -32,6 +39,8 @@ pub enum Jars {
     /// 2.8: the last whose tools speak to ZooKeeper.
     Kafka28,
     ZooKeeper,
+    /// As Debian packages it: brought by [`debian_zookeeper`].
+    ZooKeeperOfDebian,
 }
 
 /// A JVM with every Kafka jar on its class path, ready for a main class and its arguments.
@@ -42,9 +51,11 @@ pub fn java(heap_mib: u32) -> Command {
 /// A JVM with these jars and no others on its class path.
 pub fn java_of(jars: Jars, heap_mib: u32) -> Command {
     let (name, log) = match jars {
-        Jars::Kafka => ("kafka", "log4j2.configurationFile={}/log4j2.yaml"),
-        Jars::Kafka28 => ("kafka-2.8", "log4j.configuration=file:{}/kafka-2.8.log4j.properties"),
-        Jars::ZooKeeper => ("zookeeper", "org.slf4j.simpleLogger.defaultLogLevel=warn"),
+        Jars::Kafka => ("kafka/*", "log4j2.configurationFile={}/log4j2.yaml"),
+        Jars::Kafka28 => ("kafka-2.8/*", "log4j.configuration=file:{}/kafka-2.8.log4j.properties"),
+        Jars::ZooKeeper => ("zookeeper/*", "org.slf4j.simpleLogger.defaultLogLevel=warn"),
+        // The jar names those it needs, of many that lie beside it.
+        Jars::ZooKeeperOfDebian => ("zookeeper-debian/zookeeper.jar", "zookeeper.root.logger=WARN"),
     };
     let peers = format!("{}/tests/peers", env!("CARGO_MANIFEST_DIR"));
     let mut java = command("java");
@@ -53,7 +64,7 @@ pub fn java_of(jars: Jars, heap_mib: u32) -> Command {
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"])
         .arg(format!("-D{}", log.replace("{}", &peers)))
         .arg("-cp")
-        .arg(dir().join(name).join("*"));
+        .arg(dir().join(name));
     java
 }
 

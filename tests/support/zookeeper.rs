@@ -10,8 +10,9 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::broker::{lasting_ports, temp_dir};
+use super::eventually;
+use super::peers::{self, Jars};
 use super::process::Process;
-use super::{eventually, peers};
 
 const START: Duration = Duration::from_secs(120);
 const ANSWER: Duration = Duration::from_secs(2);
@@ -21,6 +22,7 @@ const PORTS_PER_SERVER: u16 = 3;
 
 /// Servers that stop with the test.
 pub struct Ensemble {
+    jars: Jars,
     dir: TempDir,
     servers: Vec<Server>,
 }
@@ -41,9 +43,14 @@ pub enum Mode {
 impl Ensemble {
     /// Starts so many servers on empty directories and waits until all of them serve.
     pub fn start(count: usize) -> Ensemble {
+        Self::start_of(Jars::ZooKeeper, count)
+    }
+
+    /// As [`Ensemble::start`], of another release.
+    pub fn start_of(jars: Jars, count: usize) -> Ensemble {
         let first = lasting_ports(PORTS_PER_SERVER * count as u16);
         let servers = (0..count).map(|index| Server { port: first + PORTS_PER_SERVER * index as u16, process: None }).collect();
-        let mut ensemble = Ensemble { dir: temp_dir(), servers };
+        let mut ensemble = Ensemble { jars, dir: temp_dir(), servers };
         for index in 0..count {
             ensemble.configure(index);
             ensemble.launch(index);
@@ -84,7 +91,7 @@ impl Ensemble {
     }
 
     fn launch(&mut self, index: usize) {
-        let mut java = peers::java_of(peers::Jars::ZooKeeper, HEAP_MIB);
+        let mut java = peers::java_of(self.jars, HEAP_MIB);
         // What is in the page cache survives a kill of the process, which is all that these servers meet.
         java.args(["-Dzookeeper.forceSync=no", "-Dzookeeper.preAllocSize=256"]);
         java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(self.server_dir(index).join("zoo.cfg"));

@@ -13,8 +13,9 @@ use ottla::types::NodeId;
 
 use self::suite::Bench;
 use crate::support::broker::only_ottla;
-use crate::support::noisy;
+use crate::support::peers::{self, Jars};
 use crate::support::zookeeper::Ensemble;
+use crate::support::{heavy, noisy};
 
 #[path = "../../src/metadata/home/contract.rs"]
 mod suite;
@@ -138,7 +139,21 @@ fn the_contract_holds_on_servers_whose_leader_is_killed() {
         return;
     }
     let _noisy = noisy();
-    let mut ensemble = Ensemble::start(3);
+    holds_on(Ensemble::start(3));
+}
+
+/// The oldest release that is served, as the README's line installs it.
+#[test]
+fn the_contract_holds_on_debians_package() {
+    if !heavy() {
+        return;
+    }
+    let _noisy = noisy();
+    peers::debian_zookeeper();
+    holds_on(Ensemble::start_of(Jars::ZooKeeperOfDebian, 3));
+}
+
+fn holds_on(mut ensemble: Ensemble) {
     let servers = ensemble.connect("");
     let over = AtomicBool::new(false);
     let mut killed = 0;

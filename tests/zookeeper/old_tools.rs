@@ -205,7 +205,8 @@ fn settings_that_old_tools_may_write_hold_and_others_are_put_back() {
     let server = broker.bootstrap();
     eventually("the broker's settings hold", SOON, || {
         let said = tools.expect(CONFIGS, &format!("--bootstrap-server {server} --describe {of_broker}"));
-        (said.contains("log.cleaner.threads=2") && said.contains("log.retention.ms=70000000")).then_some(())
+        let of_all = tools.expect(CONFIGS, &format!("--bootstrap-server {server} --describe --entity-type brokers --entity-default"));
+        (said.contains("log.cleaner.threads=2") && of_all.contains("log.retention.ms=70000000")).then_some(())
     });
 
     let refused = [
