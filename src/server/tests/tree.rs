@@ -223,3 +223,41 @@ fn brokers_that_start_at_once_come_to_one_controller() {
         });
     }
 }
+
+/// What those who read Kafka's nodes see when the controller's broker goes and comes back: its partitions are led by nobody meanwhile and by
+/// it afterwards, unaided, and the broker to give new partitions to is always the controller's.
+#[test]
+fn nodes_tell_of_a_fail_over_and_of_the_return() {
+    let simulation = Simulation::new(1, SimulationSettings::default());
+    let control = simulation.control();
+    let ensemble = Ensemble::default();
+    let world = control.world(CLIENT, 0);
+    let shown = |leader: i32, controller: i32, listed: &[&str]| {
+        let nodes = ensemble.dump();
+        let read = |path: &str| {
+            let content = nodes.iter().find(|(found, _)| found == path).map(|(_, content)| content);
+            content.and_then(|content| serde_json::from_slice::<serde_json::Value>(content).ok()).unwrap_or_default()
+        };
+        let state = read("/brokers/topics/t/partitions/0/state");
+        let ids: Vec<&str> = nodes.iter().filter_map(|(path, _)| path.strip_prefix("/brokers/ids/")).collect();
+        let fits = state["leader"] == leader && state["isr"] == serde_json::json!([1]) && read("/controller")["brokerid"] == controller;
+        (fits && ids == listed).then_some(())
+    };
+    simulation.block_on(CLIENT, async {
+        let mut first = start_on_tree(&control, BROKER, &ensemble);
+        first.wait_until_ready(&world).await;
+        let second = start_on_tree(&control, SECOND, &ensemble);
+        second.wait_until_ready(&world).await;
+        let mut client = Client::connect(&world, control.address(BROKER, 9092)).await;
+        assert_eq!(create(&mut client, "t").await, 0);
+        waits_until_there(&world, || shown(1, 1, &["1"])).await;
+        for _ in 0..2 {
+            control.crash(BROKER);
+            ensemble.expire(&first.tree);
+            waits_until_there(&world, || shown(-1, 2, &["2"])).await;
+            first = start_on_tree(&control, BROKER, &ensemble);
+            first.wait_until_ready(&world).await;
+            waits_until_there(&world, || shown(1, 2, &["2"])).await;
+        }
+    });
+}

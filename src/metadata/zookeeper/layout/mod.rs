@@ -6,6 +6,10 @@
 //!   nodes written by others ──► request: what they ask for ──► proposals ──► controller ──► records ──► image
 //! ```
 //!
+//! `/brokers/ids` lists the controller's own broker alone. Tools take whom they find there for a place of new replicas, and count them before
+//! they ask for so many: a broker that stands by can take none, so that every other of their topics would be refused where nobody waits for
+//! an answer. All brokers that have a session are below `/ottla/brokers`, and clients learn of them by Metadata.
+//!
 //! Called by the home, which holds a [`Mirror`]: that one reads and writes. What it decides on lives in `publication` and `request`, which do
 //! neither. Calls `image`, `record` and `decision` for the nouns, and `io::tree`.
 //!
@@ -13,7 +17,8 @@
 //! 1. What is written here by others is a request and never a fact: the image alone says what is. A request that was carried out and one
 //!    that was refused leave the same trace, the nodes of the image.
 //! 2. A request is recognised by comparing nodes with the image, so that one carried out just before a crash is not made again.
-//! 3. A topic's node that is older than the image is overwritten; one of a topic that is not known and was never deleted asks for it; none
+//! 3. A node that keeps a tool from asking again is taken away when it is answered, whatever the answer.
+//! 4. A topic's node that is older than the image is overwritten; one of a topic that is not known and was never deleted asks for it; none
 //!    that is missing takes a topic away.
 //!
 //! KIPs: 516 (topic ids in the nodes), 584 (features in a broker's node).
