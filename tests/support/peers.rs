@@ -51,11 +51,10 @@ pub fn java(heap_mib: u32) -> Command {
 /// A JVM with these jars and no others on its class path.
 pub fn java_of(jars: Jars, heap_mib: u32) -> Command {
     let (name, log) = match jars {
-        Jars::Kafka => ("kafka/*", "log4j2.configurationFile={}/log4j2.yaml"),
-        Jars::Kafka28 => ("kafka-2.8/*", "log4j.configuration=file:{}/kafka-2.8.log4j.properties"),
-        Jars::ZooKeeper => ("zookeeper/*", "org.slf4j.simpleLogger.defaultLogLevel=warn"),
-        // The jar names those it needs, of many that lie beside it.
-        Jars::ZooKeeperOfDebian => ("zookeeper-debian/zookeeper.jar", "zookeeper.root.logger=WARN"),
+        Jars::Kafka => ("kafka", "log4j2.configurationFile={}/log4j2.yaml"),
+        Jars::Kafka28 => ("kafka-2.8", "log4j.configuration=file:{}/kafka-2.8.log4j.properties"),
+        Jars::ZooKeeper => ("zookeeper", "org.slf4j.simpleLogger.defaultLogLevel=warn"),
+        Jars::ZooKeeperOfDebian => ("zookeeper-debian", "zookeeper.root.logger=WARN"),
     };
     let peers = format!("{}/tests/peers", env!("CARGO_MANIFEST_DIR"));
     let mut java = command("java");
@@ -64,7 +63,7 @@ pub fn java_of(jars: Jars, heap_mib: u32) -> Command {
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"])
         .arg(format!("-D{}", log.replace("{}", &peers)))
         .arg("-cp")
-        .arg(dir().join(name));
+        .arg(dir().join(name).join("*"));
     java
 }
 
