@@ -3,10 +3,12 @@
 //! Invariants:
 //! 1. The listeners are bound before the broker registers, since the registration names their ports; nothing is accepted before every
 //!    log is open.
-//! 2. The broker registers anew at each start, which raises the leader epoch of every partition it leads, before it serves.
+//! 2. A broker that is told to stop before it has found its place ends at once, having opened nothing.
+//! 3. The broker registers anew at each start, which raises the leader epoch of every partition it leads, before it serves.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,10 +129,23 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     let metrics_address = metrics.as_ref().map(Listener::local_addr);
     let bound_addresses = listeners.iter().map(|(_, address)| *address).collect();
 
-    let home = open().await.map_err(|error| error.to_string())?;
     let registration = registration(&world, &settings, &listeners, mesh.shard_count());
-    home.register(registration.clone()).await.map_err(|error| error.to_string())?;
-    let (place, cluster_id) = join(&world, &home, &settings, &start, known_cluster, &registration).await?;
+    let joined = async {
+        let home = open().await.map_err(|error| error.to_string())?;
+        home.register(registration.clone()).await.map_err(|error| error.to_string())?;
+        let (place, cluster_id) = join(&world, &home, &settings, &start, known_cluster, &registration).await?;
+        Ok::<_, String>(Some((home, place, cluster_id)))
+    };
+    let mut stop = pin!(stop);
+    let stopped = async {
+        (&mut stop).await;
+        Ok(None)
+    };
+    // It may wait for others: for a home that does not answer, for a predecessor's session to end.
+    let Some((home, place, cluster_id)) = joined.or(stopped).await? else {
+        shard.dismiss_others().await;
+        return Ok(());
+    };
     let image = place.image().clone();
     steward::write_identity(&world, &directories, &start, node, &cluster_id).await?;
 
@@ -143,7 +158,13 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     });
     let opened = shard.open_everywhere(&image, start).await?;
     let host = ControllerHost::new(shard.clone(), home, image);
-    world.spawn(Urgency::Foreground, host.run(place.into_controller()));
+    let (retire, retired) = crate::shard::oneshot::oneshot();
+    world.spawn(Urgency::Foreground, async move {
+        let retired = async {
+            retired.receive().await;
+        };
+        host.run(place.into_controller()).or(retired).await;
+    });
     shard.watch_directories().await;
     shard.serve_everywhere(bound_addresses);
     shard.start_checkpoints();
@@ -161,6 +182,8 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     }
     let outcome = shard.close_everywhere().await;
     obeyed.receive().await;
+    // It would miss the home's session, which the caller ends.
+    retire.send(());
     outcome
 }
 

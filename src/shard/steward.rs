@@ -226,6 +226,17 @@ impl<W: World> Shard<W> {
         if unclean.is_empty() { Ok(()) } else { Err("some logs could not be closed: the next start recovers them".into()) }
     }
 
+    /// Has the other shards end that have not opened anything yet: nothing is written.
+    pub async fn dismiss_others(self: &Rc<Self>) {
+        self.closing.set(true);
+        for shard in 1..self.shard_count {
+            self.mailbox.send_internal(ShardId(shard), Message::Control(Box::new(Control::Close)));
+        }
+        for _ in 1..self.shard_count {
+            self.steward.pop().await;
+        }
+    }
+
     /// Finishes deletions that a crash cut short, sets aside directories of topics that are gone, and leaves in `start` one directory at
     /// most for each partition: the one that has its topic's id.
     async fn finish_deletions(self: &Rc<Self>, image: &MetadataImage, start: &mut StartState) -> Result<(), String> {

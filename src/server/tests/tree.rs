@@ -11,8 +11,10 @@ use super::*;
 use crate::io::memory::tree::{Ensemble, MemoryTree};
 use crate::io::tree::{Change, Kind, Tree};
 use crate::metadata::controller::Controller;
+use crate::metadata::decision::Registration;
+use crate::metadata::home::Home;
 use crate::metadata::zookeeper::{Limits, ZooKeeperHome};
-use crate::types::NodeId;
+use crate::types::{NodeId, TopicId};
 
 const SECOND: u32 = 2;
 const RIVAL: u32 = 3;
@@ -31,7 +33,8 @@ struct TreeBroker {
     tree: MemoryTree,
     is_ready: Rc<Cell<bool>>,
     ended: Rc<Cell<Option<Result<(), String>>>>,
-    _runs_until_dropped: oneshot::Sender<()>,
+    /// Sent or dropped it stops.
+    stop: oneshot::Sender<()>,
 }
 
 fn start_on_tree(control: &Control, node: u32, ensemble: &Ensemble) -> TreeBroker {
@@ -61,7 +64,7 @@ fn start_on_tree(control: &Control, node: u32, ensemble: &Ensemble) -> TreeBroke
         let outcome = node::run_on_tree(world, Mesh::new(1, 64), settings, vec![address], used, on_ready, stop).await;
         end.set(Some(outcome));
     });
-    TreeBroker { tree, is_ready, ended, _runs_until_dropped: stop }
+    TreeBroker { tree, is_ready, ended, stop }
 }
 
 impl TreeBroker {
@@ -161,6 +164,34 @@ fn settings_that_no_home_can_hold_are_refused_once() {
         assert_eq!(of_broker.as_deref(), Some(r#"{"config":{},"version":1}"#), "it is put right");
         assert_eq!(create(&mut client, "after").await, 0);
     });
+}
+
+/// Another broker of its id is registered, whose session it waits out.
+#[test]
+fn a_broker_that_waits_for_its_place_stops_when_told() {
+    for seed in 0..5 {
+        let simulation = Simulation::new(seed, SimulationSettings::default());
+        let control = simulation.control();
+        let ensemble = Ensemble::default();
+        let rival = control.world(RIVAL, 0);
+        simulation.block_on(RIVAL, async {
+            let home = ZooKeeperHome::open(rival.clone(), ensemble.connect(rival.clone()), Limits::default()).await.unwrap();
+            let twin = Registration {
+                node: NodeId(BROKER as i32),
+                incarnation: TopicId::from_bits(7),
+                shard_count: 1,
+                endpoints: vec![],
+                rack: None,
+            };
+            home.register(twin).await.unwrap();
+            let broker = start_on_tree(&control, BROKER, &ensemble);
+            rival.sleep(Duration::from_millis(rival.random() % 2000)).await;
+            assert!(!broker.is_ready.get() && broker.ended.take().is_none(), "seed {seed}");
+            broker.stop.send(());
+            rival.sleep(Duration::from_millis(500)).await;
+            assert_eq!(broker.ended.take(), Some(Ok(())), "seed {seed}");
+        });
+    }
 }
 
 /// Its session ends, and somebody else is elected, between its election and its first record.
