@@ -112,20 +112,7 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     world.spawn(Urgency::Foreground, shard.clone().run());
 
     let (start, known_cluster) = steward::read_directories(&world, &directories, node).await?;
-    let mut bound = Vec::new();
-    let mut listeners = Vec::new();
-    for (listener, address) in settings.network.listeners.open.iter().zip(addresses) {
-        let opened = world.listen(address).await.map_err(|error| format!("listeners: cannot listen on {address}: {error}"))?;
-        listeners.push((listener.name.clone(), opened.local_addr()));
-        bound.push(opened);
-    }
-    let metrics = match settings.metrics.listener {
-        Some(address) => {
-            let failed = |error| format!("ottla.metrics.listener: cannot listen on {address}: {error}");
-            Some(world.listen(address).await.map_err(failed)?)
-        }
-        None => None,
-    };
+    let (listeners, bound, metrics) = bind(&world, &settings, addresses).await?;
     let metrics_address = metrics.as_ref().map(Listener::local_addr);
     let bound_addresses = listeners.iter().map(|(_, address)| *address).collect();
 
@@ -185,6 +172,26 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     // It would miss the home's session, which the caller ends.
     retire.send(());
     outcome
+}
+
+/// The listeners by name, with the addresses they are bound to; what is bound; where the metrics are to be shown.
+type Bound<L> = (Vec<(String, SocketAddr)>, Vec<L>, Option<L>);
+
+async fn bind<W: World>(world: &W, settings: &BrokerSettings, addresses: Vec<SocketAddr>) -> Result<Bound<W::Listener>, String> {
+    let (mut listeners, mut bound) = (Vec::new(), Vec::new());
+    for (listener, address) in settings.network.listeners.open.iter().zip(addresses) {
+        let opened = world.listen(address).await.map_err(|error| format!("listeners: cannot listen on {address}: {error}"))?;
+        listeners.push((listener.name.clone(), opened.local_addr()));
+        bound.push(opened);
+    }
+    let metrics = match settings.metrics.listener {
+        Some(address) => {
+            let failed = |error| format!("ottla.metrics.listener: cannot listen on {address}: {error}");
+            Some(world.listen(address).await.map_err(failed)?)
+        }
+        None => None,
+    };
+    Ok((listeners, bound, metrics))
 }
 
 /// What a broker is at its start.
