@@ -63,6 +63,12 @@ impl Control {
         self.core.crash(node, Crash::PowerLoss);
     }
 
+    /// Stops a node's process where it stands, or lets it go on: as SIGSTOP and SIGCONT do. What the kernel has begun for it goes on, and time
+    /// passes for it as well.
+    pub fn pause(&self, node: u32, on: bool) {
+        self.core.pause(node, on);
+    }
+
     /// How often the node crashed: a test sees by it that an aimed crash has happened.
     pub fn crashes(&self, node: u32) -> u64 {
         self.core.life(node)

@@ -8,7 +8,7 @@
 //!    simulation are borrowed.
 //! 2. Futures are polled and dropped with nothing of the simulation borrowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,6 +67,8 @@ pub(super) struct Executor {
     random: Random,
     tasks: BTreeMap<TaskId, Entry>,
     groups: BTreeMap<(u32, u16), Group>,
+    /// Nodes none of whose tasks is polled.
+    paused: BTreeSet<u32>,
     woken: Arc<Mutex<Vec<TaskId>>>,
     spawned: u64,
     polls: u64,
@@ -87,6 +89,7 @@ impl Executor {
             random: Random::new(seed, "scheduler", 0),
             tasks: BTreeMap::new(),
             groups: BTreeMap::new(),
+            paused: BTreeSet::new(),
             woken: Arc::default(),
             spawned: 0,
             polls: 0,
@@ -109,13 +112,16 @@ impl Executor {
         if self.polls.is_multiple_of(MOOD_POLLS) {
             self.draw_moods();
         }
-        let total: u64 = self.groups.values().filter(|g| !g.ready.is_empty()).map(|g| g.weight).sum();
+        let paused = &self.paused;
+        let may_run = |(place, group): &(&(u32, u16), &Group)| !group.ready.is_empty() && !paused.contains(&place.0);
+        let total: u64 = self.groups.iter().filter(may_run).map(|(_, group)| group.weight).sum();
         if total == 0 {
             return None;
         }
         self.polls += 1;
         let mut lot = self.random.below(total);
-        let group = self.groups.values_mut().filter(|g| !g.ready.is_empty()).find(|group| {
+        let ready = self.groups.iter_mut().filter(|(place, group)| !group.ready.is_empty() && !paused.contains(&place.0));
+        let group = ready.map(|(_, group)| group).find(|group| {
             let chosen = lot < group.weight;
             lot = lot.saturating_sub(group.weight);
             chosen
@@ -184,8 +190,18 @@ impl Executor {
         }
     }
 
+    /// Polls no task of a node, or does again.
+    pub(super) fn pause(&mut self, node: u32, on: bool) {
+        if on {
+            self.paused.insert(node);
+        } else {
+            self.paused.remove(&node);
+        }
+    }
+
     /// Takes all tasks of a node, or of all nodes, for the caller to drop.
     pub(super) fn take_all(&mut self, node: Option<u32>) -> Vec<Task> {
+        self.paused.retain(|paused| node.is_some_and(|node| node != *paused));
         let leaves = |place: (u32, u16)| node.is_none_or(|node| node == place.0);
         self.groups.retain(|&place, _| !leaves(place));
         let ids: Vec<TaskId> = self.tasks.iter().filter(|(_, e)| leaves(e.place)).map(|(&id, _)| id).collect();

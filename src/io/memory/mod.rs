@@ -7,7 +7,8 @@
 //!
 //! Each step polls one ready task chosen by the seed; shards run at different speeds, which change along the run. Virtual time moves only
 //! when no task is ready, to the next event. `yield_now` now and then lets a microsecond pass, so that a loop of yields that waits for a
-//! moment ends. `offload` runs its closure on the same thread after a delay, or never if the node crashes first.
+//! moment ends. `offload` runs its closure on the same thread after a delay, or never if the node crashes first. A node can be paused
+//! ([`Control::pause`]): its tasks stand still, and the world goes on without them.
 //!
 //! # Disk: the fault model
 //!

@@ -132,6 +132,11 @@ impl Core {
         id
     }
 
+    pub(super) fn pause(&self, node: u32, on: bool) {
+        self.record(if on { "pause" } else { "resume" }, node, 0, 0);
+        self.executor.borrow_mut().pause(node, on);
+    }
+
     pub(super) fn crash(&self, node: u32, crash: Crash) {
         let what = match crash {
             Crash::Kill => "crash.kill",

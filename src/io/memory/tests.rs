@@ -206,6 +206,36 @@ fn a_crash_drops_the_tasks_of_its_node_alone() {
 }
 
 #[test]
+fn a_paused_node_stands_still_and_goes_on_where_it_stood() {
+    let sim = simulation(1);
+    let ticks: Rc<RefCell<Vec<Duration>>> = Rc::default();
+    let (world, control, ticking) = (sim.world(1, 0), sim.control(), ticks.clone());
+    sim.spawn(1, 0, async move {
+        loop {
+            world.sleep(Duration::from_millis(10)).await;
+            ticking.borrow_mut().push(control.now());
+        }
+    });
+    let ms = Duration::from_millis;
+    sim.run_for(ms(35)).unwrap();
+    sim.pause(1, true);
+    sim.run_for(ms(65)).unwrap();
+    assert_eq!(*ticks.borrow(), [ms(10), ms(20), ms(30)]);
+    sim.pause(1, false);
+    sim.run_for(ms(15)).unwrap();
+    assert_eq!(ticks.borrow()[3..], [ms(100), ms(110)], "its clock went on");
+    sim.pause(1, true);
+    sim.crash(1);
+    let (world, control, ticking) = (sim.world(1, 0), sim.control(), ticks.clone());
+    sim.spawn(1, 0, async move {
+        world.sleep(Duration::from_millis(1)).await;
+        ticking.borrow_mut().push(control.now());
+    });
+    sim.run_for(ms(5)).unwrap();
+    assert_eq!(ticks.borrow().last(), Some(&ms(116)), "the next process is not paused");
+}
+
+#[test]
 fn a_simulation_frees_its_tasks_when_it_is_dropped() {
     let dropped = Rc::new(Cell::new(0));
     let core = {

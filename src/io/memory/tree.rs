@@ -5,11 +5,14 @@
 //!
 //! # The fault model
 //!
-//! 1. A write may lose its answer: it is then done, or not done, or done later ([`Faults`]).
+//! 1. A write may lose its answer: it is then done, or not done, or done later ([`Faults`]), if need be after its node has crashed.
 //! 2. A session may be cut off ([`Ensemble::cut`]): its calls are refused after the patience, and it does not learn that it has expired
 //!    until it is joined again. Cutting off everybody is an ensemble that is gone.
 //! 3. A session may expire ([`Ensemble::expire`]): the nodes that live as long as it does go, and its node begins another session as soon
-//!    as it learns of it.
+//!    as it learns of it. It may take its time to ([`Ensemble::give_up`]).
+//! 4. Requests and answers may be slow ([`Ensemble::slow_down`]).
+//!
+//! All that was ever written can be looked at afterwards ([`Ensemble::history`]): what the log held before a snapshot took its place.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,14 +24,18 @@ use imbl::OrdMap;
 use tokio::sync::watch;
 
 use super::MemoryWorld;
+use super::timers::Action;
 use crate::io::tree::{Change, Changed, Kind, Link, Node, Refusal, Session, Stat, Tree, TreeError, Watch, WatchTrigger, too_large};
 use crate::io::{Urgency, World};
+use crate::types::Monotonic;
 
 /// As `zookeeper::Settings::patience`.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Longest way of a call, and of a write whose answer was lost.
 const CALL_MICROS_MAX: u64 = 3_000;
 const LATE_MICROS_MAX: u64 = 40_000;
+/// Longest that a slow request, or a slow answer, is on its way.
+const SLOW_MICROS_MAX: u64 = 2_000_000;
 
 type Nodes = OrdMap<String, Arc<Entry>>;
 
@@ -46,6 +53,15 @@ pub struct Faults {
     pub late_one_in: u64,
 }
 
+/// A group of changes as it was made.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub at: Monotonic,
+    /// The simulated node that asked for it.
+    pub node: u32,
+    pub changes: Vec<Change>,
+}
+
 /// The servers. Clones are the same.
 #[derive(Clone)]
 pub struct Ensemble {
@@ -59,12 +75,16 @@ struct State {
     /// By id, those that have not expired.
     sessions: BTreeMap<i64, Server>,
     faults: Faults,
+    slow_one_in: u64,
+    history: Vec<Written>,
 }
 
 /// What a session's server shows, and whom it is to tell of changes.
 struct Server {
     view: Nodes,
     watches: Vec<Watching>,
+    /// A task catches up for the watches.
+    is_catching_up: bool,
 }
 
 struct Watching {
@@ -76,7 +96,8 @@ struct Watching {
 enum Watched {
     /// The transactions that made and changed it.
     Node(Option<(i64, i64)>),
-    Children(Option<Vec<String>>),
+    /// The transaction that made it, and how many children have come or gone: one may have gone and come again.
+    Children(Option<(i64, i32)>),
 }
 
 /// One node's session.
@@ -91,7 +112,15 @@ impl Default for Ensemble {
     fn default() -> Self {
         let root = Arc::new(Entry { content: vec![], stat: Stat::default() });
         let nodes = Nodes::unit("/".to_owned(), root);
-        let state = State { nodes, zxid: 0, last_session: 0, sessions: BTreeMap::new(), faults: Faults::default() };
+        let state = State {
+            nodes,
+            zxid: 0,
+            last_session: 0,
+            sessions: BTreeMap::new(),
+            faults: Faults::default(),
+            slow_one_in: 0,
+            history: vec![],
+        };
         Self { state: Rc::new(RefCell::new(state)) }
     }
 }
@@ -108,13 +137,22 @@ impl Ensemble {
         self.state.borrow_mut().faults = faults;
     }
 
-    /// The servers give a session up.
+    /// One request in so many is slow from now on, and one answer; none with zero.
+    pub fn slow_down(&self, one_in: u64) {
+        self.state.borrow_mut().slow_one_in = one_in;
+    }
+
+    /// The servers give a session up, and its node learns of it if it can.
     pub fn expire(&self, tree: &MemoryTree) {
-        let id = tree.session().id;
-        self.state.borrow_mut().end_session(id);
+        self.give_up(tree);
         if tree.session().is_connected() {
             self.join(tree);
         }
+    }
+
+    /// The servers give a session up. Its node learns of it when it is joined; until then its calls are refused.
+    pub fn give_up(&self, tree: &MemoryTree) {
+        self.state.borrow_mut().end_session(tree.session().id);
     }
 
     /// The node reaches no server any more.
@@ -135,12 +173,22 @@ impl Ensemble {
     pub fn dump(&self) -> Vec<(String, Vec<u8>)> {
         self.state.borrow().nodes.iter().map(|(path, entry)| (path.clone(), entry.content.clone())).collect()
     }
+
+    /// A node as the leader has it.
+    pub fn peek(&self, path: &str) -> Option<Node> {
+        node(&self.state.borrow().nodes, path)
+    }
+
+    /// Groups of changes in the order in which they were made, from the so manieth on.
+    pub fn history(&self, from: usize) -> Vec<Written> {
+        self.state.borrow().history.get(from..).unwrap_or_default().to_vec()
+    }
 }
 
 impl State {
     fn begin_session(&mut self) -> i64 {
         self.last_session += 1;
-        let server = Server { view: self.nodes.clone(), watches: vec![] };
+        let server = Server { view: self.nodes.clone(), watches: vec![], is_catching_up: false };
         self.sessions.insert(self.last_session, server);
         self.last_session
     }
@@ -275,6 +323,10 @@ fn stamps(nodes: &Nodes, path: &str) -> Option<(i64, i64)> {
     nodes.get(path).map(|entry| (entry.stat.created_zxid, entry.stat.modified_zxid))
 }
 
+fn children(nodes: &Nodes, path: &str) -> Option<(i64, i32)> {
+    nodes.get(path).map(|entry| (entry.stat.created_zxid, entry.stat.children_version))
+}
+
 fn names(nodes: &Nodes, path: &str) -> Option<Vec<String>> {
     nodes.get(path)?;
     let prefix = if path == "/" { path.to_owned() } else { format!("{path}/") };
@@ -285,7 +337,7 @@ fn names(nodes: &Nodes, path: &str) -> Option<Vec<String>> {
 fn has_changed(view: &Nodes, watching: &Watching) -> bool {
     match &watching.what {
         Watched::Node(seen) => stamps(view, &watching.path) != *seen,
-        Watched::Children(seen) => names(view, &watching.path) != *seen,
+        Watched::Children(seen) => children(view, &watching.path) != *seen,
     }
 }
 
@@ -298,6 +350,7 @@ impl MemoryTree {
     async fn arrive(&self) -> Result<i64, TreeError> {
         let step = Duration::from_micros(1 + self.world.random() % CALL_MICROS_MAX);
         self.world.sleep(step).await;
+        self.linger().await;
         let mut waited = Duration::ZERO;
         while !self.session().is_connected() {
             if waited >= PATIENCE {
@@ -311,6 +364,14 @@ impl MemoryTree {
             self.catch_up_soon(id);
         }
         Ok(id)
+    }
+
+    /// A request or an answer that is slow.
+    async fn linger(&self) {
+        let slow_one_in = self.ensemble.state.borrow().slow_one_in;
+        if self.is_one_in(slow_one_in) {
+            self.world.sleep(Duration::from_micros(self.world.random() % SLOW_MICROS_MAX)).await;
+        }
     }
 
     fn is_one_in(&self, count: u64) -> bool {
@@ -331,8 +392,10 @@ impl MemoryTree {
         let (trigger, watch) = Watch::new();
         if let Some(server) = self.ensemble.state.borrow_mut().sessions.get_mut(&session) {
             server.watches.push(Watching { path: path.to_owned(), what, trigger });
+            if !std::mem::replace(&mut server.is_catching_up, true) {
+                self.tell_later(session);
+            }
         }
-        self.tell_later(session);
         watch
     }
 
@@ -344,8 +407,10 @@ impl MemoryTree {
                 let pause = Duration::from_micros(100 + tree.world.random() % LATE_MICROS_MAX);
                 tree.world.sleep(pause).await;
                 tree.catch_up_soon(session);
-                let waits = |state: &State| state.sessions.get(&session).is_some_and(|server| !server.watches.is_empty());
-                if !waits(&tree.ensemble.state.borrow()) {
+                let mut state = tree.ensemble.state.borrow_mut();
+                let Some(server) = state.sessions.get_mut(&session) else { return };
+                if server.watches.is_empty() {
+                    server.is_catching_up = false;
                     return;
                 }
             }
@@ -358,7 +423,9 @@ impl MemoryTree {
             return Err(TreeError::Unreachable);
         }
         let done = state.write(session, changes, self.world.wall().get())?;
+        state.history.push(Written { at: self.world.monotonic(), node: self.world.node(), changes: changes.to_vec() });
         state.catch_up(session);
+        self.world.core.record("tree.write", self.world.node(), session as u64, state.zxid as u64);
         Ok(done)
     }
 }
@@ -382,8 +449,8 @@ impl Tree for MemoryTree {
 
     async fn children_watched(&self, path: &str) -> Result<(Option<Vec<String>>, Watch), TreeError> {
         let session = self.arrive().await?;
-        let names = self.look(session, |view| names(view, path))?;
-        Ok((names.clone(), self.watch(session, path, Watched::Children(names))))
+        let (names, seen) = self.look(session, |view| (names(view, path), children(view, path)))?;
+        Ok((names, self.watch(session, path, Watched::Children(seen))))
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<Vec<Changed>, TreeError> {
@@ -397,11 +464,10 @@ impl Tree for MemoryTree {
         }
         if self.is_one_in(faults.late_one_in) {
             let tree = self.clone();
-            let late = Duration::from_micros(self.world.random() % LATE_MICROS_MAX);
-            self.world.spawn(Urgency::Foreground, async move {
-                tree.world.sleep(late).await;
-                let _nobody_is_told = tree.apply(session, &changes);
-            });
+            let at = self.world.core.now() + 1_000 * (self.world.random() % LATE_MICROS_MAX);
+            // Of no task: the request has left its node.
+            let late: Action = Box::new(move |_| drop(tree.apply(session, &changes)));
+            self.world.core.timers.borrow_mut().schedule(at, late);
             return Err(TreeError::Unknown);
         }
         let done = self.apply(session, &changes);
@@ -409,6 +475,7 @@ impl Tree for MemoryTree {
             return Err(TreeError::Unknown);
         }
         self.world.sleep(Duration::from_micros(1 + self.world.random() % CALL_MICROS_MAX)).await;
+        self.linger().await;
         done
     }
 

@@ -179,9 +179,12 @@ fn configs_are_asked_for_by_a_notification() {
         let quota = Change::create("/config/users/alice", r#"{"version":1,"config":{"producer_byte_rate":"1"}}"#);
         bench.write(vec![quota]).await;
         bench.write(vec![notify("users/alice"), notify("topics/orders"), notify("topics/../x")]).await;
-        bench.mirror.touched().await;
-        assert_eq!(bench.mirror.asked().await.unwrap(), []);
-        assert!(bench.names("/config/changes").await.is_empty() && bench.names("/config/users").await.is_empty());
+        while !bench.names("/config/changes").await.is_empty() {
+            // The first may be of what was settled before.
+            bench.mirror.touched().await;
+            assert_eq!(bench.mirror.asked().await.unwrap(), []);
+        }
+        assert!(bench.names("/config/users").await.is_empty());
     });
 }
 
