@@ -348,6 +348,10 @@ impl<W: World, H: Home + Clone> ControllerHost<W, H> {
                         responder.respond(Reply::<W>::Change(self.not_controller()));
                     }
                     StandingBy::Elected(elected) => match *elected {
+                        // What the shards have applied is of a successor.
+                        Ok(controller) if controller.image().version() < self.follower.image().version() => {
+                            break format!("another controller has been elected since epoch {}", controller.epoch());
+                        }
                         Ok(controller) => {
                             tracing::info!("this broker is the controller, epoch {}", controller.epoch());
                             return controller;
