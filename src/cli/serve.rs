@@ -21,6 +21,7 @@ use crate::config::{BrokerSettings, Environment, Properties, Resolved};
 use crate::io::glommio::probe::{Findings, Requirements};
 use crate::io::glommio::{self, GlommioWorld, Settings};
 use crate::io::zookeeper::{self, ZooKeeper};
+use crate::metadata::zookeeper::Limits;
 use crate::server::loggers;
 use crate::server::node::{self, Ready};
 use crate::shard::directories::METADATA_DIRECTORY;
@@ -115,7 +116,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
             let outcome = match zookeeper {
                 None => node::run_home_shard(world, mesh, settings, addresses, ready, stop).await,
                 Some(tree) => {
-                    let outcome = node::run_on_tree(world, mesh, settings, addresses, tree.clone(), ready, stop).await;
+                    let home = (tree.clone(), Limits::default());
+                    let outcome = node::run_on_tree(world, mesh, settings, addresses, home, ready, stop).await;
                     // The next start of this node need not wait for the session to expire.
                     tree.close().await;
                     outcome

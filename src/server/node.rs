@@ -75,18 +75,18 @@ pub async fn run_home_shard<W: World>(
     run_on_home(world, mesh, settings, addresses, open, ready, stop).await
 }
 
-/// As [`run_home_shard`], with a tree that other brokers share as the metadata's home.
+/// As [`run_home_shard`], with a tree that other brokers share as the metadata's home. How long a registration waits is the settings' to say.
 pub async fn run_on_tree<W: World, T: Tree>(
     world: W,
     mesh: Mesh<Message<W>>,
     settings: Arc<BrokerSettings>,
     addresses: Vec<SocketAddr>,
-    tree: T,
+    (tree, limits): (T, zookeeper::Limits),
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
     let opened_in = world.clone();
-    let limits = zookeeper::Limits { registration_wait: registration_wait(&settings), ..zookeeper::Limits::default() };
+    let limits = zookeeper::Limits { registration_wait: registration_wait(&settings), ..limits };
     let open = async move || ZooKeeperHome::open(opened_in, tree, limits).await;
     run_on_home(world, mesh, settings, addresses, open, ready, stop).await
 }

@@ -393,7 +393,9 @@ impl<W: World, H: Home + Clone> ControllerHost<W, H> {
                     newer.catch_up(&self.home).await?;
                     let delta = newer.image().since(self.follower.image());
                     self.follower = newer;
-                    self.show(delta).await;
+                    if !planted::is(Bug::StandByBehind) {
+                        self.show(delta).await;
+                    }
                 }
                 Err(error) => return Err(error),
             }

@@ -11,7 +11,6 @@
 //!   epochs       where each leader's reign began
 //!   checkpoint   text files of offsets and epochs        identity   whose data a directory holds
 //!   layout       every name                              settings   what a topic's configuration asks
-//!   planted      defects on purpose, for the simulator
 //! ```
 //!
 //! Invariants, kept by the modules named:
@@ -29,11 +28,11 @@ pub mod identity;
 pub mod index;
 pub mod layout;
 pub mod log;
-pub mod planted;
 pub mod producer;
 mod segment;
 mod settings;
 
+pub use crate::types::planted;
 pub use log::clean::{CleanError, CleanRules, Cleanable};
 pub use log::{
     ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange,

@@ -1,6 +1,7 @@
 //! The nouns that every layer shares, each its own type so that an offset is never taken for a file position.
 //!
-//! Called by every layer; calls nothing. Arithmetic and display only: no I/O, no clock, no allocation beyond names.
+//! Called by every layer; calls nothing. Arithmetic and display only: no I/O, no clock, no allocation beyond names. `planted` holds defects
+//! on purpose, for the simulator.
 //!
 //! Invariants:
 //! 1. An [`Offset`] indexes records in a partition's log; a [`FilePosition`] counts bytes in one segment file. Neither converts to
@@ -11,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 mod id;
+pub mod planted;
 mod time;
 
 pub use id::{ParseTopicIdError, TopicId};

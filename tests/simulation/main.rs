@@ -15,7 +15,8 @@
 //! - clients: batches sent again, unsound batches, requests pipelined and partitions mixed, offsets out of range, limits of a byte, readers that do not read,
 //!   topics deleted and created again under use.
 //!
-//! Compacted topics have a scenario of their own: `compacted`.
+//! Compacted topics have a scenario of their own, `compacted`, and so have brokers whose metadata an ensemble of ZooKeeper servers keeps,
+//! `zookeeper`.
 //!
 //! What must hold is in the header of `model`; `checks` looks at whole logs after each start and at files after each end.
 
@@ -44,6 +45,7 @@ mod requests;
 mod scenario;
 mod shape;
 mod workload;
+mod zookeeper;
 
 use life::Outcome;
 
@@ -63,6 +65,9 @@ fn say_what_the_broker_says() {
 
 /// Seeds of every build with compacted topics.
 const COMPACTED_SEEDS: u64 = 150;
+
+/// Seeds of every build with brokers on a home that they share.
+const ZOOKEEPER_SEEDS: u64 = 400;
 
 /// Runs a seed; an assertion of the broker is a failure like any other.
 fn run_in(scenario: fn(u64) -> Outcome, seed: u64) -> Outcome {
@@ -98,6 +103,13 @@ fn compacted_topics_hold() {
     let counts = hold(compacted::run, "compacted_topics_hold", COMPACTED_SEEDS);
     let read = counts.get("compacted batch read").copied().unwrap_or_default();
     assert!(read > 0 || setting("OTTLA_SIM_SEED").is_some(), "nothing was compacted");
+}
+
+#[test]
+fn brokers_on_zookeeper_hold() {
+    let counts = hold(zookeeper::run, "brokers_on_zookeeper_hold", ZOOKEEPER_SEEDS);
+    let succeeded = counts.get("frozen past its session").copied().unwrap_or_default();
+    assert!(succeeded > 0 || setting("OTTLA_SIM_SEED").is_some() || setting("OTTLA_SIM_SEEDS").is_some(), "no controller was frozen");
 }
 
 /// Runs seeds and answers with what was counted in all of them.
@@ -157,7 +169,7 @@ fn hold(scenario: fn(u64) -> Outcome, test: &str, seeds: u64) -> BTreeMap<String
 #[test]
 fn a_seed_runs_the_same_twice() {
     for seed in [3, 11, 42] {
-        for scenario in [scenario::run, compacted::run] {
+        for scenario in [scenario::run, compacted::run, zookeeper::run] {
             let (first, second) = (run_in(scenario, seed), run_in(scenario, seed));
             assert_eq!(first.trace_hash, second.trace_hash, "seed {seed} runs differently");
             assert_eq!(first.counts, second.counts);

@@ -5,9 +5,9 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ottla::storage::planted::{self, Bug};
+use ottla::types::planted::{self, Bug};
 
-use crate::{compacted, run_in, say_what_the_broker_says, scenario, setting};
+use crate::{compacted, run_in, say_what_the_broker_says, scenario, setting, zookeeper};
 
 /// Seeds within which a planted defect must be found.
 const SEEDS_MAX: u64 = 500;
@@ -25,7 +25,8 @@ type Finding = (Bug, Option<(u64, String)>);
 fn every_planted_bug_is_found() {
     let wanted = std::env::var("OTTLA_SIM_BUG").ok();
     let is_wanted = |bug: &Bug| wanted.as_ref().is_none_or(|name| *name == format!("{bug:?}"));
-    let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(|bug| !OUT_OF_REACH.contains(bug)).filter(is_wanted).collect();
+    let bugs = Bug::ALL.into_iter().chain(Bug::SHARED_HOME).filter(|bug| !OUT_OF_REACH.contains(bug));
+    let bugs: Vec<Bug> = bugs.filter(is_wanted).collect();
     let seeds = setting("OTTLA_SIM_SEED").map_or(0..SEEDS_MAX, |seed| seed..seed + 1);
     if seeds.end == seeds.start + 1 {
         say_what_the_broker_says();
@@ -39,7 +40,11 @@ fn every_planted_bug_is_found() {
             scope.spawn(|| {
                 while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     planted::plant(Some(*bug));
-                    let scenario = if OF_COMPACTION.contains(bug) { compacted::run } else { scenario::run };
+                    let scenario = match bug {
+                        bug if OF_COMPACTION.contains(bug) => compacted::run,
+                        bug if Bug::SHARED_HOME.contains(bug) => zookeeper::run,
+                        _ => scenario::run,
+                    };
                     let failure = seeds.clone().find_map(|seed| Some((seed, run_in(scenario, seed).failure?)));
                     planted::plant(None);
                     found.lock().expect("no thread panics while it holds the lock").push((*bug, failure));

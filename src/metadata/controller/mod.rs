@@ -13,6 +13,7 @@ use super::home::{Appended, Home, HomeError, Snapshot};
 use super::image::{ApplyError, Delta, MetadataImage};
 use super::record::Record;
 use crate::types::NodeId;
+use crate::types::planted::{self, Bug};
 
 #[cfg(test)]
 mod tests;
@@ -179,6 +180,9 @@ impl<H: Home> Controller<H> {
         let start = self.image.version();
         let expected = start.saturating_add(records.len() as i64);
         let (image, delta) = self.image.apply(&records, expected).map_err(CommitError::Misfit)?;
+        if planted::is(Bug::MetadataSnapshotEarly) {
+            self.snapshot_if_due(&image).await;
+        }
         let appended = match self.home.append(self.epoch, start, records.clone()).await {
             Err(error @ HomeError::Unreachable(_)) => return Err(CommitError::Unreachable(error)),
             Err(error @ HomeError::RecordTooLarge { .. }) => return Err(CommitError::TooLarge(error)),
@@ -186,12 +190,13 @@ impl<H: Home> Controller<H> {
         };
         let end = match appended {
             Appended::Committed(end) => end,
+            Appended::Fenced | Appended::Moved(_) if planted::is(Bug::RefusalAnsweredAsDone) => expected,
             Appended::Fenced | Appended::Moved(_) => return Err(CommitError::Deposed(self.epoch)),
             Appended::Unknown => self.settle(start, &records).await.map_err(in_doubt)?,
         };
         // The marks of a split batch take offsets too.
         self.image = if end == expected { image } else { self.image.apply(&records, end).map_err(CommitError::Misfit)?.0 };
-        self.snapshot_if_due().await;
+        self.snapshot_if_due(&self.image).await;
         Ok(delta)
     }
 
@@ -240,11 +245,11 @@ impl<H: Home> Controller<H> {
 
     /// A failure is no reason to refuse what has been committed: the log still holds everything, the next commit tries again, and a home
     /// that is offline by now says so then.
-    async fn snapshot_if_due(&self) {
+    async fn snapshot_if_due(&self, image: &MetadataImage) {
         if !self.home.snapshot_is_due() {
             return;
         }
-        let snapshot = Snapshot { offset: self.image.version(), records: self.image.snapshot() };
+        let snapshot = Snapshot { offset: image.version(), records: image.snapshot() };
         if let Err(error) = self.home.snapshot(snapshot).await {
             tracing::warn!(%error, "no snapshot of the metadata could be taken");
         }

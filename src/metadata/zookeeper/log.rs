@@ -12,6 +12,7 @@ use crate::io::tree::{Change, Refusal, Tree, TreeError};
 use crate::metadata::batch;
 use crate::metadata::home::{Appended, HomeError};
 use crate::metadata::record::Record;
+use crate::types::planted::{self, Bug};
 
 /// Pages that one `read_from` reads at most.
 const PAGES_MAX: usize = 64;
@@ -171,8 +172,10 @@ async fn try_page<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, page: &Page, co
         (version, end)
     };
     let end = End { end: page.end(), epoch: page.epoch, attempt: home.shared.world.random() >> 1 };
+    let fence = Change::check(node::EPOCH, epoch_version);
     let group = vec![
-        Change::check(node::EPOCH, epoch_version),
+        // This node never changes.
+        if planted::is(Bug::FenceUnchecked) { Change::check(node::METADATA, 0) } else { fence },
         Change::set(node::END, node::text(&end), Some(at_version)),
         Change::create(node::page_path(page.base), content),
     ];
@@ -188,6 +191,7 @@ async fn try_page<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, page: &Page, co
             Ok(if epoch != page.epoch { Made::Fenced } else { Made::Moved(found.end) })
         }
         Err(TreeError::Unreachable) => Ok(Made::No),
+        Err(TreeError::Unknown) if planted::is(Bug::DoubtNotSettled) => Ok(Made::No),
         Err(TreeError::Unknown) => {
             let attempt = Attempt { end, before, at_version };
             *home.shared.unsettled.borrow_mut() = Some(attempt);
@@ -221,7 +225,9 @@ async fn settle<W: World, T: Tree>(home: &ZooKeeperHome<W, T>, attempt: Attempt)
             }
             Err(error) => return Err(error),
         };
-        let (version, made) = if version == attempt.at_version {
+        let (version, made) = if version == attempt.at_version && planted::is(Bug::DoubtLeftOpen) {
+            (version, Made::No)
+        } else if version == attempt.at_version {
             match tree.write(vec![Change::set(node::END, node::text(&end), Some(version))]).await {
                 Ok(_) => (version.wrapping_add(1), Made::No),
                 // It has been made meanwhile, or this very change has: the next look tells.

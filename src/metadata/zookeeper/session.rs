@@ -9,6 +9,7 @@ use crate::io::tree::{Change, Refusal, Tree, TreeError, Watch};
 use crate::io::{Urgency, World};
 use crate::metadata::decision::Registration;
 use crate::metadata::home::{HomeError, Member};
+use crate::types::planted::{self, Bug};
 use crate::types::{Monotonic, NodeId};
 
 /// Bytes of a registration: it becomes a record, which has to fit a node with room to spare.
@@ -124,7 +125,7 @@ async fn keep_registered<W: World, T: Tree>(home: &ZooKeeperHome<W, T>) {
     let mut warned = false;
     loop {
         let session = home.shared.tree.session();
-        let wanted = home.shared.registration.borrow().clone();
+        let wanted = home.shared.registration.borrow().clone().filter(|_| !planted::is(Bug::RegistrationLost));
         if let Some(wanted) = wanted
             && session.is_connected()
         {

@@ -20,6 +20,7 @@ use super::{CONTROLLER, PARENTS, TOPICS};
 use crate::io::tree::{Change, Refusal, Tree, TreeError};
 use crate::metadata::image::MetadataImage;
 use crate::types::TimestampMs;
+use crate::types::planted::{self, Bug};
 
 #[cfg(test)]
 mod convergence;
@@ -89,6 +90,9 @@ impl<T: Tree> Mirror<T> {
             Some(shown) => publication::differences(shown, image),
             None => self.everything(image).await?,
         };
+        if planted::is(Bug::LayoutTakenForShown) {
+            self.state.borrow_mut().shown = Some(image.clone());
+        }
         self.carry_out(writes).await?;
         self.state.borrow_mut().shown = Some(image.clone());
         Ok(())

@@ -1,7 +1,7 @@
 //! Deliberate defects, compiled in only with the feature `planted-bugs`: the simulator plants one at a time and must find it, which
 //! proves that its checks see what they claim to see.
 //!
-//! Called at the one line where each rule lives, in this layer and those above; set by the simulator. Lives on the thread that runs the simulation.
+//! Called at the one line where each rule lives, in the layers above; set by the simulator. Lives on the thread that runs the simulation.
 //!
 //! Invariants:
 //! 1. Without the feature [`is`] is a constant `false`, so that a release build holds no trace of a defect.
@@ -71,6 +71,24 @@ pub enum Bug {
     CommitNotKept,
     /// The tombstone of an offset names another group.
     OffsetOfAnotherGroupForgotten,
+    /// An append to a shared home does not ask whether another controller has been elected.
+    FenceUnchecked,
+    /// An append whose outcome is unknown is tried again without a look at what became of it.
+    DoubtNotSettled,
+    /// An append that was looked for and not found may be made yet.
+    DoubtLeftOpen,
+    /// A broker does not register again after its session has expired.
+    RegistrationLost,
+    /// A snapshot of the metadata tells of what is not in the log yet.
+    MetadataSnapshotEarly,
+    /// A controller that was deposed goes on with its snapshot.
+    SnapshotUnfenced,
+    /// A change that the home has refused is answered as made.
+    RefusalAnsweredAsDone,
+    /// Nodes of Kafka's layout that could not be written are taken for shown.
+    LayoutTakenForShown,
+    /// Shards of a broker that stands by are not told what was loaded from a snapshot.
+    StandByBehind,
 }
 
 impl Bug {
@@ -100,6 +118,19 @@ impl Bug {
         Bug::LastOffsetLost,
         Bug::CleanedPastDirty,
         Bug::SwapUnsynced,
+    ];
+
+    /// Those of a home that brokers share, which the simulation of brokers on one must find.
+    pub const SHARED_HOME: [Bug; 9] = [
+        Bug::FenceUnchecked,
+        Bug::DoubtNotSettled,
+        Bug::DoubtLeftOpen,
+        Bug::RegistrationLost,
+        Bug::MetadataSnapshotEarly,
+        Bug::SnapshotUnfenced,
+        Bug::RefusalAnsweredAsDone,
+        Bug::LayoutTakenForShown,
+        Bug::StandByBehind,
     ];
 
     /// Those of groups, which the random members of the group machine's own tests must find.
