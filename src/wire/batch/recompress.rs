@@ -36,7 +36,8 @@ pub struct Recompression {
 pub fn recompress(batch: &Batch, to: Recompression) -> Result<Batch, RecompressError> {
     let before = batch.records();
     let mut from = Decompressor::new(batch.header.codec, &before, to.decompressed_bytes_max)?;
-    let mut compressor = Compressor::new(to.codec, to.level)?;
+    let size = (batch.header.codec == Codec::None).then_some(before.len());
+    let mut compressor = Compressor::new(to.codec, to.level, size)?;
     loop {
         let chunk = from.fill()?;
         if chunk.is_empty() {

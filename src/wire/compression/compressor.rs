@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use zstd::zstd_safe::CParameter;
+
 use super::{CompressionError, Level, snappy};
 use crate::wire::batch::Codec;
 
@@ -18,8 +20,15 @@ enum Sink {
     Zstd(zstd::Encoder<'static, Vec<u8>>),
 }
 
+/// The highest level of zstd whose tables are taken as they are, of a hundred megabytes at most; and its parameters, which bound those of higher
+/// levels where nothing else does. They would have up to 700 MiB, for records that are seldom more than one or two.
+const ZSTD_LEVEL_AS_IT_IS: i32 = 19;
+const ZSTD_WINDOW_BYTES: usize = 8 << 20;
+const ZSTD_TABLES: [CParameter; 3] = [CParameter::WindowLog(23), CParameter::ChainLog(24), CParameter::HashLog(22)];
+
 impl Compressor {
-    pub fn new(codec: Codec, level: Level) -> Result<Self, CompressionError> {
+    /// `size` is how much goes in, where that is known; then it has to be so much.
+    pub fn new(codec: Codec, level: Level, size: Option<usize>) -> Result<Self, CompressionError> {
         let sink = match codec {
             Codec::None => Sink::Plain(Vec::new()),
             Codec::Gzip => {
@@ -37,7 +46,7 @@ impl Compressor {
             Codec::Zstd => {
                 let range = zstd::compression_level_range();
                 let level = level.map_or(zstd::DEFAULT_COMPRESSION_LEVEL, |level| level.clamp(*range.start(), *range.end()));
-                Sink::Zstd(zstd::Encoder::new(Vec::new(), level).map_err(|error| failed(codec, &error))?)
+                Sink::Zstd(zstd_encoder(level, size).map_err(|error| failed(codec, &error))?)
             }
         };
         Ok(Self { codec, sink })
@@ -76,6 +85,19 @@ impl Compressor {
         };
         finished.map_err(|error| failed(codec, &error))
     }
+}
+
+/// Without a size, zstd makes its tables for as much as a level ever looks back at; with one, as large as they can be of use.
+fn zstd_encoder(level: i32, size: Option<usize>) -> io::Result<zstd::Encoder<'static, Vec<u8>>> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), level)?;
+    encoder.set_pledged_src_size(size.map(|size| size as u64))?;
+    let large = size.is_none_or(|size| size > ZSTD_WINDOW_BYTES);
+    if large && level > ZSTD_LEVEL_AS_IT_IS {
+        for parameter in ZSTD_TABLES {
+            encoder.set_parameter(parameter)?;
+        }
+    }
+    Ok(encoder)
 }
 
 fn failed(codec: Codec, error: &io::Error) -> CompressionError {

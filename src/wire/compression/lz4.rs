@@ -10,6 +10,9 @@ use super::{CompressionError, corrupt};
 use crate::wire::batch::Codec;
 
 const MAGIC: u32 = 0x184d_2204;
+const FLAGS_AT: usize = 4;
+const BLOCK_SIZE_AT: usize = 5;
+const BLOCKS_INDEPENDENT: u8 = 1 << 5;
 const HAS_BLOCK_CHECKSUMS: u8 = 1 << 4;
 const HAS_CONTENT_SIZE: u8 = 1 << 3;
 const HAS_CONTENT_CHECKSUM: u8 = 1 << 2;
@@ -18,8 +21,12 @@ const HAS_DICTIONARY: u8 = 1;
 const NOT_COMPRESSED: u32 = 1 << 31;
 
 /// Checks that the input is one frame with its end mark, and nothing else: the decoder would take a frame that is cut short between
-/// blocks for one that ends there, and go on with another behind it, of which Kafka knows nothing.
+/// blocks for one that ends there, and go on with another behind it, of which Kafka knows nothing. And that each block stands for itself:
+/// Kafka's readers take no others.
 pub(super) fn check_frame(input: &[u8]) -> Result<(), CompressionError> {
+    if input.get(FLAGS_AT).is_some_and(|flags| flags & BLOCKS_INDEPENDENT == 0) {
+        return Err(corrupt(Codec::Lz4, &"blocks that depend on each other"));
+    }
     match frame_len(input) {
         Some(len) if len == input.len() => Ok(()),
         Some(len) => Err(corrupt(Codec::Lz4, &format!("{} bytes follow the frame", input.len() - len))),
@@ -31,7 +38,7 @@ fn frame_len(input: &[u8]) -> Option<usize> {
     if number_at(input, 0)? != MAGIC {
         return None;
     }
-    let flags = *input.get(4)?;
+    let flags = *input.get(FLAGS_AT)?;
     let optional = |flag: u8, bytes: usize| if flags & flag == 0 { 0 } else { bytes };
     let mut at = 6 + optional(HAS_CONTENT_SIZE, 8) + optional(HAS_DICTIONARY, 4) + 1;
     loop {
@@ -44,6 +51,14 @@ fn frame_len(input: &[u8]) -> Option<usize> {
     }
     at += optional(HAS_CONTENT_CHECKSUM, 4);
     (at <= input.len()).then_some(at)
+}
+
+/// How much a block of the frame may decompress to, which a decoder makes room for whatever it does; `None` if the frame does not say.
+pub fn block_bytes(frame: &[u8]) -> Option<usize> {
+    match *frame.get(BLOCK_SIZE_AT)? >> 4 & 7 {
+        step @ 4..=7 => Some(1 << (8 + 2 * step)),
+        _ => None,
+    }
 }
 
 fn number_at(input: &[u8], at: usize) -> Option<u32> {
@@ -64,6 +79,21 @@ mod tests {
         }
         assert!(check_frame(&[&whole[..], &[0]].concat()).is_err());
         assert!(check_frame(&[&whole[..], &whole[..]].concat()).is_err());
+    }
+
+    #[test]
+    fn blocks_that_depend_on_each_other_are_refused_as_kafka_does() {
+        use std::io::Write;
+
+        use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+        for (mode, taken) in [(BlockMode::Independent, true), (BlockMode::Linked, false)] {
+            let frame = FrameInfo::new().block_mode(mode).block_size(BlockSize::Max1MB);
+            let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
+            encoder.write_all(&[3; 5000]).unwrap();
+            let whole = encoder.finish().unwrap();
+            assert_eq!(check_frame(&whole).is_ok(), taken);
+            assert_eq!(block_bytes(&whole), Some(1 << 20));
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod lz4;
 mod snappy;
 
 pub use compressor::Compressor;
+pub use lz4::block_bytes as lz4_block_bytes;
 
 /// What a batch may decompress to, unless its caller says otherwise.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
@@ -46,7 +47,7 @@ pub type Level = Option<i32>;
 
 /// Compresses a batch's records.
 pub fn compress(codec: Codec, level: Level, input: &[u8]) -> Result<Vec<u8>, CompressionError> {
-    let mut compressor = Compressor::new(codec, level)?;
+    let mut compressor = Compressor::new(codec, level, Some(input.len()))?;
     compressor.write(input)?;
     compressor.finish()
 }

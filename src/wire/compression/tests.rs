@@ -100,7 +100,7 @@ fn pieces_of_any_size_come_back_together() {
     let input = sample(200_000);
     for codec in Codec::ALL {
         for piece in [1000, 32 << 10, 50_000] {
-            let mut compressor = Compressor::new(codec, None).unwrap();
+            let mut compressor = Compressor::new(codec, None, None).unwrap();
             for chunk in input.chunks(piece) {
                 compressor.write(chunk).unwrap();
             }
@@ -110,6 +110,32 @@ fn pieces_of_any_size_come_back_together() {
             assert_eq!(decompress(codec, &Bytes::from(packed), input.len()).unwrap(), input, "{codec:?} {piece}");
         }
     }
+}
+
+/// How far back a zstd frame's reader has to see, as its header has it.
+fn zstd_window(frame: &[u8]) -> usize {
+    let single_segment = frame[4] >> 5 & 1 == 1;
+    assert!(!single_segment);
+    1 << (10 + (frame[5] >> 3))
+}
+
+#[test]
+fn zstd_has_tables_as_large_as_they_are_of_use() {
+    let input = sample(3 << 20);
+    for (level, size, at_most) in [(3, None, 2 << 20), (22, None, 8 << 20), (22, Some(20 << 20), 8 << 20)] {
+        let mut compressor = Compressor::new(Codec::Zstd, Some(level), size).unwrap();
+        compressor.write(&input).unwrap();
+        let mut whole = input.len();
+        while size.is_some_and(|size| whole < size) {
+            let more = input.len().min(size.unwrap_or(0) - whole);
+            compressor.write(&input[..more]).unwrap();
+            whole += more;
+        }
+        let packed = compressor.finish().unwrap();
+        assert!(zstd_window(&packed) <= at_most, "level {level}, {size:?}: {}", zstd_window(&packed));
+    }
+    let mut short = Compressor::new(Codec::Zstd, Some(22), Some(1000)).unwrap();
+    short.write(&input).and_then(|()| short.finish().map(drop)).expect_err("more than was said");
 }
 
 #[test]
