@@ -23,6 +23,11 @@ mod tests;
 /// Batches remembered of each producer: as many as Kafka's clients keep in flight.
 pub const BATCHES_KEPT: usize = 5;
 
+/// Producers remembered of one log. Kafka remembers any number for a day, and writes them all down at every roll; here those silent for longest
+/// are forgotten when there are more. One of them that speaks again is taken at its word, as after its day; only what it sent just before it fell
+/// silent would be stored twice if it came again.
+pub const PRODUCERS_MAX: usize = 32 << 10;
+
 /// Says "no sequence": control batches, and a producer without data batches.
 pub const NO_SEQUENCE: i32 = -1;
 
@@ -160,6 +165,11 @@ impl Producer {
         self.stored().iter().rev().map(|batch| batch.last_offset).find(|last| *last < end)
     }
 
+    /// -1 without a batch.
+    fn last_offset(&self) -> Offset {
+        self.stored().last().map_or(Offset(-1), |batch| batch.last_offset)
+    }
+
     fn stored(&self) -> &[StoredBatch] {
         &self.batches[..usize::from(self.batch_count)]
     }
@@ -252,6 +262,7 @@ impl Producers {
     }
 
     fn on_data(&mut self, batch: &SequencedBatch, base_offset: Offset, timestamp: TimestampMs) {
+        self.make_room_for(batch.producer_id);
         let producer = self.producers.entry(batch.producer_id).or_insert_with(|| Producer::new(batch.epoch));
         producer.enter_epoch(batch.epoch);
         producer.last_timestamp = timestamp;
@@ -268,6 +279,7 @@ impl Producers {
     }
 
     fn on_marker(&mut self, marker: &Marker, offset: Offset, timestamp: TimestampMs) -> Option<AbortedTransaction> {
+        self.make_room_for(marker.producer_id);
         let producer = self.producers.entry(marker.producer_id).or_insert_with(|| Producer::new(marker.epoch));
         producer.enter_epoch(marker.epoch);
         producer.last_timestamp = timestamp;
@@ -281,6 +293,17 @@ impl Producers {
         }
         let last_stable = self.ongoing.keys().next().copied().unwrap_or(offset.plus(1));
         Some(AbortedTransaction { producer_id: marker.producer_id, first, last: offset, last_stable })
+    }
+
+    /// One more than are remembered: half of them are forgotten, so that this is seldom done. By offset, which no client can forge.
+    fn make_room_for(&mut self, producer_id: ProducerId) {
+        if self.producers.len() < PRODUCERS_MAX || self.producers.contains_key(&producer_id) {
+            return;
+        }
+        let mut last: Vec<Offset> = self.producers.values().map(Producer::last_offset).collect();
+        let (_, median, _) = last.select_nth_unstable(PRODUCERS_MAX / 2);
+        let oldest_kept = *median;
+        self.producers.retain(|_, producer| producer.open_transaction.is_some() || producer.last_offset() > oldest_kept);
     }
 
     /// The last stable offset: up to it every transaction is decided, and its marker replicated.

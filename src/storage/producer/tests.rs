@@ -213,3 +213,27 @@ fn what_a_snapshot_has_no_place_for_is_told_beside_it() {
     assert_eq!(Producers::default().take_earlier(&earlier), None, "of another state");
     assert_eq!(read.take_earlier(&earlier), None, "twice");
 }
+
+/// Whoever invents producers may push out the memory of those silent for long, and no more than that.
+#[test]
+fn those_silent_for_longest_are_forgotten_when_there_are_too_many() {
+    let mut log = Appender::new();
+    log.append(in_transaction(data(1, 0, 0, 1)));
+    log.append(data(2, 0, 0, 1));
+    log.append(data(3, 0, 0, 1));
+    for producer in 4..=PRODUCERS_MAX as i64 {
+        log.append(data(producer, 0, 0, 1));
+    }
+    log.append(data(3, 0, 1, 1));
+    assert_eq!(log.producers.len(), PRODUCERS_MAX);
+    let before = log.producers.clone();
+    log.append(data(1_000_000, 0, 0, 1));
+    assert!(log.producers.len() <= PRODUCERS_MAX / 2 + 2, "{}", log.producers.len());
+    assert!(matches!(log.check(data(3, 0, 1, 1)), Ok(ProducerCheck::Duplicate { .. })), "it spoke lately");
+    assert!(matches!(log.check(in_transaction(data(1, 0, 0, 1))), Ok(ProducerCheck::Duplicate { .. })), "its transaction is open");
+    assert_eq!(log.check(data(2, 0, 7, 1)), Ok(ProducerCheck::New), "silent for longest");
+    // A replay from a snapshot forgets the same.
+    let mut replayed = Appender { producers: Producers::decode(&before.encode()).unwrap(), end: log.end - 1 };
+    replayed.append(data(1_000_000, 0, 0, 1));
+    assert_eq!(replayed.producers.encode(), log.producers.encode());
+}
