@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use crate::io::World;
 use crate::partition::{AckListener, Acked, Refusal};
-use crate::types::ShardId;
+use crate::types::{ShardId, TimestampMs};
+use crate::wire::batch::{Batch, BatchError};
 
-use super::message::{AppendRequest, Reply, Request};
+use super::message::{AppendRequest, PartitionBatch, Reply, Request};
 use super::{Responder, Shard, oneshot};
 
 /// An append on its way; its batches have their place in the order already.
@@ -17,7 +18,7 @@ pub struct AppendPending<W: World> {
 
 impl<W: World> AppendPending<W> {
     /// What became of each batch, in the order of the request. `None` when the broker closes meanwhile.
-    pub async fn settled(self) -> Option<Vec<Result<Acked, Refusal>>> {
+    pub async fn settled(&self) -> Option<Vec<Result<Acked, Refusal>>> {
         match self.reply.receive().await? {
             Reply::Append(results) => Some(results),
             _ => unreachable!("an append is answered with an append's reply"),
@@ -40,12 +41,26 @@ impl<W: World> Shard<W> {
             responder: RefCell::new(Some(responder)),
         });
         for (index, batch) in request.batches.into_iter().enumerate() {
-            match self.replica(batch.partition) {
-                Some(replica) => {
-                    replica.append(batch.batch, request.acks, batch.log_append_time, now, &listener, index);
-                }
-                None => listener.on_settled(index, Err(self.refusal_without_replica(batch.partition))),
+            let Some(replica) = self.replica(batch.partition) else {
+                listener.on_settled(index, Err(self.refusal_without_replica(batch.partition)));
+                continue;
+            };
+            match batch.stamped_at(now) {
+                Ok((batch, time)) => replica.append(batch, request.acks, time, now, &listener, index),
+                Err(_) => listener.on_settled(index, Err(Refusal::Corrupt)),
             }
+        }
+    }
+}
+
+impl PartitionBatch {
+    /// The batch and the time of its append, which where the broker's clock stamps is now: between its check and its owner, another's may have
+    /// been appended.
+    fn stamped_at(self, now: TimestampMs) -> Result<(Batch, TimestampMs), BatchError> {
+        match self.log_append_time {
+            TimestampMs::NONE => Ok((self.batch, TimestampMs::NONE)),
+            stamped if stamped == now => Ok((self.batch, stamped)),
+            _ => Ok((self.batch.appended_at(now)?, now)),
         }
     }
 }

@@ -202,7 +202,7 @@ pub struct AppendRequest {
 pub struct PartitionBatch {
     pub partition: TopicPartition,
     pub batch: Batch,
-    /// For topics that stamp at append: the time already written into the batch.
+    /// For topics that stamp at append: the time written into the batch by whoever checked it.
     pub log_append_time: TimestampMs,
 }
 

@@ -57,7 +57,7 @@ impl<T> Slot<T> {
 }
 
 impl<T> Receiver<T> {
-    pub async fn receive(self) -> Option<T> {
+    pub async fn receive(&self) -> Option<T> {
         poll_fn(|cx| {
             let mut state = self.slot.state.borrow_mut();
             match std::mem::replace(&mut *state, State::Closed) {

@@ -17,7 +17,7 @@
 //!
 //! KIP-98 (the format), KIP-534 (delete horizon).
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -50,7 +50,7 @@ pub const LENGTH_EXCLUDES: usize = LEADER_EPOCH_AT;
 
 pub const MAGIC: i8 = 2;
 
-const CODEC_BITS: i16 = 0b111;
+pub const CODEC_BITS: i16 = 0b111;
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 pub const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
@@ -268,12 +268,16 @@ pub fn patch_prefix(base_offset: Offset, batch_length: i32, leader_epoch: Leader
     prefix
 }
 
-/// The bytes from the magic to the records, with another timestamp type and maximum, and the CRC they ask for.
+/// Records of so many bytes or more are not read again for a new header's CRC: what they add to it is known from the old one.
+const CRC_MOVED_FROM: usize = 128 << 10;
+
+/// The bytes from the magic to the records, with another timestamp type and maximum, and the CRC they ask for. The CRC that is there must
+/// be sound.
 pub fn restamp(batch: &[u8], kind: TimestampType, max_timestamp: TimestampMs) -> Result<[u8; RECORDS_AT - PREFIX_LEN], BatchError> {
-    let Some((head, records)) = batch.split_first_chunk::<RECORDS_AT>() else {
+    let Some((old, records)) = batch.split_first_chunk::<RECORDS_AT>() else {
         return Err(BatchError::Truncated { at: 0, wanted: RECORDS_AT, left: batch.len() });
     };
-    let mut head = *head;
+    let mut head = *old;
     let attributes = i16::from_be_bytes(field(&head, ATTRIBUTES_AT)) & !LOG_APPEND_TIME_BIT;
     let attributes = match kind {
         TimestampType::CreateTime => attributes,
@@ -281,7 +285,14 @@ pub fn restamp(batch: &[u8], kind: TimestampType, max_timestamp: TimestampMs) ->
     };
     head[ATTRIBUTES_AT..LAST_OFFSET_DELTA_AT].copy_from_slice(&attributes.to_be_bytes());
     head[MAX_TIMESTAMP_AT..PRODUCER_ID_AT].copy_from_slice(&max_timestamp.get().to_be_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&head[ATTRIBUTES_AT..]), records);
+    let front = crc32c::crc32c(&head[ATTRIBUTES_AT..]);
+    let crc = if records.len() < CRC_MOVED_FROM {
+        crc32c::crc32c_append(front, records)
+    } else {
+        // A CRC is linear: the difference of the fronts, moved past the records, is the difference of the wholes.
+        let difference = front ^ crc32c::crc32c(&old[ATTRIBUTES_AT..]);
+        u32::from_be_bytes(field(old, CRC_AT)) ^ crc32c::crc32c_combine(difference, 0, records.len())
+    };
     head[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
     Ok(field(&head, PREFIX_LEN))
 }
@@ -296,6 +307,15 @@ pub struct Batch {
 impl Batch {
     pub fn verify_crc(&self) -> Result<(), BatchError> {
         verify_crc(&self.bytes)
+    }
+
+    /// The batch under the time of its append. In place, if nobody else holds its bytes.
+    pub fn appended_at(self, now: TimestampMs) -> Result<Batch, BatchError> {
+        let mut bytes = self.bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let head = restamp(&bytes, TimestampType::LogAppendTime, now)?;
+        bytes[PREFIX_LEN..RECORDS_AT].copy_from_slice(&head);
+        let bytes = bytes.freeze();
+        Ok(Batch { header: BatchHeader::parse(&bytes)?, bytes })
     }
 
     /// The records, compressed as the header says; see [`decompress`](super::compression::decompress).

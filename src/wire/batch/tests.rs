@@ -116,3 +116,23 @@ proptest::proptest! {
         proptest::prop_assert!(walked <= 1 + run.len() / RECORDS_AT);
     }
 }
+
+#[test]
+fn the_time_of_an_append_is_stamped_with_a_sound_crc_however_long_the_records_are() {
+    for bytes in [10, 1000, CRC_MOVED_FROM - 100, CRC_MOVED_FROM, CRC_MOVED_FROM + 100, 3 << 20] {
+        let mut builder = BatchBuilder::new();
+        builder.push(TimestampMs(5), None, Some(&vec![0xa5; bytes]), &[]);
+        let bytes = builder.build();
+        let shared = bytes.clone();
+        let batch = batches(&bytes).next().unwrap().unwrap();
+        let (first, then) = (TimestampMs(1_700_000_000_000), TimestampMs(1_700_000_000_777));
+        let stamped = batch.clone().appended_at(first).unwrap();
+        stamped.verify_crc().unwrap();
+        assert_eq!((stamped.header.timestamp_type(), stamped.header.max_timestamp), (TimestampType::LogAppendTime, first));
+        assert_eq!((&batch.bytes, &stamped.bytes[RECORDS_AT..]), (&shared, &shared[RECORDS_AT..]));
+        let at = stamped.bytes.as_ptr();
+        let again = stamped.appended_at(then).unwrap();
+        again.verify_crc().unwrap();
+        assert_eq!((again.header.max_timestamp, again.bytes.as_ptr()), (then, at), "in place, as nobody else has it");
+    }
+}
