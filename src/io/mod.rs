@@ -60,8 +60,11 @@ pub trait World: Clone + 'static {
     async fn sleep(&self, span: Duration);
     /// Lets other tasks of this shard run.
     async fn yield_now(&self);
-    /// Runs what may block (a scan, compression of a large batch) on a thread that is not a shard.
+    /// Runs what keeps a cpu busy (a scan, compression of a batch) on a thread that is not a shard. Where the future is dropped before its work
+    /// has begun, the work is dropped with it.
     async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T;
+    /// As [`World::offload`], for what may take seconds: that of [`World::offload`] does not wait behind it.
+    async fn offload_at_length<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T;
 
     /// Lets go of a large piece of memory where it keeps nobody waiting.
     fn free(&self, large: Bytes);

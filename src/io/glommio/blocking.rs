@@ -1,13 +1,13 @@
 //! Threads for what may block, and for what takes long: opening and renaming files, cold reads; compression of a large batch. Shared by
 //! all shards, started as they are needed, gone when they are not.
 //!
-//! Called by `scheduler` users through [`off_shard`] and [`at_leisure`]; calls nothing but the work it is given.
+//! Called by `scheduler` users through [`off_shard`], [`at_leisure`] and [`at_length`]; calls nothing but the work it is given.
 //!
 //! Invariants:
 //! 1. At most the named number of threads exist; work beyond them waits in order.
 //! 2. A panic in the work ends the process: its shard would wait for ever.
-//! 3. What computes has threads of its own, no more than cpus, which give way to the shards: whoever sends batches that decompress to
-//!    hundreds of mebibytes waits for them by himself. Nothing that waits for the disk waits behind it.
+//! 3. What computes has threads of its own, no more than cpus, which give way to the shards. Nothing that waits for the disk waits behind it.
+//!    What computes for long has others, half as many: whoever sends batches that decompress to hundreds of mebibytes waits for them by himself.
 //! 4. What gives memory back to the system gives way too, and waits for neither.
 
 use std::collections::VecDeque;
@@ -49,14 +49,17 @@ const BEHIND_SHARDS_NICE: i32 = 10;
 pub(super) struct Pools {
     pub blocking: Arc<Pool>,
     pub computing: Arc<Pool>,
+    pub lengthy: Arc<Pool>,
     pub freeing: Arc<Pool>,
 }
 
 impl Pools {
     pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize) -> Self {
+        let lengthy_max = NonZeroUsize::new(computing_max.get() / 2).unwrap_or(NonZeroUsize::MIN);
         Self {
             blocking: Pool::new(blocking_max, Precedence::LikeShards),
             computing: Pool::new(computing_max, Precedence::BehindShards),
+            lengthy: Pool::new(lengthy_max, Precedence::BehindShards),
             freeing: Pool::new(NonZeroUsize::MIN, Precedence::BehindShards),
         }
     }
@@ -124,49 +127,125 @@ impl Pool {
     }
 }
 
-struct Outcome<T> {
-    value: Option<T>,
-    waiter: Option<Waker>,
-}
-
 /// Runs `work` on one of the blocking threads; nobody waits for it.
 pub(super) fn begin_off_shard(work: impl FnOnce() + Send + 'static) {
     scheduler::current().blocking.run(Box::new(work));
 }
 
-/// Runs `work` on one of the blocking threads. Work that has begun runs to its end even if the future is dropped.
+/// Runs `work` on one of the blocking threads. It runs to its end even if the future is dropped.
 pub(super) async fn off_shard<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let pool = scheduler::current().blocking.clone();
-    on(&pool, work).await
+    on(&pool, IfDropped::Done, work).await
 }
 
-/// As [`off_shard`], for work that keeps a cpu busy.
+/// For work that keeps a cpu busy, some ten milliseconds at most. If the future is dropped before it has begun, it never does.
 pub(super) async fn at_leisure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let pool = scheduler::current().computing.clone();
-    on(&pool, work).await
+    on(&pool, IfDropped::Withdrawn, work).await
 }
 
-async fn on<T: Send + 'static>(pool: &Arc<Pool>, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let outcome = Arc::new(Mutex::new(Outcome { value: None, waiter: None }));
-    let reported = outcome.clone();
+/// As [`at_leisure`], for work that may take seconds.
+pub(super) async fn at_length<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let pool = scheduler::current().lengthy.clone();
+    on(&pool, IfDropped::Withdrawn, work).await
+}
+
+/// What becomes of work that has not begun when nobody waits for it any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum IfDropped {
+    Done,
+    Withdrawn,
+}
+
+/// Work on its way to a thread, and what comes of it on the way back.
+struct Errand<F, T> {
+    stage: Stage<F, T>,
+    waiter: Option<Waker>,
+}
+
+enum Stage<F, T> {
+    Waiting(F),
+    /// It is being done; or it is over, one way or the other.
+    Away,
+    Done(T),
+}
+
+impl<F, T> Errand<F, T> {
+    fn lock(errand: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        errand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(errand: &Mutex<Self>) -> Stage<F, T> {
+        std::mem::replace(&mut Self::lock(errand).stage, Stage::Away)
+    }
+}
+
+/// Takes work back that has not begun, and with it what it holds.
+struct Withdraw<'a, F, T>(&'a Mutex<Errand<F, T>>);
+
+impl<F, T> Drop for Withdraw<'_, F, T> {
+    fn drop(&mut self) {
+        drop(Errand::take(self.0));
+    }
+}
+
+async fn on<T: Send + 'static>(pool: &Arc<Pool>, if_dropped: IfDropped, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let errand = Arc::new(Mutex::new(Errand { stage: Stage::Waiting(work), waiter: None }));
+    let theirs = errand.clone();
     pool.run(Box::new(move || {
+        let Stage::Waiting(work) = Errand::take(&theirs) else { return };
         let value = work();
         let waiter = {
-            let mut outcome = reported.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.value = Some(value);
-            outcome.waiter.take()
+            let mut errand = Errand::lock(&theirs);
+            errand.stage = Stage::Done(value);
+            errand.waiter.take()
         };
         waiter.into_iter().for_each(Waker::wake);
     }));
+    let _withdraw = (if_dropped == IfDropped::Withdrawn).then(|| Withdraw(&errand));
     poll_fn(|context| {
-        let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome.value.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                outcome.waiter = Some(context.waker().clone());
+        let mut errand = Errand::lock(&errand);
+        match std::mem::replace(&mut errand.stage, Stage::Away) {
+            Stage::Done(value) => Poll::Ready(value),
+            unfinished => {
+                errand.stage = unfinished;
+                errand.waiter = Some(context.waker().clone());
                 Poll::Pending
             }
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    /// Clients that send what is costly and leave must not keep memory, nor stand before those who stay.
+    #[test]
+    fn work_that_nobody_waits_for_is_withdrawn_before_it_begins() {
+        for if_dropped in [IfDropped::Withdrawn, IfDropped::Done] {
+            let pool = Pool::new(NonZeroUsize::MIN, Precedence::LikeShards);
+            let (release, held) = mpsc::channel::<()>();
+            pool.run(Box::new(move || held.recv().unwrap()));
+            let memory = Arc::new(());
+            let pinned = memory.clone();
+            let (tell, told) = mpsc::channel();
+            let mut waiting = Box::pin(on(&pool, if_dropped, move || {
+                drop(pinned);
+                tell.send(()).unwrap();
+            }));
+            assert!(block_on(poll_once(&mut waiting)).is_none());
+            drop(waiting);
+            let withdrawn = if_dropped == IfDropped::Withdrawn;
+            assert_eq!(Arc::strong_count(&memory), if withdrawn { 1 } else { 2 });
+            release.send(()).unwrap();
+            assert_eq!(block_on(on(&pool, if_dropped, || 7)), 7);
+            assert_eq!(told.recv().is_err(), withdrawn);
+        }
+    }
 }

@@ -34,7 +34,7 @@ use bytes::Bytes;
 use crate::io::{DirEntry, EntryKind, OpenMode, Space, Urgency, World};
 use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
-use blocking::{at_leisure, off_shard};
+use blocking::{at_leisure, at_length, off_shard};
 use dirty::DirtyWatch;
 use scheduler::Scheduler;
 
@@ -121,6 +121,10 @@ impl World for GlommioWorld {
 
     async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         at_leisure(work).await
+    }
+
+    async fn offload_at_length<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        at_length(work).await
     }
 
     fn free(&self, large: Bytes) {

@@ -134,6 +134,7 @@ pub(super) struct Scheduler {
     is_awake: Cell<bool>,
     pub(super) blocking: Arc<Pool>,
     pub(super) computing: Arc<Pool>,
+    pub(super) lengthy: Arc<Pool>,
     pub(super) freeing: Arc<Pool>,
     pub(super) instruments: Rc<WorldInstruments>,
 }
@@ -171,6 +172,7 @@ impl Scheduler {
             is_awake: Cell::new(true),
             blocking: pools.blocking,
             computing: pools.computing,
+            lengthy: pools.lengthy,
             freeing: pools.freeing,
             instruments: Rc::new(WorldInstruments::new(timing)),
         });

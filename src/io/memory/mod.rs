@@ -211,6 +211,10 @@ impl World for MemoryWorld {
         completed.await
     }
 
+    async fn offload_at_length<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.offload(work).await
+    }
+
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<MemoryFile> {
         match self.disk_call(DiskCall::Open, &path.to_string_lossy(), Effect::Open { path: path.into(), mode }).await? {
             Done::Opened(handle) => Ok(MemoryFile { world: self.clone(), handle: Arc::new(handle) }),
