@@ -41,7 +41,7 @@ pub use kafka_protocol::protocol::StrBytes;
 use crate::types::TopicId;
 
 /// How a Produce or Fetch request names a topic: by name, or by id from Produce 13 and Fetch 13 on (KIP-516).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum TopicRef {
     Name(StrBytes),
     Id(TopicId),

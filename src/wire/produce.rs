@@ -10,6 +10,8 @@
 //!
 //! KIP-467 (record errors, 8), KIP-482 (flexible, 9), KIP-951 (current leader, 10), KIP-890 (12), KIP-516 (topic ids, 13).
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 
@@ -28,6 +30,13 @@ const TOPIC_IDS_FROM: i16 = 13;
 const CURRENT_LEADER_FROM: i16 = 10;
 const RECORD_ERRORS_FROM: i16 = 8;
 const LOG_START_FROM: i16 = 5;
+
+/// Topics that one request may name, and partitions: several times as many as a Kafka client's request of a mebibyte has room for, and what
+/// is gone through within some milliseconds.
+pub const PARTITIONS_MAX: usize = 32 << 10;
+
+/// Topics that are compared each with each sooner than sorted.
+const FEW_TOPICS: usize = 8;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProduceRequest {
@@ -64,12 +73,15 @@ impl ProduceRequest {
         let at = cursor.at();
         // A topic is at least its name's and its array's length.
         let count = required(cursor.count(lengths, 2, size_of::<ProduceTopic>(), &mut budget)?, at)?;
+        let mut room = PARTITIONS_MAX;
+        left_of(room, count, at)?;
         let mut topics = Vec::with_capacity(count);
         for _ in 0..count {
             let topic = read_topic(&mut cursor, &body, lengths, topic_by(version))?;
             let at = cursor.at();
             // A partition is at least its index and its records' length.
             let count = required(cursor.count(lengths, 5, size_of::<ProducePartition>(), &mut budget)?, at)?;
+            room = left_of(room, count, at)?;
             let mut partitions = Vec::with_capacity(count);
             for _ in 0..count {
                 let index = cursor.i32()?;
@@ -83,6 +95,52 @@ impl ProduceRequest {
         cursor.skip_tags(lengths)?;
         Ok(ProduceRequest { transactional_id, acks, timeout_ms, topics })
     }
+
+    /// Each topic and each partition once, as Kafka takes it: of what stands for one partition, the last counts.
+    pub fn without_repeats(mut self) -> ProduceRequest {
+        let is_new = |(at, topic): (usize, &ProduceTopic)| self.topics[..at].iter().all(|before| before.topic != topic.topic);
+        let few = self.topics.len() <= FEW_TOPICS;
+        if !few || !self.topics.iter().enumerate().all(is_new) {
+            self.join_topics();
+        }
+        for topic in &mut self.topics {
+            topic.keep_last_of_each();
+        }
+        self
+    }
+
+    fn join_topics(&mut self) {
+        let mut places = BTreeMap::new();
+        let first: Vec<usize> = self.topics.iter().enumerate().map(|(at, topic)| *places.entry(&topic.topic).or_insert(at)).collect();
+        if places.len() == self.topics.len() {
+            return;
+        }
+        for (at, first) in first.iter().enumerate().filter(|(at, first)| at != *first) {
+            let more = std::mem::take(&mut self.topics[at].partitions);
+            self.topics[*first].partitions.extend(more);
+        }
+        let mut first = first.into_iter().enumerate();
+        self.topics.retain(|_| first.next().is_some_and(|(at, first)| at == first));
+    }
+}
+
+impl ProduceTopic {
+    fn keep_last_of_each(&mut self) {
+        if self.partitions.is_sorted_by(|one, next| one.index < next.index) {
+            return;
+        }
+        let mut indexes: Vec<i32> = self.partitions.iter().map(|partition| partition.index).collect();
+        indexes.sort_unstable();
+        if indexes.is_sorted_by(|one, next| one < next) {
+            return;
+        }
+        let last: BTreeMap<i32, ProducePartition> = self.partitions.drain(..).map(|partition| (partition.index, partition)).collect();
+        self.partitions = last.into_values().collect();
+    }
+}
+
+fn left_of(room: usize, count: usize, at: usize) -> Result<usize, DecodeError> {
+    room.checked_sub(count).ok_or(DecodeError::TooManyElements { at, announced: count, max: room })
 }
 
 pub(super) fn read_topic(cursor: &mut Cursor<'_>, body: &Bytes, lengths: Lengths, by: TopicBy) -> Result<TopicRef, DecodeError> {

@@ -233,6 +233,62 @@ fn batches_that_decompress_to_four_hundred_mebibytes() {
     });
 }
 
+/// A few hundred bytes with a quarter of a mebibyte inside, for each of many partitions, in request after request: none is long, all are.
+#[test]
+fn requests_of_many_small_bombs() {
+    const PARTITIONS: i32 = 1500;
+    let make = |broker: &Broker| {
+        let bomb = Forged::around(body(&[Record::new(0, Part::null(), Part::of(vec![0u8; 250 << 10]))]), 1, THEN).compressed(Codec::Gzip);
+        topics::create(&mut broker.connect(), "small-bombs", PARTITIONS, &[]);
+        let partitions: Vec<(i32, Bytes)> = (0..PARTITIONS).map(|partition| (partition, bomb.encode())).collect();
+        topics::produce_request("small-bombs", -1, &partitions)
+    };
+    after("many small bombs", make, |broker, request| {
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut connection = broker.connect();
+                    while began.elapsed() < SPAN {
+                        let answer = connection.call(topics::PRODUCE, &request);
+                        let answered = &answer.responses[0].partition_responses;
+                        assert!(answered.len() == PARTITIONS as usize && answered.iter().all(|partition| partition.error_code == 0));
+                    }
+                });
+            }
+        });
+    });
+}
+
+/// Whoever has others wait with what decompresses to hundreds of mebibytes has those wait who do the same.
+#[test]
+fn an_honest_compressed_batch_does_not_wait_behind_bombs() {
+    if only_ottla("how long what waits") {
+        return;
+    }
+    let _quiet = quiet();
+    let broker = Broker::start(Settings::new().shards(SHARDS));
+    let bomb = Forged::around(body(&[Record::new(0, Part::null(), Part::of(vec![0u8; 400 << 20]))]), 1, THEN).compressed(Codec::Gzip);
+    let honest = Forged::around(body(&[Record::new(0, Part::null(), Part::of(vec![b'h'; 1 << 20]))]), 1, THEN).compressed(Codec::Gzip);
+    topics::create(&mut broker.connect(), "bombs", 1, &[]);
+    let request = topics::produce_request("bombs", -1, &[(0, bomb.encode())]);
+    let mut bombing: Vec<Connection> = (0..60).map(|_| broker.connect()).collect();
+    for connection in &mut bombing {
+        connection.send(topics::PRODUCE, &request);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    topics::produce(&mut broker.connect(), "bombs", 0, honest.encode());
+    let took = began.elapsed();
+    let mut unanswered = 0;
+    for connection in &mut bombing {
+        connection.set_answer_deadline(Duration::from_millis(1));
+        unanswered += usize::from(connection.receive_frame().is_err());
+    }
+    println!("an honest batch took {took:?} beside {unanswered} bombs");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
 /// A batch of a few kilobytes that is a quarter of a gigabyte when decompressed: who looks for a time in it keeps nobody else waiting.
 #[test]
 fn looks_into_a_batch_that_decompresses_to_a_quarter_of_a_gigabyte() {

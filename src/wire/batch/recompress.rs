@@ -2,14 +2,13 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{ATTRIBUTES_AT, Batch, BatchError, BatchHeader, CRC_AT, Codec, LAST_OFFSET_DELTA_AT, LENGTH_AT, LENGTH_EXCLUDES, RECORDS_AT};
+use super::{
+    ATTRIBUTES_AT, Batch, BatchError, BatchHeader, CODEC_BITS, CRC_AT, Codec, LAST_OFFSET_DELTA_AT, LENGTH_AT, LENGTH_EXCLUDES, RECORDS_AT,
+};
 use crate::wire::compression::{CompressionError, Compressor, Decompressor, Level};
 
 /// Bytes recompressed before the size is looked at again.
 const PIECE_BYTES: usize = 64 << 10;
-
-/// Bits of the attributes that name the codec.
-const CODEC_BITS: i16 = 0b111;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecompressError {
@@ -19,6 +18,8 @@ pub enum RecompressError {
     Batch(#[from] BatchError),
     #[error("the batch would be {0} bytes long at least, more than is allowed")]
     TooLarge(usize),
+    #[error("nobody waits for the batch any more")]
+    GivenUp,
 }
 
 /// What a batch is to become.
@@ -32,13 +33,16 @@ pub struct Recompression {
     pub batch_bytes_max: usize,
 }
 
-/// The same records under the same header, compressed otherwise.
-pub fn recompress(batch: &Batch, to: Recompression) -> Result<Batch, RecompressError> {
+/// The same records under the same header, compressed otherwise. Asks now and then whether to give up.
+pub fn recompress(batch: &Batch, to: Recompression, give_up: &dyn Fn() -> bool) -> Result<Batch, RecompressError> {
     let before = batch.records();
     let mut from = Decompressor::new(batch.header.codec, &before, to.decompressed_bytes_max)?;
     let size = (batch.header.codec == Codec::None).then_some(before.len());
     let mut compressor = Compressor::new(to.codec, to.level, size)?;
     loop {
+        if give_up() {
+            return Err(RecompressError::GivenUp);
+        }
         let chunk = from.fill()?;
         if chunk.is_empty() {
             break;
@@ -92,9 +96,9 @@ mod tests {
         let plain = batches(&plain).next().unwrap().unwrap();
         let before: Vec<_> = plain.records().to_vec();
         for from in Codec::ALL {
-            let first = recompress(&plain, to(from)).unwrap();
+            let first = recompress(&plain, to(from), &|| false).unwrap();
             for codec in Codec::ALL {
-                let second = recompress(&first, to(codec)).unwrap();
+                let second = recompress(&first, to(codec), &|| false).unwrap();
                 assert_eq!(second.header.codec, codec);
                 second.verify_crc().unwrap();
                 let body = compression::decompress(codec, &second.records(), 1 << 20).unwrap();
@@ -102,9 +106,9 @@ mod tests {
                 assert_eq!(records(&body, second.header.count).count(), 50);
             }
         }
-        let packed = recompress(&plain, to(Codec::Gzip)).unwrap();
+        let packed = recompress(&plain, to(Codec::Gzip), &|| false).unwrap();
         let short = Recompression { decompressed_bytes_max: 100, ..to(Codec::None) };
-        assert!(matches!(recompress(&packed, short), Err(RecompressError::Compression(_))));
+        assert!(matches!(recompress(&packed, short, &|| false), Err(RecompressError::Compression(_))));
     }
 
     #[test]
@@ -114,10 +118,23 @@ mod tests {
         let bomb = builder.build_with(Codec::Gzip, None).unwrap();
         let bomb = batches(&bomb).next().unwrap().unwrap();
         let tight = Recompression { decompressed_bytes_max: 4 << 20, batch_bytes_max: 100_000, ..to(Codec::None) };
-        match recompress(&bomb, tight) {
+        match recompress(&bomb, tight, &|| false) {
             Err(RecompressError::TooLarge(len)) => assert!(len < 300_000, "{len} bytes were held"),
             other => panic!("{other:?}"),
         }
-        assert!(recompress(&bomb, Recompression { codec: Codec::Zstd, ..tight }).is_ok());
+        assert!(recompress(&bomb, Recompression { codec: Codec::Zstd, ..tight }, &|| false).is_ok());
+    }
+
+    #[test]
+    fn a_batch_that_nobody_waits_for_is_given_up() {
+        let mut builder = BatchBuilder::new();
+        builder.push(TimestampMs(1), None, Some(&vec![0; 1 << 20]), &[]);
+        let bomb = builder.build_with(Codec::Gzip, None).unwrap();
+        let bomb = batches(&bomb).next().unwrap().unwrap();
+        let asked = std::cell::Cell::new(0);
+        let give_up = || asked.replace(asked.get() + 1) == 3;
+        let wide = Recompression { decompressed_bytes_max: 4 << 20, batch_bytes_max: 4 << 20, ..to(Codec::None) };
+        assert!(matches!(recompress(&bomb, wide, &give_up), Err(RecompressError::GivenUp)));
+        assert_eq!(asked.get(), 4);
     }
 }

@@ -113,6 +113,56 @@ fn response_reads_back_by_the_crate_in_every_version() {
     }
 }
 
+fn topic(name: &'static str, partitions: &[(i32, u8)]) -> ProduceTopic {
+    let partition = |(index, fill): &(i32, u8)| ProducePartition { index: *index, records: Some(Bytes::from(vec![*fill])) };
+    ProduceTopic { topic: TopicRef::Name(StrBytes::from_static_str(name)), partitions: partitions.iter().map(partition).collect() }
+}
+
+#[test]
+fn a_partition_that_is_named_again_is_the_last_one() {
+    let of = |topics: Vec<ProduceTopic>| ProduceRequest { transactional_id: None, acks: 1, timeout_ms: 1, topics };
+    let same = |topics: Vec<ProduceTopic>| assert_eq!(of(topics.clone()).without_repeats(), of(topics));
+    same(vec![]);
+    same(vec![topic("a", &[(0, 1), (1, 2)]), topic("b", &[(0, 3)])]);
+    same(vec![topic("b", &[(2, 1), (1, 2), (-1, 3)]), topic("a", &[])]);
+    let repeated = of(vec![topic("a", &[(0, 1), (1, 2), (0, 3)]), topic("b", &[(1, 4)]), topic("a", &[(2, 5), (1, 6)])]);
+    let expected = of(vec![topic("a", &[(0, 3), (1, 6), (2, 5)]), topic("b", &[(1, 4)])]);
+    assert_eq!(repeated.without_repeats(), expected);
+    let names: Vec<String> = (0..40).map(|number| format!("topic-{number}")).collect();
+    let of_names = |times: usize| {
+        let topic = |name: &String| ProduceTopic { topic: TopicRef::Name(StrBytes::from_string(name.clone())), ..topic("", &[(0, 1)]) };
+        of((0..times).flat_map(|_| names.iter().map(topic)).collect())
+    };
+    assert_eq!(of_names(3).without_repeats(), of_names(1));
+}
+
+#[test]
+fn no_request_names_more_partitions_than_are_gone_through_at_once() {
+    let body = |topics: usize, partitions: usize| {
+        let mut body = BytesMut::new();
+        body.put_i16(-1);
+        body.put_i16(1);
+        body.put_i32(1000);
+        body.put_i32(topics as i32);
+        for _ in 0..topics {
+            body.put_i16(1);
+            body.put_u8(b't');
+            body.put_i32(partitions as i32);
+            (0..partitions).for_each(|index| {
+                body.put_i32(index as i32);
+                body.put_i32(-1);
+            });
+        }
+        body.freeze()
+    };
+    for (topics, partitions, taken) in
+        [(1, PARTITIONS_MAX, true), (2, PARTITIONS_MAX / 2, true), (1, PARTITIONS_MAX + 1, false), (2, PARTITIONS_MAX / 2 + 1, false)]
+    {
+        assert_eq!(ProduceRequest::decode(7, body(topics, partitions)).is_ok(), taken, "{topics} of {partitions}");
+    }
+    assert!(ProduceRequest::decode(7, body(PARTITIONS_MAX + 1, 0)).is_err());
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200), version in 3i16..=13) {

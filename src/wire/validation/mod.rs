@@ -26,13 +26,16 @@ use super::error::ErrorCode;
 use super::record::{self, Outline, RecordError};
 use crate::types::{Offset, TimestampMs};
 
-mod stream;
-
 /// First Produce version that may carry zstd.
 const ZSTD_FROM: i16 = 7;
 
 /// Bytes of the oldest format's header after the length: no batch of any format is shorter.
 const OLDEST_HEADER_BYTES: i32 = 14;
+
+mod effort;
+mod stream;
+
+pub use effort::{Effort, effort};
 
 /// Decompressed bytes that are walked within a millisecond, whatever the codec.
 pub const BRIEF_BYTES: usize = 256 << 10;
@@ -81,6 +84,8 @@ pub struct ValidBatch {
     pub timestamp_type: TimestampType,
     /// The largest timestamp of its records; the time of the append where that is what the topic stamps.
     pub max_timestamp: TimestampMs,
+    /// Bytes of its records, decompressed; what they may be at most, where that was not looked at.
+    pub unpacked: usize,
     /// The bytes from the magic to the records, where they differ from the client's.
     pub restamped: Option<[u8; RECORDS_AT - PREFIX_LEN]>,
 }
@@ -145,18 +150,27 @@ impl From<BatchError> for Refusal {
     }
 }
 
-/// As [`validate_produce`], if that is quickly done: `None` for a batch that decompresses to more than [`BRIEF_BYTES`], which is checked
-/// where it keeps nobody waiting.
-pub fn validate_briefly(records: &Bytes, rules: &ProduceRules) -> Option<Result<ValidBatch, Refusal>> {
-    let brief = ProduceRules { decompressed_bytes_max: rules.decompressed_bytes_max.min(BRIEF_BYTES), ..*rules };
-    match validate_produce(records, &brief) {
-        Err(refusal) if refusal.outgrown == Outgrown::Yes && rules.decompressed_bytes_max > BRIEF_BYTES => None,
+/// As [`validate_produce`], unless the batch decompresses to more than `bytes`, and may: then `None`. Asks now and then whether to give up.
+pub fn validate_within(
+    bytes: usize,
+    records: &Bytes,
+    rules: &ProduceRules,
+    give_up: &dyn Fn() -> bool,
+) -> Option<Result<ValidBatch, Refusal>> {
+    let within = ProduceRules { decompressed_bytes_max: rules.decompressed_bytes_max.min(bytes), ..*rules };
+    match validate_unless(records, &within, give_up) {
+        Err(refusal) if refusal.outgrown == Outgrown::Yes && rules.decompressed_bytes_max > bytes => None,
         checked => Some(checked),
     }
 }
 
 /// Checks the records of one partition of a Produce request.
 pub fn validate_produce(records: &Bytes, rules: &ProduceRules) -> Result<ValidBatch, Refusal> {
+    validate_unless(records, rules, &|| false)
+}
+
+/// As [`validate_produce`]; asks now and then whether to give up.
+pub fn validate_unless(records: &Bytes, rules: &ProduceRules, give_up: &dyn Fn() -> bool) -> Result<ValidBatch, Refusal> {
     let bytes = only_batch(records)?;
     if bytes.len() > rules.max_batch_bytes {
         let message = format!("a batch of {} bytes, {} allowed", bytes.len(), rules.max_batch_bytes);
@@ -166,14 +180,14 @@ pub fn validate_produce(records: &Bytes, rules: &ProduceRules) -> Result<ValidBa
     batch::verify_crc(&bytes)?;
     let header = BatchHeader::parse(&bytes)?;
     check_header(&header, rules)?;
-    let max_timestamp = check_records(&header, &bytes[RECORDS_AT..], rules)?;
+    let (max_timestamp, unpacked) = check_records(&header, &bytes[RECORDS_AT..], rules, give_up)?;
     let (timestamp_type, max_timestamp) = match rules.timestamp_type {
         TimestampType::CreateTime => (TimestampType::CreateTime, max_timestamp),
         TimestampType::LogAppendTime => (TimestampType::LogAppendTime, rules.now),
     };
     let as_it_came = header.timestamp_type() == timestamp_type && header.max_timestamp == max_timestamp;
     let restamped = (!as_it_came).then(|| batch::restamp(&bytes, timestamp_type, max_timestamp)).transpose()?;
-    Ok(ValidBatch { header, bytes, timestamp_type, max_timestamp, restamped })
+    Ok(ValidBatch { header, bytes, timestamp_type, max_timestamp, unpacked, restamped })
 }
 
 /// When and where in its batch a record is.
@@ -274,19 +288,26 @@ fn check_header(header: &BatchHeader, rules: &ProduceRules) -> Result<(), Refusa
     Ok(())
 }
 
-/// Walks the records; answers their largest timestamp.
-fn check_records(header: &BatchHeader, body: &[u8], rules: &ProduceRules) -> Result<TimestampMs, Refusal> {
+/// Walks the records; answers their largest timestamp, and how many bytes they are.
+fn check_records(
+    header: &BatchHeader,
+    body: &[u8],
+    rules: &ProduceRules,
+    give_up: &dyn Fn() -> bool,
+) -> Result<(TimestampMs, usize), Refusal> {
     let mut checks = Checks::new(header, rules);
-    match (header.codec, rules.compressed) {
+    let unpacked = match (header.codec, rules.compressed) {
         (Codec::None, _) => {
             record::outlines(body, header.count, |outline| checks.record(outline))?;
+            body.len()
         }
         (codec, CompressedRecords::Walked) => {
-            stream::walk(codec, body, header.count, rules.decompressed_bytes_max, |outline| checks.record(outline))?;
+            let limits = stream::Limits { bytes: rules.decompressed_bytes_max, give_up };
+            stream::walk(codec, body, header.count, limits, |outline| checks.record(outline))?
         }
-        (_, CompressedRecords::Trusted) => return Ok(header.max_timestamp),
-    }
-    checks.finish()
+        (_, CompressedRecords::Trusted) => return Ok((header.max_timestamp, rules.decompressed_bytes_max)),
+    };
+    Ok((checks.finish()?, unpacked))
 }
 
 /// What is checked of each record, and what was found.
@@ -343,24 +364,26 @@ impl<'a> Checks<'a> {
     fn unusual(&mut self, timestamp: i64, offset_delta: i32, has_key: bool) {
         let create_time = self.rules.timestamp_type == TimestampType::CreateTime;
         if offset_delta != self.index {
-            self.fault(format!("offset delta {offset_delta} where {} is due", self.index));
+            let due = self.index;
+            self.fault(|| format!("offset delta {offset_delta} where {due} is due"));
         } else if self.rules.compacted && !has_key {
-            self.fault("no key, in a compacted topic".to_owned());
+            self.fault(|| "no key, in a compacted topic".to_owned());
         } else if create_time && timestamp != TimestampMs::NONE.get() {
             if timestamp < self.earliest || timestamp > self.latest {
+                let (earliest, latest) = (self.earliest, self.latest);
                 self.bad_timestamps += 1;
-                self.fault(format!("timestamp {timestamp}, allowed are {} to {}", self.earliest, self.latest));
+                self.fault(|| format!("timestamp {timestamp}, allowed are {earliest} to {latest}"));
             }
         } else if self.stamped.is_some() {
             self.bad_timestamps += 1;
-            self.fault("stamped with the time of an append, which is the broker's to do".to_owned());
+            self.fault(|| "stamped with the time of an append, which is the broker's to do".to_owned());
         }
     }
 
-    fn fault(&mut self, what: String) {
+    fn fault(&mut self, what: impl FnOnce() -> String) {
         self.fault_count += 1;
         if self.faults.len() < RECORD_ERRORS_MAX {
-            self.faults.push((self.index, Some(what)));
+            self.faults.push((self.index, Some(what())));
         }
     }
 

@@ -11,6 +11,15 @@ const FRONT_BYTES: usize = 5 + 1 + 10 + 5 + 5;
 /// A variable-length number of 32 bits at its longest.
 const NUMBER_BYTES: usize = 5;
 
+/// Where a walk ends before the end.
+#[derive(Clone, Copy)]
+pub(super) struct Limits<'a> {
+    /// What may come out.
+    pub bytes: usize,
+    /// Asked once for each decompressed chunk.
+    pub give_up: &'a dyn Fn() -> bool,
+}
+
 /// The first record that is wanted; what lies behind it is not looked at.
 pub(super) fn find(
     codec: Codec,
@@ -19,7 +28,8 @@ pub(super) fn find(
     limit: usize,
     wanted: impl Fn(&Outline) -> bool,
 ) -> Result<Option<Outline>, Refusal> {
-    let mut window = Window { from: Decompressor::new(codec, body, limit)?, bytes: Vec::new(), start: 0, walked: 0, record: 0 };
+    let from = Decompressor::new(codec, body, limit)?;
+    let mut window = Window { from, give_up: &|| false, bytes: Vec::new(), start: 0, walked: 0, record: 0 };
     for _ in 0..count {
         let outline = window.record()?;
         if wanted(&outline) {
@@ -29,19 +39,22 @@ pub(super) fn find(
     Ok(None)
 }
 
-pub(super) fn walk(codec: Codec, body: &[u8], count: i32, limit: usize, mut see: impl FnMut(Outline)) -> Result<(), Refusal> {
-    let mut window = Window { from: Decompressor::new(codec, body, limit)?, bytes: Vec::new(), start: 0, walked: 0, record: 0 };
+/// Answers how many bytes came out.
+pub(super) fn walk(codec: Codec, body: &[u8], count: i32, limits: Limits<'_>, mut see: impl FnMut(Outline)) -> Result<usize, Refusal> {
+    let from = Decompressor::new(codec, body, limits.bytes)?;
+    let mut window = Window { from, give_up: limits.give_up, bytes: Vec::new(), start: 0, walked: 0, record: 0 };
     for _ in 0..count {
         see(window.record()?);
     }
     match window.left_over()? {
-        0 => Ok(()),
+        0 => Ok(window.walked),
         left => Err(RecordError::TrailingBytes { left }.into()),
     }
 }
 
 struct Window<'a> {
     from: Decompressor<'a>,
+    give_up: &'a dyn Fn() -> bool,
     /// Decompressed bytes; those from `start` on are still to be walked.
     bytes: Vec<u8>,
     start: usize,
@@ -100,6 +113,7 @@ impl Window<'_> {
     /// Reads what lies within the next `ahead` bytes, or fewer at the end.
     fn read<T>(&mut self, ahead: usize, read: impl FnOnce(&mut Reader<'_>) -> Result<T, RecordError>) -> Result<T, Refusal> {
         while self.bytes.len() - self.start < ahead {
+            self.check_wanted()?;
             let chunk = self.from.fill()?;
             if chunk.is_empty() {
                 break;
@@ -134,6 +148,7 @@ impl Window<'_> {
         self.start += here;
         len -= here;
         while len > 0 {
+            self.check_wanted()?;
             let chunk = self.from.fill()?;
             if chunk.is_empty() {
                 return Err(RecordError::Truncated { at }.into());
@@ -143,6 +158,10 @@ impl Window<'_> {
             len -= taken;
         }
         Ok(())
+    }
+
+    fn check_wanted(&self) -> Result<(), Refusal> {
+        if (self.give_up)() { Err(Refusal::invalid("nobody waits for the batch any more")) } else { Ok(()) }
     }
 
     fn left_over(&mut self) -> Result<usize, Refusal> {

@@ -225,19 +225,81 @@ fn a_bomb_is_too_large_and_what_does_not_decompress_is_invalid() {
 #[test]
 fn what_decompresses_to_much_is_not_checked_briefly() {
     let roomy = ProduceRules { decompressed_bytes_max: 64 << 20, ..rules() };
+    let briefly = |batch: &Bytes, rules: &ProduceRules| validate_within(BRIEF_BYTES, batch, rules, &|| false);
     let of = |bytes: usize| {
         let mut builder = BatchBuilder::new();
         builder.push(NOW, None, Some(&vec![0; bytes]), &[]);
         builder.build_with(Codec::Gzip, None).unwrap()
     };
-    assert!(validate_briefly(&of(BRIEF_BYTES / 2), &roomy).unwrap().is_ok());
+    assert!(briefly(&of(BRIEF_BYTES / 2), &roomy).unwrap().is_ok());
     let long = of(2 * BRIEF_BYTES);
-    assert_eq!(validate_briefly(&long, &roomy), None);
-    assert!(validate_produce(&long, &roomy).is_ok());
+    assert_eq!(briefly(&long, &roomy), None);
+    assert!(validate_produce(&long, &roomy).unwrap().unpacked > 2 * BRIEF_BYTES);
     let tight = ProduceRules { decompressed_bytes_max: BRIEF_BYTES, ..roomy };
-    assert_eq!(validate_briefly(&long, &tight).unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
+    assert_eq!(briefly(&long, &tight).unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
     let small = ProduceRules { max_batch_bytes: 10, ..roomy };
-    assert_eq!(validate_briefly(&long, &small).unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
+    assert_eq!(briefly(&long, &small).unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
+    let asked = std::cell::Cell::new(0);
+    let give_up = || asked.replace(asked.get() + 1) == 5;
+    assert_eq!(validate_unless(&long, &roomy, &give_up).unwrap_err().code, ErrorCode::InvalidRecord);
+    assert_eq!(asked.get(), 6, "nothing is decompressed once nobody waits for it");
+}
+
+/// `count` records of `bytes` each.
+fn of_records(count: usize, bytes: usize, codec: Codec) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    for _ in 0..count {
+        builder.push(NOW, None, Some(&vec![0xa5; bytes]), &[]);
+    }
+    builder.build_with(codec, None).unwrap()
+}
+
+#[test]
+fn what_takes_long_is_told_before_it_is_begun() {
+    let told = |batch: &Bytes| effort(batch, &rules());
+    let Effort::Brief { nanos } = told(&of_records(600, 100, Codec::None)) else { panic!("64 KiB of the usual are brief") };
+    assert!(nanos < 100_000, "{nanos}");
+    assert!(matches!(told(&of_records(1000, 1000, Codec::None)), Effort::Brief { .. }));
+    assert!(matches!(told(&of_records(10_000, 90, Codec::None)), Effort::Brief { .. }));
+    assert_eq!(told(&of_records(125_000, 0, Codec::None)), Effort::Long, "many tiny records");
+    assert_eq!(told(&of_records(1, 4 << 20, Codec::None)), Effort::Long, "many bytes");
+    for codec in &Codec::ALL[1..] {
+        assert_eq!(told(&of_records(600, 100, *codec)), Effort::DependsOnInside, "{codec:?}");
+        assert_eq!(told(&of_records(125_000, 0, *codec)), Effort::Long, "{codec:?}");
+        let trusting = ProduceRules { compressed: CompressedRecords::Trusted, ..rules() };
+        assert!(matches!(effort(&of_records(125_000, 0, *codec), &trusting), Effort::Brief { .. }));
+    }
+    // What is said to be compressed is read, whatever comes out of it: 20 bytes for each of many streams of nothing.
+    let nothing = crate::wire::compression::compress(Codec::Gzip, None, b"").unwrap();
+    let mut streams = three_records().build_with(Codec::Gzip, None).unwrap().to_vec();
+    (0..3000).for_each(|_| streams.extend_from_slice(&nothing));
+    assert_eq!(told(&Bytes::from(streams)), Effort::Long);
+    // Room for four mebibytes is made to decompress a few bytes of lz4.
+    let mut roomy = three_records().build_with(Codec::Lz4, None).unwrap().to_vec();
+    assert_eq!(roomy[RECORDS_AT + 5], 0x40);
+    roomy[RECORDS_AT + 5] = 0x70;
+    assert_eq!(told(&Bytes::from(roomy)), Effort::Long);
+    // A header that lies of its count costs the broker nothing.
+    let lie = patched(&three_records().build(), COUNT_AT, &i32::MAX.to_be_bytes());
+    assert!(matches!(told(&lie), Effort::Brief { .. }));
+    for len in 0..RECORDS_AT {
+        assert_eq!(told(&lie.slice(..len)), Effort::Brief { nanos: 0 });
+    }
+}
+
+#[test]
+fn a_sentence_is_made_for_no_more_records_than_are_named() {
+    let batch = three_records().build();
+    let rules = rules();
+    let mut checks = Checks::new(&BatchHeader::parse(&batch).unwrap(), &rules);
+    let made = std::cell::Cell::new(0);
+    for _ in 0..100_000 {
+        checks.fault(|| {
+            made.set(made.get() + 1);
+            String::new()
+        });
+    }
+    assert_eq!((made.get(), checks.fault_count), (RECORD_ERRORS_MAX, 100_000));
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod groups;
 mod internal_topics;
 mod leader_epochs;
 mod log_dirs;
+mod produce_requests;
 mod producers;
 mod reassignments;
 mod repeats;
@@ -60,6 +61,7 @@ pub const PARTS: &[Part] = &[
     Part { name: "groups", settings: COORDINATOR, run: groups::run },
     Part { name: "internal_topics", settings: COORDINATOR, run: internal_topics::run },
     Part { name: "leader_epochs", settings: &[], run: leader_epochs::run },
+    Part { name: "produce_requests", settings: &[], run: produce_requests::run },
     Part { name: "producers", settings: &[], run: producers::run },
     Part { name: "reassignments", settings: &[], run: reassignments::run },
     Part { name: "repeats", settings: &[], run: repeats::run },

@@ -371,18 +371,23 @@ fn sizes(recorder: &mut Recorder) {
 fn stored(recorder: &mut Recorder) {
     for (topic, partitions, _) in TOPICS.into_iter().filter(|(topic, ..)| ![STAMPED, FLAWED].contains(topic)) {
         for partition in 0..partitions {
-            let part = FetchPartition::default()
-                .with_partition(partition)
-                .with_current_leader_epoch(-1)
-                .with_last_fetched_epoch(-1)
-                .with_log_start_offset(-1)
-                .with_partition_max_bytes(1 << 20);
-            let ask = FetchRequest::default()
-                .with_replica_id(BrokerId(-1))
-                .with_max_bytes(1 << 20)
-                .with_session_epoch(-1)
-                .with_topics(vec![FetchTopic::default().with_topic(name(topic)).with_partitions(vec![part])]);
-            recorder.record(12, &format!("stored-{topic}-{partition}"), &ask);
+            stored_in(recorder, topic, partition);
         }
     }
+}
+
+/// All that a partition holds.
+pub fn stored_in(recorder: &mut Recorder, topic: &str, partition: i32) {
+    let part = FetchPartition::default()
+        .with_partition(partition)
+        .with_current_leader_epoch(-1)
+        .with_last_fetched_epoch(-1)
+        .with_log_start_offset(-1)
+        .with_partition_max_bytes(1 << 20);
+    let ask = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![FetchTopic::default().with_topic(name(topic)).with_partitions(vec![part])]);
+    recorder.record(12, &format!("stored-{topic}-{partition}"), &ask);
 }
