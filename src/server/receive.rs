@@ -261,6 +261,13 @@ impl ReceiveBudget {
         self.used.get()
     }
 
+    /// Counts bytes that are there already and outlive their connection, until what is returned is dropped.
+    pub fn hold(self: &Rc<Self>, bytes: usize) -> Reservation {
+        self.used.set(self.used.get() + bytes);
+        self.finished.set(self.finished.get() + bytes);
+        Reservation { budget: self.clone(), own: Rc::new(Cell::new(bytes)), held: bytes, age: None, is_finished: true, large: None }
+    }
+
     /// Wakes the oldest, and of the others as many as there is memory for.
     fn wake_waiting(&self) {
         let mut room = self.limit.saturating_sub(self.used.get());
@@ -632,6 +639,21 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn what_outlives_its_connection_counts_until_it_is_let_go() {
+        let budget = ReceiveBudget::new(100_000, drop);
+        let held = budget.hold(90_000);
+        let (mut first, first_pieces) = reader(&budget);
+        let (mut second, second_pieces) = reader(&budget);
+        first_pieces.borrow_mut().push_back(frame(90_000)[..10].to_vec());
+        assert!(block_on(poll_once(first.next(|_| ()))).is_none());
+        second_pieces.borrow_mut().push_back(frame(60_000));
+        assert!(block_on(poll_once(second.next(|_| ()))).is_none(), "no memory");
+        drop((held, first));
+        assert!(block_on(second.next(|_| ())).unwrap().is_some());
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

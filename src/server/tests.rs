@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, TopicName as WireTopicName,
+    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, TopicName as WireTopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
@@ -20,7 +22,7 @@ use crate::shard::mailbox::Mesh;
 use crate::shard::oneshot;
 use crate::types::{ShardId, TimestampMs};
 use crate::wire::api::ApiKey;
-use crate::wire::batch::BatchBuilder;
+use crate::wire::batch::{BatchBuilder, Codec};
 use crate::wire::message;
 
 mod tree;
@@ -75,7 +77,7 @@ impl Client {
         loop {
             match world.connect(address).await {
                 Ok((reader, writer)) => return Self { reader, writer, received: BytesMut::new(), next: 1 },
-                Err(_) => world.sleep(std::time::Duration::from_millis(5)).await,
+                Err(_) => world.sleep(Duration::from_millis(5)).await,
             }
         }
     }
@@ -239,4 +241,98 @@ async fn latest_offsets(client: &mut Client) -> Vec<i64> {
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
     let response: ListOffsetsResponse = client.call(ApiKey::ListOffsets, 5, &request).await;
     response.topics[0].partitions.iter().map(|partition| partition.offset).collect()
+}
+
+/// One batch of one record for partition 0 of topic "t".
+fn produce_one(acks: i16, timeout_ms: i32, batch: Bytes) -> ProduceRequest {
+    let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch));
+    let topic = TopicProduceData::default().with_name(name("t")).with_partition_data(vec![partition]);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(timeout_ms).with_topic_data(vec![topic])
+}
+
+fn batch_of(value: &[u8], codec: Codec) -> Bytes {
+    let mut batch = BatchBuilder::new();
+    batch.push(TimestampMs(1), None, Some(value), &[]);
+    batch.build_with(codec, None).unwrap()
+}
+
+async fn create_t(client: &mut Client, config: &[(&'static str, &'static str)]) {
+    let config = config.iter().map(|(key, value)| {
+        let value = Some(StrBytes::from_static_str(value));
+        CreatableTopicConfig::default().with_name(StrBytes::from_static_str(key)).with_value(value)
+    });
+    let topic = CreatableTopic::default().with_name(name("t")).with_num_partitions(1).with_replication_factor(1);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic.with_configs(config.collect())]).with_timeout_ms(100_000);
+    let created: CreateTopicsResponse = client.call(ApiKey::CreateTopics, 5, &request).await;
+    assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+}
+
+/// Bytes that the page says are held for requests.
+fn receive_bytes(page: &str) -> u64 {
+    let lines = page.lines().filter(|line| line.starts_with("ottla_receive_memory_bytes{"));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+}
+
+/// A client that leaves, or that would not wait, before its batch is written, must not make room for the next: a slow disk would let them fill
+/// the memory.
+#[test]
+fn what_is_not_written_counts_as_received() {
+    let mut settings = SimulationSettings::default();
+    settings.disk.latency = (Duration::from_secs(1), Duration::from_secs(2));
+    let simulation = Simulation::new(3, settings);
+    let control = simulation.control();
+    let _broker = start(&control, 2);
+    let (address, metrics) = (control.address(BROKER, 9092), control.address(BROKER, 9404));
+    let world = control.world(CLIENT, 0);
+    simulation.block_on(CLIENT, async {
+        let mut client = Client::connect(&world, address).await;
+        create_t(&mut client, &[]).await;
+        let batch = batch_of(&[7; 100_000], Codec::None);
+        let patient: ProduceResponse = client.call(ApiKey::Produce, 7, &produce_one(-1, 0, batch.clone())).await;
+        assert_eq!(patient.responses[0].partition_responses[0].error_code, 0, "no time-out ends the wait for this broker's own disk");
+        for acks in [0, 1, -1] {
+            let mut leaving = Client::connect(&world, address).await;
+            let request =
+                message::encode_request(ApiKey::Produce.code(), 7, 1, Some("test"), &produce_one(acks, 0, batch.clone())).unwrap();
+            leaving.send(request).await;
+            world.sleep(Duration::from_millis(300)).await;
+            drop(leaving);
+            world.sleep(Duration::from_millis(100)).await;
+            let held = receive_bytes(&scrape(&world, metrics).await);
+            assert!(held >= 100_000, "acks {acks}: {held} bytes held before the batch is written");
+            world.sleep(Duration::from_secs(20)).await;
+            let held = receive_bytes(&scrape(&world, metrics).await);
+            assert!(held < 100_000, "acks {acks}: {held} bytes held when it is");
+        }
+    });
+}
+
+/// Between the check of a large batch and its append, another's may be appended: the broker's clock must not go back from record to record.
+#[test]
+fn the_time_of_an_append_is_the_owners() {
+    let mut seen_late = false;
+    for seed in 0..20 {
+        let settings = SimulationSettings { offload_delay_max: Duration::from_secs(2), ..SimulationSettings::default() };
+        let simulation = Simulation::new(seed, settings);
+        let control = simulation.control();
+        let _broker = start(&control, 2);
+        let address = control.address(BROKER, 9092);
+        let world = control.world(CLIENT, 0);
+        simulation.block_on(CLIENT, async {
+            let (mut one, mut two) = (Client::connect(&world, address).await, Client::connect(&world, address).await);
+            create_t(&mut one, &[("message.timestamp.type", "LogAppendTime")]).await;
+            let large = produce_one(1, 1000, batch_of(&[0; 2 << 20], Codec::Gzip));
+            one.send(message::encode_request(ApiKey::Produce.code(), 7, 1, Some("test"), &large).unwrap()).await;
+            world.sleep(Duration::from_millis(200)).await;
+            let small = produce_one(1, 1000, batch_of(b"small", Codec::None));
+            let two: ProduceResponse = two.call(ApiKey::Produce, 7, &small).await;
+            let (_, one) = message::decode_response::<ProduceResponse>(ApiKey::Produce.code(), 7, one.receive().await).unwrap();
+            let [one, two] = [one, two].map(|answer| answer.responses[0].partition_responses[0].clone());
+            assert_eq!((one.error_code, two.error_code), (0, 0));
+            let late = one.base_offset > two.base_offset;
+            assert_eq!(late, one.log_append_time_ms > two.log_append_time_ms, "seed {seed}: {one:?} {two:?}");
+            seen_late |= late;
+        });
+    }
+    assert!(seen_late, "the large batch was appended behind the small one now and then");
 }

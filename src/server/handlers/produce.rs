@@ -1,10 +1,15 @@
 //! Produce: batches are checked while their bytes are warm (`checking`), then sent to their owners, one message per shard.
 //!
+//! Invariants:
+//! 1. What a request has received counts against its shard's receive memory until its batches are written, whoever still waits for that.
+//!
 //! KIPs: 98 (sequences), 467 (record errors), 516 (topic ids), 951 (current leader).
+
+use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::io::World;
+use crate::io::{Urgency, World};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::Internal;
 use crate::partition::{Acks, Refusal};
@@ -36,6 +41,7 @@ struct Sent<W: World> {
 
 pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
     let (version, correlation_id) = (call.header.version, call.header.correlation_id);
+    let received = body.len();
     let request = match ProduceRequest::decode(version, body) {
         Ok(request) => request.without_repeats(),
         Err(error) => return Started::Refused(error.to_string()),
@@ -85,23 +91,15 @@ pub async fn start<W: World>(call: Call<W>, body: Bytes) -> Started<W> {
         response.topics.push(ProduceTopicResponse { topic: topic.topic.clone(), partitions });
     }
     let by_owner = checking.into_batches();
-    let mut sent = Vec::with_capacity(by_owner.len());
+    let mut under_way = UnderWay { server: call.server.clone(), sent: Vec::with_capacity(by_owner.len()), received };
     for (owner, (batches, places)) in by_owner {
         let append = AppendRequest { image_version: image.version(), acks, batches };
-        sent.push(Sent { pending: shard.append(owner, append).await, places });
+        under_way.sent.push(Sent { pending: shard.append(owner, append).await, places });
     }
-    let (timers, server) = (shard.timers().clone(), call.server.clone());
-    let deadline = timers.now().plus(std::time::Duration::from_millis(request.timeout_ms.max(0) as u64));
     Started::Answering(Box::pin(async move {
-        let settle = settle(&mut response, sent);
-        // Only acks=all may outlast the request's time-out: acks=1 waits for this broker's own disk.
-        match acks {
-            Acks::All => {
-                timers.before(deadline, settle).await;
-            }
-            Acks::Leader | Acks::None => settle.await,
-        }
-        count_errors(&server, &response);
+        // As in Kafka, the request's time-out is for other brokers: this one's own log is waited for.
+        settle(&mut response, &mut under_way).await;
+        count_errors(&under_way.server, &response);
         if acks != Acks::None {
             return Response::Frame(response.encode(version, correlation_id));
         }
@@ -149,16 +147,43 @@ fn refuse_all(image: &MetadataImage, request: &ProduceRequest, error: ErrorCode)
     ProduceResponse { topics: topics.collect(), throttle_ms: 0, node_endpoints: Vec::new() }
 }
 
+/// Batches that are with their owners and not settled.
+struct UnderWay<W: World> {
+    server: Rc<Server<W>>,
+    sent: Vec<Sent<W>>,
+    /// Bytes of the request, which a log keeps until they are written.
+    received: usize,
+}
+
+impl<W: World> Drop for UnderWay<W> {
+    /// The connection has ended, and its hold on receive memory with it: the bytes are there as long as before.
+    fn drop(&mut self) {
+        if self.sent.is_empty() {
+            return;
+        }
+        let (sent, held) = (std::mem::take(&mut self.sent), self.server.receive_budget.hold(self.received));
+        self.server.shard.world().spawn(Urgency::Foreground, async move {
+            for Sent { pending, .. } in sent {
+                pending.settled().await;
+            }
+            drop(held);
+        });
+    }
+}
+
 /// Fills in what became of each batch.
-async fn settle<W: World>(response: &mut ProduceResponse, sent: Vec<Sent<W>>) {
+async fn settle<W: World>(response: &mut ProduceResponse, under_way: &mut UnderWay<W>) {
     for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        // What is not settled when the time-out strikes has timed out.
+        // What is not settled when the broker closes: the client asks again.
         if partition.error == ErrorCode::None {
             partition.error = ErrorCode::RequestTimedOut;
         }
     }
-    for Sent { pending, places } in sent {
-        let Some(results) = pending.settled().await else { continue };
+    // Each stays under way until it is settled.
+    while let Some(next) = under_way.sent.last() {
+        let settled = next.pending.settled().await;
+        let places = under_way.sent.pop().map(|sent| sent.places).unwrap_or_default();
+        let Some(results) = settled else { continue };
         for ((topic, partition), result) in places.into_iter().zip(results) {
             let topic = &mut response.topics[topic];
             let by_id = matches!(topic.topic, TopicRef::Id(_));
