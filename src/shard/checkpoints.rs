@@ -51,10 +51,6 @@ pub(super) async fn read<W: World>(world: &W, path: &Path) -> Result<BTreeMap<(T
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
-    if text.is_empty() {
-        // Kafka makes the file before it has a line for it.
-        return Ok(BTreeMap::new());
-    }
     match checkpoint::decode_offsets(&text) {
         Ok(entries) => Ok(entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect()),
         Err(error) => {

@@ -13,6 +13,7 @@
 //! Invariants:
 //! 1. Strict: a wrong version, count, field or a line too many is an error with its line, never a shorter answer. A checkpoint that is
 //!    believed by half would move a recovery point back to zero, or a high watermark.
+//! 2. A file that is empty, or ends after its version, has no entries: Kafka makes the file before it has one.
 
 use std::fmt::Write as _;
 
@@ -38,8 +39,6 @@ pub enum CheckpointError {
     UnknownVersion(String),
     #[error("line 2: '{0}' is not a count")]
     BadCount(String),
-    #[error("the file ends before line {line}")]
-    TooShort { line: usize },
     #[error("line {line}: '{text}' is not an entry")]
     BadEntry { line: usize, text: String },
     #[error("line 2 announces {announced} entries, the file holds {found}")]
@@ -94,11 +93,11 @@ fn encode(lines: impl Iterator<Item = String>) -> Vec<u8> {
 fn decode<T>(file: &[u8], entry: impl Fn(&[&str]) -> Option<T>) -> Result<Vec<T>, CheckpointError> {
     let text = std::str::from_utf8(file).map_err(|_| CheckpointError::NotText)?;
     let mut lines = text.lines();
-    let version = lines.next().ok_or(CheckpointError::TooShort { line: 1 })?;
+    let Some(version) = lines.next() else { return Ok(Vec::new()) };
     if version.trim() != VERSION {
         return Err(CheckpointError::UnknownVersion(version.to_owned()));
     }
-    let count = lines.next().ok_or(CheckpointError::TooShort { line: 2 })?;
+    let Some(count) = lines.next() else { return Ok(Vec::new()) };
     let announced: usize = count.trim().parse().map_err(|_| CheckpointError::BadCount(count.to_owned()))?;
     let mut entries = Vec::new();
     for (at, line) in lines.enumerate() {
@@ -140,11 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_a_count_has_no_entries() {
+        for file in [&b""[..], b"0", b"0\n"] {
+            assert_eq!(decode_offsets(file).unwrap(), []);
+            assert_eq!(decode_epochs(file).unwrap().latest(), None);
+        }
+    }
+
+    #[test]
     fn damage_is_an_error_with_its_line() {
         use CheckpointError as E;
         let bad = |file: &[u8]| decode_offsets(file).unwrap_err();
-        assert_eq!(bad(b""), E::TooShort { line: 1 });
-        assert_eq!(bad(b"0"), E::TooShort { line: 2 });
         assert_eq!(bad(b"1\n0\n"), E::UnknownVersion("1".into()));
         assert_eq!(bad(b"0\nx\n"), E::BadCount("x".into()));
         assert_eq!(bad(b"0\n2\na 0 1\n"), E::WrongCount { announced: 2, found: 1 });
