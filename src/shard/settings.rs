@@ -138,7 +138,7 @@ pub struct Rules<'a> {
 
 impl Rules<'_> {
     fn validate_topic(&self, overrides: &BTreeMap<String, String>) -> Result<(), String> {
-        topic::validate_topic_configs(overrides).map_err(|error| error.to_string())?;
+        topic::validate_topic_configs(overrides, self.running).map_err(|error| error.to_string())?;
         if let Some(key) = topic::first_not_served(overrides) {
             return Err(format!("{key} has no effect on this broker: only its default is accepted"));
         }

@@ -39,7 +39,7 @@ const FLOORS: [(&str, i64); 16] = [
 ];
 
 /// Pairs of keys of which the first may not be greater than the second.
-const ORDERED: [(&str, &str); 7] = [
+const ORDERED: [(&str, &str); 8] = [
     ("group.consumer.min.heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
     ("group.consumer.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"),
     ("group.consumer.min.session.timeout.ms", "group.consumer.session.timeout.ms"),
@@ -47,6 +47,7 @@ const ORDERED: [(&str, &str); 7] = [
     ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms"),
     ("group.min.session.timeout.ms", "group.max.session.timeout.ms"),
     ("replica.fetch.wait.max.ms", "replica.lag.time.max.ms"),
+    ("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms"),
 ];
 
 pub(super) fn check_across(given: &Given, values: &Values) -> Result<(), Refusal> {

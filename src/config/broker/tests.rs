@@ -249,6 +249,10 @@ fn rules_between_keys() {
         (&[("group.consumer.max.session.timeout.ms", "1")], "is less than group.consumer.session.timeout.ms=45000"),
         (&[("group.min.session.timeout.ms", "9999999")], "is greater than group.max.session.timeout.ms=1800000"),
         (&[("replica.lag.time.max.ms", "1")], "is less than replica.fetch.wait.max.ms=500"),
+        (
+            &[("log.cleaner.min.compaction.lag.ms", "9"), ("log.cleaner.max.compaction.lag.ms", "3")],
+            "is greater than log.cleaner.max.compaction.lag.ms=3",
+        ),
         (&[("group.coordinator.rebalance.protocols", "consumer")], "leaves out classic"),
         (&[("max.connections.per.ip", "0")], "lets nobody connect"),
         (&[("max.connections.per.ip.overrides", "a:1,b")], "has 'b', which is not host:count"),

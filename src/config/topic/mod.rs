@@ -98,8 +98,21 @@ pub fn validate_topic_config(key: &str, value: &str) -> Result<(), String> {
     parse_override(key, value).map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Checks all the overrides a topic would have, together.
-pub fn validate_topic_configs(overrides: &BTreeMap<String, String>) -> Result<(), TopicConfigError> {
+/// Checks all the overrides a topic would have, together, and with what it has of the broker.
+pub fn validate_topic_configs(overrides: &BTreeMap<String, String>, broker: &BrokerSettings) -> Result<(), TopicConfigError> {
+    validate_each(overrides)?;
+    let long = |key: &str| match overrides.get(key).map(|text| parse_override(key, text)) {
+        Some(Ok(Value::Long(value))) => value,
+        _ => match broker.topic_values.get(key) {
+            Some(Value::Long(value)) => *value,
+            other => unreachable!("{key} is a long, not {other:?}"),
+        },
+    };
+    let (min, max) = (long("min.compaction.lag.ms"), long("max.compaction.lag.ms"));
+    if min > max { Err(TopicConfigError::CompactionLag { min, max }) } else { Ok(()) }
+}
+
+fn validate_each(overrides: &BTreeMap<String, String>) -> Result<(), TopicConfigError> {
     // Kafka answers an unknown name before any bad value.
     if let Some(unknown) = overrides.keys().find(|key| table::topic(key).is_none()) {
         return Err(TopicConfigError::UnknownName(unknown.clone()));
@@ -107,12 +120,7 @@ pub fn validate_topic_configs(overrides: &BTreeMap<String, String>) -> Result<()
     for (key, value) in overrides {
         parse_override(key, value)?;
     }
-    let long = |key: &str, default: i64| match overrides.get(key).map(|text| parse_override(key, text)) {
-        Some(Ok(Value::Long(value))) => value,
-        _ => default,
-    };
-    let (min, max) = (long("min.compaction.lag.ms", 0), long("max.compaction.lag.ms", i64::MAX));
-    if min > max { Err(TopicConfigError::CompactionLag { min, max }) } else { Ok(()) }
+    Ok(())
 }
 
 /// The first override that asks for something this broker does not do: of a key that is known and has no effect here, only the default is
@@ -141,12 +149,12 @@ pub fn list_default(key: &str, broker: &BrokerSettings) -> Option<String> {
 }
 
 impl TopicSettings {
-    /// The settings of a topic with these overrides on a broker with those defaults.
+    /// The settings of a topic with these overrides on a broker with those defaults, which may have changed since they were checked together.
     pub fn resolve(overrides: &BTreeMap<String, String>, broker: &BrokerSettings) -> Result<Self, TopicConfigError> {
         if overrides.is_empty() {
             return Ok(broker.topics.defaults.clone());
         }
-        validate_topic_configs(overrides)?;
+        validate_each(overrides)?;
         let mut values = broker.topic_values.clone();
         for (key, text) in overrides {
             let value = parse_override(key, text)?;

@@ -119,7 +119,8 @@ fn what_kafka_accepts_is_accepted() {
 
 #[test]
 fn keys_are_checked_together() {
-    let sentence = |pairs: &[(&str, &str)]| validate_topic_configs(&overrides(pairs)).map_err(|error| error.to_string());
+    let plain = broker(&[]);
+    let sentence = |pairs: &[(&str, &str)]| validate_topic_configs(&overrides(pairs), &plain).map_err(|error| error.to_string());
     assert_eq!(
         sentence(&[("max.compaction.lag.ms", "3"), ("min.compaction.lag.ms", "9")]),
         Err("conflict topic config setting min.compaction.lag.ms (9) > max.compaction.lag.ms (3)".to_owned())
@@ -127,6 +128,12 @@ fn keys_are_checked_together() {
     assert_eq!(sentence(&[("max.compaction.lag.ms", "3"), ("min.compaction.lag.ms", "3")]), Ok(()));
     assert_eq!(sentence(&[("retention.ms", "x"), ("zoo", "1")]), Err("Unknown topic config name: zoo".to_owned()));
     assert_eq!(sentence(&[("local.retention.ms", "5"), ("retention.ms", "4")]), Ok(()));
+    let lagging = broker(&[("log.cleaner.min.compaction.lag.ms", "1000")]);
+    assert_eq!(
+        validate_topic_configs(&overrides(&[("max.compaction.lag.ms", "500")]), &lagging).map_err(|error| error.to_string()),
+        Err("conflict topic config setting min.compaction.lag.ms (1000) > max.compaction.lag.ms (500)".to_owned()),
+        "one of them is the broker's"
+    );
 }
 
 #[test]
