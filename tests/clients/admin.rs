@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
-use kafka_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use kafka_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use uuid::Uuid;
@@ -285,4 +285,43 @@ fn deletions_of_many_connections_are_kept() {
         assert_eq!(topics::offset_at(&mut broker.connect(), "crowded", partition, -2), 20);
     }
     broker.stop();
+}
+
+/// One entry that is malformed is answered as such, and the others are deleted.
+#[test]
+fn a_deletion_answers_each_of_its_entries() {
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new());
+    let mut connection = broker.connect();
+    topics::create(&mut connection, "kept", 1, &[]);
+    let id = topics::create(&mut connection, "gone", 1, &[]);
+    let named = |topic: &str| DeleteTopicState::default().with_name(Some(name(topic)));
+    let entries = vec![DeleteTopicState::default().with_name(None), named("gone"), named("kept").with_topic_id(id)];
+    let answer = connection.call(6, &DeleteTopicsRequest::default().with_topics(entries).with_timeout_ms(30_000));
+    let mut codes: Vec<(String, i16)> = answer
+        .responses
+        .iter()
+        .map(|line| (line.name.as_ref().map(|name| name.to_string()).unwrap_or_default(), line.error_code))
+        .collect();
+    // Kafka shuffles them.
+    codes.sort();
+    const INVALID_REQUEST: i16 = 42;
+    assert_eq!(codes, [(String::new(), INVALID_REQUEST), ("gone".to_owned(), 0), ("kept".to_owned(), INVALID_REQUEST)]);
+    topics::wait_until_gone(&mut connection, "gone");
+    topics::produce(&mut connection, "kept", 0, Batch::at(1_700_000_000_000).value("v").encode());
+}
+
+/// Where no topic may be deleted, clients that are too old to know of that are told another code.
+#[test]
+fn a_deletion_that_is_switched_off_is_answered_by_version() {
+    let _noisy = noisy();
+    let broker = Broker::start(Settings::new().with("delete.topic.enable", false));
+    let mut connection = broker.connect();
+    topics::create(&mut connection, "stays", 1, &[]);
+    for (version, code) in [(1, 42), (2, 42), (3, 73), (5, 73)] {
+        let request = DeleteTopicsRequest::default().with_topic_names(vec![name("stays")]).with_timeout_ms(30_000);
+        let answer = connection.call(version, &request);
+        let line = &answer.responses[0];
+        assert_eq!((line.error_code, line.error_message.as_deref()), (code, None), "version {version}");
+    }
 }

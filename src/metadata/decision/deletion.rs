@@ -29,26 +29,34 @@ pub struct DeleteAnswer {
     pub result: Result<(), Refused>,
 }
 
-/// Decides all topics of a request. `Err` refuses the whole request.
+/// Decides all topics of a request, each by itself. `Err` refuses the whole request.
 pub fn delete_topics(image: &MetadataImage, topics: &[DeleteTopic], deletion: Deletion) -> Result<Decision<Vec<DeleteAnswer>>, Refused> {
     if deletion == Deletion::Disabled {
-        return Err(Refused::new(ErrorCode::TopicDeletionDisabled, "Topic deletion is disabled."));
+        // Kafka says no more than that.
+        return Err(Refused::silent(ErrorCode::TopicDeletionDisabled));
     }
+    let mut decision = Decision { records: vec![], answer: vec![] };
+    let invalid = |text: &str| Err(Refused::new(ErrorCode::InvalidRequest, text));
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ids: BTreeMap<TopicId, usize> = BTreeMap::new();
     for topic in topics {
-        match (&topic.name, topic.id.is_zero()) {
-            (None, true) => return Err(Refused::new(ErrorCode::InvalidRequest, "Neither topic name nor id were specified.")),
-            (Some(_), false) => return Err(Refused::new(ErrorCode::InvalidRequest, "You may not specify both topic name and topic id.")),
-            (Some(name), true) => *names.entry(name.as_str()).or_default() += 1,
-            (None, false) => *ids.entry(topic.id).or_default() += 1,
-        }
+        let malformed = match (&topic.name, topic.id.is_zero()) {
+            (None, true) => "Neither topic name nor id were specified.",
+            (Some(_), false) => "You may not specify both topic name and topic id.",
+            (Some(name), true) => {
+                *names.entry(name.as_str()).or_default() += 1;
+                continue;
+            }
+            (None, false) => {
+                *ids.entry(topic.id).or_default() += 1;
+                continue;
+            }
+        };
+        decision.answer.push(DeleteAnswer { name: topic.name.clone(), id: topic.id, result: invalid(malformed) });
     }
-    let mut decision = Decision { records: vec![], answer: vec![] };
     let mut chosen = BTreeSet::new();
     // A name whose topic is also given by id: neither is deleted, and the name alone is answered.
     let mut given_twice = BTreeSet::new();
-    let invalid = |text: &str| Err(Refused::new(ErrorCode::InvalidRequest, text));
     for (&name, &times) in &names {
         let (id, result) = match image.topic_by_name(name) {
             _ if times > 1 => (TopicId::ZERO, invalid("Duplicate topic name.")),

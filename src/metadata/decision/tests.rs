@@ -259,9 +259,15 @@ fn deletion_is_by_name_or_id_with_kafkas_texts() {
     );
     let after = then(&image, &decision.records);
     assert_eq!(after.topics().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["c"]);
-    assert_eq!(delete_topics(&image, &request, Deletion::Disabled).unwrap_err().code.code(), 73);
+    assert_eq!(delete_topics(&image, &request, Deletion::Disabled).unwrap_err(), Refused::silent(code(73)));
+    // What is malformed is answered, and the others are deleted.
     let neither = DeleteTopic { name: None, id: TopicId::ZERO };
-    assert_eq!(delete_topics(&image, &[neither], Deletion::Enabled).unwrap_err().code.code(), 42);
+    let both = DeleteTopic { name: Some("c".into()), id: id("c") };
+    let decision = delete_topics(&image, &[neither, name("a"), both], Deletion::Enabled).unwrap();
+    let codes: Vec<_> =
+        decision.answer.iter().map(|answer| (answer.name.as_deref(), answer.result.as_ref().err().map(|e| e.code.code()))).collect();
+    assert_eq!(codes, [(None, Some(42)), (Some("c"), Some(42)), (Some("a"), None)]);
+    assert_eq!(decision.records, [Record::TopicRemoved { id: id("a") }]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::wire::message::{topic_id_of, uuid_of};
 
 /// The first version that names topics one by one, with ids.
 const STATES_FROM: i16 = 6;
+/// The first version whose clients know that topics may not be deleted at all.
+const DISABLED_FROM: i16 = 3;
 
 pub async fn answer<W: World>(call: Call<W>, request: DeleteTopicsRequest) -> Option<DeleteTopicsResponse> {
     let asked: Vec<DeleteTopic> = if call.header.version >= STATES_FROM {
@@ -37,6 +39,9 @@ pub async fn answer<W: World>(call: Call<W>, request: DeleteTopicsRequest) -> Op
                 line(answer.name, answer.id, code, message)
             })
             .collect(),
+        Err(refused) if refused.code == ErrorCode::TopicDeletionDisabled && call.header.version < DISABLED_FROM => {
+            again.into_iter().map(|topic| line(topic.name, topic.id, ErrorCode::InvalidRequest, None)).collect()
+        }
         Err(refused) => again.into_iter().map(|topic| line(topic.name, topic.id, refused.code, refused.message.clone())).collect(),
     };
     Some(DeleteTopicsResponse::default().with_responses(responses))
