@@ -6,13 +6,13 @@
 //! Invariants:
 //! 1. A function of the records alone (see `metadata`).
 //! 2. `topic_by_name` and `topic_by_id` show the same topics, by the same `Arc`.
-//! 3. A topic id is live or a tombstone, never both.
+//! 3. A topic id is live or a tombstone, never both. The newest tombstones are kept, in the order of their deletion, which a snapshot has too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, Vector};
 
 use super::record::{self, Broker, BrokerState, Internal, Record, Resource};
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition};
@@ -43,13 +43,41 @@ pub struct MetadataImage {
     /// Topics whose names hold '.' or '_', under the name with every '.' made '_': metric names cannot tell such apart.
     topics_by_metric_name: OrdMap<String, Vec<TopicName>>,
     partition_count: usize,
-    deleted: OrdSet<TopicId>,
+    deleted: Tombstones,
     /// Overrides of everything but topics, which carry their own.
     configs: OrdMap<Resource, Arc<Overrides>>,
     producer_ids: Option<ProducerIds>,
     /// A feature that was taken away stays at level 0, so that a snapshot keeps the epoch.
     features: OrdMap<String, i16>,
     features_epoch: i64,
+}
+
+/// Ids of deleted topics that are remembered: more than may have a directory left on a disk that was away.
+const TOMBSTONES_MAX: usize = 1 << 16;
+
+/// Ids of the topics that were deleted last, and which was first: a cluster in which topics come and go does not grow by it.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Tombstones {
+    ids: OrdSet<TopicId>,
+    in_order: Vector<TopicId>,
+}
+
+impl Tombstones {
+    fn contains(&self, id: &TopicId) -> bool {
+        self.ids.contains(id)
+    }
+
+    fn insert(&mut self, id: TopicId) {
+        if self.ids.insert(id).is_some() {
+            return;
+        }
+        self.in_order.push_back(id);
+        if self.in_order.len() > TOMBSTONES_MAX
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
 }
 
 /// Who writes the log.
@@ -204,7 +232,7 @@ impl MetadataImage {
         self.partition_count
     }
 
-    /// Whether a topic of this id has been: its directories are never revived.
+    /// Whether a topic of this id has been, as far as is remembered: its directories are not revived.
     pub fn is_deleted(&self, id: TopicId) -> bool {
         self.deleted.contains(&id)
     }
@@ -244,7 +272,7 @@ impl MetadataImage {
 
     /// Records that, applied to an empty image, give this one. Brokers come before partitions, so that none takes itself for restarted.
     pub fn snapshot(&self) -> Vec<Record> {
-        let mut records = Vec::with_capacity(2 * self.topics_by_name.len() + self.partition_count + self.deleted.len() + 16);
+        let mut records = Vec::with_capacity(2 * self.topics_by_name.len() + self.partition_count + self.deleted.in_order.len() + 16);
         records.extend(self.cluster_id.iter().map(|id| Record::Cluster { id: id.to_string() }));
         records.extend(self.controller.map(|c| Record::Controller { node: c.node, epoch: c.epoch }));
         let epoch = self.features_epoch;
@@ -255,7 +283,7 @@ impl MetadataImage {
             next: ids.next,
         }));
         records.extend(self.brokers.values().map(|broker| Record::Broker(Broker::clone(broker))));
-        records.extend(self.deleted.iter().map(|&id| Record::TopicRemoved { id }));
+        records.extend(self.deleted.in_order.iter().map(|&id| Record::TopicRemoved { id }));
         for topic in self.topics() {
             topic.snapshot(&mut records);
         }

@@ -234,3 +234,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn tombstones_are_kept_up_to_a_number() {
+    let count = TOMBSTONES_MAX as u128 + 3;
+    let removed: Vec<Record> = (1..=count).map(|id| Record::TopicRemoved { id: TopicId::from_bits(id << 7) }).collect();
+    let image = applied(&removed);
+    let is_known = |id: u128| image.is_deleted(TopicId::from_bits(id << 7));
+    assert!(!is_known(3) && is_known(4) && is_known(count), "the oldest go");
+    assert_eq!(image.snapshot().len(), TOMBSTONES_MAX);
+    assert_eq!(MetadataImage::from_snapshot(&image.snapshot(), image.version()).unwrap(), image);
+}
