@@ -5,7 +5,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use regex::Regex;
 
 use super::format::{Formatter, PrintError, Shown, Timestamp};
 use super::{From, Limits, Source};
@@ -13,6 +12,7 @@ use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::cli::librdkafka::{Background, Role, config, reach, refused};
 use crate::cli::pairs::Pairs;
+use crate::cli::topic_filter::TopicFilter;
 use crate::client::Client;
 use crate::io::glommio;
 use crate::io::glommio::Termination;
@@ -56,7 +56,7 @@ pub fn run(
 
 /// Topics that a pattern chooses, looked for again from time to time.
 struct Topics<'a> {
-    pattern: &'a Regex,
+    pattern: &'a TopicFilter,
     client: Client,
     chosen: Vec<String>,
     age_max: Duration,

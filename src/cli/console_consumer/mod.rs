@@ -13,12 +13,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use regex::Regex;
-
 use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use super::pairs::{self, Pairs};
+use super::topic_filter::TopicFilter;
 use super::zookeeper;
 use format::Formatter;
 
@@ -117,7 +116,7 @@ pub struct Args {
 /// What is read.
 enum Source {
     Topic(String),
-    Topics(Regex),
+    Topics(TopicFilter),
     Partition { topic: String, index: i32, from: From },
 }
 
@@ -250,7 +249,7 @@ fn source(args: &Args) -> Result<Source, Failure> {
     }
     match &args.include {
         None => Ok(Source::Topic(topic)),
-        Some(pattern) => match Regex::new(&format!("^(?:{pattern})$")) {
+        Some(pattern) => match TopicFilter::new(pattern) {
             Ok(pattern) => Ok(Source::Topics(pattern)),
             Err(_) => Err(Failure::Sentence(format!("--include {pattern} is not a regular expression"))),
         },

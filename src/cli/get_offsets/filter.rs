@@ -1,9 +1,7 @@
 use std::ops::Range;
 
-use regex::Regex;
-
 use super::OffsetsError;
-use crate::cli::topic_filter::topic_filter;
+use crate::cli::topic_filter::{TopicFilter, topic_filter};
 
 /// Which partitions of which topics are asked about: those that any of the rules names.
 #[derive(Debug)]
@@ -13,7 +11,7 @@ pub(super) struct Filter {
 
 #[derive(Debug)]
 struct Rule {
-    topic: Regex,
+    topic: TopicFilter,
     partitions: Partitions,
 }
 

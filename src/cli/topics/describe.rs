@@ -1,10 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use regex::Regex;
-
 use super::{Args, TopicsError};
 use crate::cli::console::Console;
+use crate::cli::topic_filter::TopicFilter;
 use crate::client::{Client, ConfigEntry, NamedPartition, Partition, Reassignment, TopicDescription};
 use crate::types::{NodeId, TopicId};
 
@@ -27,7 +26,7 @@ pub(super) struct Topic<'a> {
 
 pub(super) fn describe(
     args: &Args,
-    filter: Option<&Regex>,
+    filter: Option<&TopicFilter>,
     page: Option<i32>,
     client: &mut Client,
     console: &mut Console,
@@ -47,7 +46,7 @@ pub(super) fn describe(
     Ok(())
 }
 
-fn find(args: &Args, filter: Option<&Regex>, page: Option<i32>, client: &mut Client) -> Result<Vec<TopicDescription>, TopicsError> {
+fn find(args: &Args, filter: Option<&TopicFilter>, page: Option<i32>, client: &mut Client) -> Result<Vec<TopicDescription>, TopicsError> {
     let id = args.topic_id.as_deref().map(parse_topic_id).transpose()?.filter(|id| !id.is_zero());
     let listings = client.list_topics()?;
     if let Some(id) = id {

@@ -9,12 +9,10 @@ mod rules;
 
 use std::io::Write;
 
-use regex::Regex;
-
 use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
-use super::topic_filter::{InvalidFilter, topic_filter};
+use super::topic_filter::{InvalidFilter, TopicFilter, topic_filter};
 use super::zookeeper;
 use crate::client::{Client, ClientError, Growth, NewTopic, Placement, Settings, TopicListing};
 use crate::types::NodeId;
@@ -266,7 +264,7 @@ fn require_topic(args: &Args, found: &[String]) -> Result<(), TopicsError> {
 /// Topics that Kafka's own machinery keeps its state in, whatever a broker's metadata says of them.
 const INTERNAL: &[&str] = &["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
-fn matching(listings: Vec<TopicListing>, filter: Option<&Regex>, exclude_internal: bool) -> Vec<String> {
+fn matching(listings: Vec<TopicListing>, filter: Option<&TopicFilter>, exclude_internal: bool) -> Vec<String> {
     listings
         .into_iter()
         .filter(|topic| !(exclude_internal && (topic.internal || INTERNAL.contains(&topic.name.as_str()))))
