@@ -35,6 +35,8 @@ pub const PARTITION_METADATA: &str = "partition.metadata";
 pub const WRITTEN_CHECKPOINT: &str = "written-checkpoint";
 /// Of a log directory: while it is there, what its logs have noted as written may be believed. Kafka ignores it.
 pub const WRITTEN_TOKEN: &str = "written-token";
+/// Beside a log that another broker wrote, until the checkpoint files tell of it.
+pub const ADOPTED: &str = "adopted";
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 /// The next segment's file, before it has a base offset. Kafka ignores it, as it ignores every name that is not its own.
 pub const NEXT_SEGMENT: &str = "next-segment.tmp";

@@ -36,7 +36,7 @@ pub use crate::types::planted;
 pub use log::clean::{CleanError, CleanRules, Cleanable};
 pub use log::{
     ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange,
-    Recovered, Rest, Retained, Shutdown, Turn,
+    Recovered, Rest, Retained, Shutdown, Turn, mark_adopted, oldest_magic,
 };
 pub use producer::{ProducerCheck, ProducerRefusal};
 pub use settings::LogSettings;

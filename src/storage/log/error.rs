@@ -22,6 +22,9 @@ pub enum LogError {
     /// Damage to what had been flushed; to cut there would lose it for good.
     #[error("{path} at {position}, below the recovery point: {source}")]
     Corrupt { path: PathBuf, position: u64, source: BatchError },
+    /// Whole, but nothing that is read here.
+    #[error("{path} at {position}: a message of format {magic}, of before Kafka 0.11, which is not read here")]
+    OldFormat { path: PathBuf, position: u64, magic: i8 },
     #[error("the log was closed")]
     Closed,
     /// An earlier write or sync failed; the reason was given to the observer.

@@ -50,6 +50,7 @@ mod error;
 mod flush;
 mod leftovers;
 mod maintain;
+mod old_format;
 mod open;
 mod read;
 mod recover;
@@ -68,7 +69,8 @@ pub use bell::{Bell, Turn};
 pub use close::remove_directory;
 pub use error::{AppendError, LogError, ReadError};
 pub use maintain::Retained;
-pub use open::{OpenLog, Recovered, Shutdown};
+pub use old_format::oldest_magic;
+pub use open::{OpenLog, Recovered, Shutdown, mark_adopted};
 pub use read::{Planned, ReadRange, Rest};
 use writer::Writer;
 
@@ -113,6 +115,8 @@ struct Shared<W: World> {
     sealing: Cell<bool>,
     flushing: Cell<bool>,
     unlinking: Cell<bool>,
+    /// Whether another broker wrote the log, and no checkpoint tells of it yet.
+    adopted: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

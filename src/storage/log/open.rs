@@ -15,11 +15,11 @@ use std::rc::Rc;
 
 use super::believe::Believed;
 use super::bell::{Bell, Turn};
-use super::recover::Recovery;
+use super::recover::{Origin, Recovery};
 use super::{EndMark, Life, Log, LogError, Shared, State, leftovers, sync_dir, truncate, written};
 use crate::io::{EntryKind, OpenMode, World, replace_file};
 use crate::storage::identity;
-use crate::storage::layout::{NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart, WRITTEN_CHECKPOINT};
+use crate::storage::layout::{ADOPTED, NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart, WRITTEN_CHECKPOINT};
 use crate::storage::segment::{Segment, Stored};
 use crate::storage::settings::LogSettings;
 use crate::types::{Offset, PartitionIndex, TopicId, TopicName};
@@ -85,6 +85,7 @@ struct Directory {
     created: bool,
     /// Whether the last run has noted how far the log is written.
     has_note: bool,
+    origin: Origin,
 }
 
 impl<W: World> Log<W> {
@@ -104,13 +105,14 @@ impl<W: World> Log<W> {
             (Shutdown::Unclean, Some(note)) => Believed::Written { below: note.end, flushed },
             (Shutdown::Unclean, None) => Believed::Below(flushed),
         };
-        let mut recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, believed, note);
+        let origin = directory.origin;
+        let mut recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, origin, believed, note);
         if !recovery.run().await? {
             // The marker of a clean shutdown has lied, or the files are not what was noted.
             tracing::warn!(dir = %open.dir.display(), "log is not as it was left: recovering it from the last flush");
             let directory = Directory::open(world, &open).await?;
             let believed = Believed::Below(flushed);
-            recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, believed, None);
+            recovery = Recovery::new(world, &open, directory.segments, directory.snapshots, origin, believed, None);
             assert!(recovery.run().await?, "nothing is believed but what was flushed");
         }
         // What is read back as it was written is flushed behind the writers, like all that is written; but not where acks wait for it.
@@ -118,6 +120,7 @@ impl<W: World> Log<W> {
         let unclean = recovery.believed != Believed::All || recovery.has_changes();
         let (log, mut recovered) = Self::from_recovery(world, open, recovery, floor).await?;
         recovered.created = created;
+        log.shared.adopted.set(origin == Origin::Elsewhere);
         if is_written {
             // The note is used up, and the next kill may come before there is another.
             log.note_written().await?;
@@ -210,6 +213,7 @@ impl<W: World> Log<W> {
             cache,
             sealing: Cell::new(false),
             unlinking: Cell::new(false),
+            adopted: Cell::new(false),
             flushing: Cell::new(false),
         };
         let log = Self { shared: Rc::new(shared) };
@@ -220,6 +224,25 @@ impl<W: World> Log<W> {
         }
         Ok((log, recovered))
     }
+}
+
+impl<W: World> Log<W> {
+    /// Notes that the checkpoint files tell of an adopted log: from here on it is one of this broker's.
+    pub async fn settle_adoption(&self) -> Result<(), LogError> {
+        if !self.shared.adopted.replace(false) {
+            return Ok(());
+        }
+        self.check_alive()?;
+        self.remove_file(&self.dir().join(ADOPTED)).await?;
+        self.sync_directory().await
+    }
+}
+
+/// Marks a directory as one that another broker wrote, durably, before its topic is taken in.
+pub async fn mark_adopted<W: World>(world: &W, dir: &Path) -> Result<(), LogError> {
+    let path = dir.join(ADOPTED);
+    world.open(&path, OpenMode::CreateOrEmpty).await.map_err(LogError::io("create", &path))?;
+    sync_dir(world, dir).await
 }
 
 /// Creates an empty segment's file; its name is durable with the directory's next sync.
@@ -243,8 +266,9 @@ impl Directory {
             Err(source) => return Err(LogError::Io { during: "list", path: dir.to_owned(), source }),
         };
         let identified = check_identity(world, dir, open.topic_id).await?;
-        let has_note = entries.iter().any(|entry| entry.name == WRITTEN_CHECKPOINT);
-        let mut directory = Self { segments: Vec::new(), snapshots: Vec::new(), created, has_note };
+        let has = |name| entries.iter().any(|entry| entry.name == name);
+        let origin = if has(ADOPTED) { Origin::Elsewhere } else { Origin::Here };
+        let mut directory = Self { segments: Vec::new(), snapshots: Vec::new(), created, has_note: has(WRITTEN_CHECKPOINT), origin };
         let mut files: Vec<(SegmentFile, u64)> = Vec::new();
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
             match SegmentFile::parse(&entry.name) {

@@ -7,7 +7,8 @@
 //! batch is read and its CRC checked; at the first that is not whole the file is cut, and the segments behind it are removed, as what they
 //! hold does not follow. A hole between two segments is such an end too: a segment begins where the one before ended when it was
 //! rolled. Compaction may have made that one end earlier since, but only after it was sealed; and a sealed segment is told by the
-//! producer snapshot at its end, whose name is durable only after it.
+//! producer snapshot at its end, whose name is durable only after it. Other brokers compact too, and leave no such snapshots: in a log that
+//! is marked as adopted a hole is no end.
 //!
 //! Where the page cache is the one that the last run has written to, what that run has noted as written (see `written`) is believed like what
 //! was flushed, but for its durability: what lies above the recovery point is flushed later, and the point moves only then.
@@ -18,7 +19,8 @@
 //! Invariants:
 //! 1. A file is only cut at or above the recovery point. Damage below it is an error: it is no torn tail, and cutting there would lose
 //!    what was flushed.
-//! 2. What recovery leaves is flushed before the log is used, so that the next crash finds no less; unless it is as it was written, as the
+//! 2. What is whole is not cut because it is not understood: messages of a format before record batches are an error.
+//! 3. What recovery leaves is flushed before the log is used, so that the next crash finds no less; unless it is as it was written, as the
 //!    page cache still has it then.
 //!
 //! What a crash leaves: later segments are removed newest first, each durably, then the file is cut: every state between can be recovered
@@ -32,7 +34,7 @@ use super::believe::{Believed, believe_whole};
 use super::open::{Listed, OpenLog, Recovered, read_newest_snapshot, remove};
 use super::scan::{self, Met, Verify, Walked};
 use super::written::Written;
-use super::{LogError, Snapshots, sync_dir};
+use super::{LogError, Snapshots, old_format, sync_dir};
 use crate::io::{File, OpenMode, World};
 use crate::storage::checkpoint;
 use crate::storage::epochs::Epochs;
@@ -59,6 +61,7 @@ pub struct Recovery<'a, W: World> {
     pub snapshots: Snapshots,
     /// Those the directory had at first: each says that the segment before it was sealed.
     sealed_at: Vec<Offset>,
+    origin: Origin,
     /// What the last run has noted, where that is believed.
     note: Option<Written>,
     /// Batches from here on are told to the producers.
@@ -75,6 +78,7 @@ impl<'a, W: World> Recovery<'a, W> {
         open: &OpenLog,
         listed: Vec<Listed>,
         snapshots: Vec<Offset>,
+        origin: Origin,
         believed: Believed,
         note: Option<Written>,
     ) -> Self {
@@ -90,6 +94,7 @@ impl<'a, W: World> Recovery<'a, W> {
             epochs_stored: Stored::Yes,
             producers: Producers::default(),
             sealed_at: snapshots.clone(),
+            origin,
             note,
             snapshots: Snapshots { on_disk: snapshots, waiting: Vec::new() },
             replay_from: Offset::ZERO,
@@ -276,6 +281,7 @@ impl<'a, W: World> Recovery<'a, W> {
             _ => Verify::CrcFrom(from),
         };
         let walked = self.read_again(&mut segment, listed, start, from, verify).await?;
+        self.check_format(&segment, listed, &walked).await?;
         let torn = walked.bad.is_some() || walked.refused;
         let limit = self.believed.limit();
         if torn && (self.end < limit || walked.end < from) {
@@ -296,6 +302,19 @@ impl<'a, W: World> Recovery<'a, W> {
         Ok(Some(self.place_segment(segment, listed, next, walked.end, torn, believed)))
     }
 
+    /// What ended the walk may be whole, in a format of before.
+    async fn check_format(&self, segment: &Segment<W::File>, listed: &Listed, walked: &Walked) -> Result<(), LogError> {
+        if walked.bad.is_none() {
+            return Ok(());
+        }
+        let path = SegmentFile::live(listed.base, SegmentPart::Log).path(&self.dir);
+        let file = segment.file.as_ref().expect("opened before it is read");
+        match old_format::magic_at(file, walked.end, listed.len).await.map_err(LogError::io("read", &path))? {
+            Some(magic) => Err(LogError::OldFormat { path, position: walked.end, magic }),
+            None => Ok(()),
+        }
+    }
+
     /// Adds a segment that was read up to `end`.
     fn place_segment(
         &mut self,
@@ -313,6 +332,8 @@ impl<'a, W: World> Recovery<'a, W> {
             segment.synced = segment.len;
         }
         let reached = self.end;
+        let is_end = |next: Offset| next > self.believed.limit() && !self.sealed_at.contains(&next) && self.origin == Origin::Here;
+        let ends_at_hole = next.is_some_and(is_end);
         if next.is_some() && !torn {
             segment.times.add_largest();
             segment.seal = if all_believed && !self.believed.is_written() { Seal::Sealed } else { Seal::Rolled };
@@ -321,9 +342,7 @@ impl<'a, W: World> Recovery<'a, W> {
         match next {
             _ if torn => Taken::EndsHere { cut: Some(end) },
             Some(next) if reached > next => Taken::EndsHere { cut: None },
-            Some(next) if reached < next && next > self.believed.limit() && !self.sealed_at.contains(&next) => {
-                Taken::EndsHere { cut: None }
-            }
+            Some(next) if reached < next && ends_at_hole => Taken::EndsHere { cut: None },
             _ => Taken::Whole,
         }
     }
@@ -466,6 +485,14 @@ impl<'a, W: World> Recovery<'a, W> {
         self.producers.expire(self.world.wall(), self.settings.producer_id_expiration_ms);
         Ok(true)
     }
+}
+
+/// Who wrote a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Here,
+    /// Another broker; and nothing that was written here is in no checkpoint yet.
+    Elsewhere,
 }
 
 /// How a segment was taken.

@@ -358,3 +358,92 @@ fn a_segment_begun_at_the_end_that_was_noted_gets_its_snapshot() {
         }
     });
 }
+/// A message as brokers wrote it before there were record batches.
+fn old_message(offset: i64, magic: u8) -> Vec<u8> {
+    let mut body = vec![magic, 0];
+    if magic == 1 {
+        body.extend_from_slice(&NOW.get().to_be_bytes());
+    }
+    body.extend_from_slice(&(-1i32).to_be_bytes());
+    body.extend_from_slice(&5i32.to_be_bytes());
+    body.extend_from_slice(b"value");
+    let mut crc = flate2::Crc::new();
+    crc.update(&body);
+    let mut message = offset.to_be_bytes().to_vec();
+    message.extend_from_slice(&(body.len() as i32 + 4).to_be_bytes());
+    message.extend_from_slice(&crc.sum().to_be_bytes());
+    message.extend(body);
+    message
+}
+
+/// A batch of one record as it lies in a log.
+fn stored(offset: i64) -> Vec<u8> {
+    let LeaderBatch { header, bytes } = batch(1, 100);
+    [&batch::patch_prefix(Offset(offset), header.batch_length, EPOCH)[..], &bytes[16..]].concat()
+}
+
+/// A log's directory as another broker may have left it.
+async fn put(world: &MemoryWorld, segments: &[(i64, Vec<u8>)]) {
+    world.create_dir_all(Path::new(DIR)).await.unwrap();
+    for (base, bytes) in segments {
+        let path = SegmentFile::live(Offset(*base), SegmentPart::Log).path(Path::new(DIR));
+        let file = world.open(&path, OpenMode::CreateOrEmpty).await.unwrap();
+        file.write_at(0, vec![Bytes::from(bytes.clone())]).await.result.unwrap();
+        file.sync().await.unwrap();
+    }
+    world.sync_dir(Path::new(DIR)).await.unwrap();
+}
+
+#[test]
+fn messages_of_an_old_format_are_no_torn_tail() {
+    for shutdown in [Shutdown::Clean, Shutdown::Unclean] {
+        for (magic, before) in [(0, vec![]), (1, vec![]), (1, stored(0))] {
+            run(80, |world| async move {
+                let first = [before.clone(), old_message(1, magic), old_message(2, magic)].concat();
+                put(&world, &[(0, first.clone()), (3, old_message(3, magic))]).await;
+                let why = Log::open(&world, open_log(small(), shutdown)).await.err().expect("it cannot be read");
+                assert!(matches!(why, LogError::OldFormat { position, .. } if position == before.len() as u64), "{why}");
+                let left = world.read_file(&Path::new(DIR).join("00000000000000000000.log")).await.unwrap();
+                assert_eq!(left, first);
+                assert!(world.read_file(&Path::new(DIR).join("00000000000000000003.log")).await.is_ok());
+                let oldest = super::super::oldest_magic(&world, Path::new(DIR)).await.unwrap();
+                assert_eq!(oldest, before.is_empty().then_some(magic as i8));
+            });
+        }
+    }
+    run(81, |world| async move {
+        // Its checksum does not fit: nothing that was ever written so.
+        let mut torn = old_message(1, 1);
+        *torn.last_mut().unwrap() ^= 1;
+        put(&world, &[(0, [stored(0), torn].concat())]).await;
+        let (log, recovered) = recover(&world, small(), None).await;
+        assert_eq!(log.end(), Offset(1));
+        assert!(recovered.bytes_cut > 0);
+    });
+}
+
+#[test]
+fn a_hole_that_another_brokers_compaction_left_is_no_end() {
+    let segments = [(0, [stored(0), stored(4)].concat()), (10, stored(12)), (20, stored(20))];
+    for adopted in [false, true] {
+        run(82, |world| {
+            let segments = segments.clone();
+            async move {
+                put(&world, &segments).await;
+                if adopted {
+                    mark_adopted(&world, Path::new(DIR)).await.unwrap();
+                }
+                let (log, recovered) = recover(&world, small(), None).await;
+                let (end, removed) = if adopted { (21, 0) } else { (5, 2) };
+                assert_eq!((log.end(), recovered.segments_removed), (Offset(end), removed));
+                if adopted {
+                    let all = read_all(&log, Offset(0), log.end(), 1 << 20).await;
+                    assert_eq!(offsets_in(&all), [(0, 0), (4, 4), (12, 12), (20, 20)]);
+                    log.settle_adoption().await.unwrap();
+                    assert!(world.read_file(&Path::new(DIR).join("adopted")).await.is_err());
+                }
+            }
+        });
+    }
+}
+
