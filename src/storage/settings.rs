@@ -92,6 +92,11 @@ impl LogSettings {
         }
     }
 
+    /// What a segment's age limit is shortened by: less than the limit, or every batch would be too old.
+    pub fn jitter_of(&self, random: u64) -> u64 {
+        random % self.segment_jitter_ms.min(self.segment_age_max_ms()).max(1)
+    }
+
     /// Whether an append must be flushed by count or by age.
     pub fn flushes_appends(&self) -> bool {
         self.flush_messages != u64::MAX || self.flush_ms.is_some()

@@ -218,7 +218,7 @@ impl<W: World> State<W> {
         self.snapshots.waiting.push((base, snapshot));
         let edition = self.next_edition();
         self.segments.push_back(Segment { edition, ..Segment::empty(base, now) });
-        self.jitter_ms = random % (self.settings.segment_jitter_ms + 1);
+        self.jitter_ms = self.settings.jitter_of(random);
     }
 
     /// Queues the batch that was placed last.

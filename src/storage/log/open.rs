@@ -191,7 +191,7 @@ impl<W: World> Log<W> {
             boundaries: Default::default(),
             directory,
             deleted: VecDeque::new(),
-            jitter_ms: world.random() % (settings.segment_jitter_ms + 1),
+            jitter_ms: settings.jitter_of(world.random()),
             seen_end: end,
             floor,
             dir,

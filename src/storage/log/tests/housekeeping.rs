@@ -308,3 +308,18 @@ fn a_deleted_log_leaves_its_name_to_another() {
         assert_eq!(world.list_dir(Path::new("/logs")).await.unwrap().len(), 1);
     });
 }
+#[test]
+fn jitter_leaves_segments_an_age() {
+    let settings = LogSettings { segment_ms: 3_600_000, segment_jitter_ms: 30 * 24 * 3_600_000, ..LogSettings::default() };
+    assert!([0, 1, 3_600_000, u64::MAX].iter().all(|random| settings.jitter_of(*random) < 3_600_000));
+    assert_eq!(LogSettings::default().jitter_of(7), 0);
+    run(59, |world| async move {
+        let log = new_log(&world, settings.clone()).await;
+        for n in 0..50 {
+            append(&log, batch_at(1, 10, TimestampMs(NOW.get() + n)));
+        }
+        written(&log).await;
+        assert_eq!(log.segment_count(), 1);
+    });
+}
+
