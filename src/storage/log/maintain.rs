@@ -10,6 +10,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_lite::FutureExt;
+
 use super::flush::Upto;
 use super::{EndMark, Life, Log, LogError, State};
 use crate::io::{Urgency, World};
@@ -127,7 +129,10 @@ impl<W: World> Log<W> {
                 Ok(()) => {
                     let mut state = self.state_mut();
                     let delay = Duration::from_millis(state.settings.file_delete_delay_ms);
-                    state.deleted.push_back((self.shared.world.monotonic().plus(delay), to));
+                    let due = self.shared.world.monotonic().plus(delay);
+                    // The delay may have been set to less since.
+                    let place = state.deleted.partition_point(|(other, _)| *other <= due);
+                    state.deleted.insert(place, (due, to));
                     state.directory = Stored::No;
                     if part == SegmentPart::ProducerSnapshot {
                         state.snapshots.on_disk.retain(|offset| *offset != base);
@@ -136,6 +141,7 @@ impl<W: World> Log<W> {
             }
         }
         self.begin_unlinking();
+        self.shared.bell.ring();
         self.sync_directory().await
     }
 
@@ -149,7 +155,8 @@ impl<W: World> Log<W> {
         self.shared.world.spawn(Urgency::Background, async move {
             while let Some(due) = log.next_unlink() {
                 let world = &log.shared.world;
-                world.sleep(due.since(world.monotonic())).await;
+                let sooner = log.shared.bell.until(|| (log.next_unlink() != Some(due)).then_some(()));
+                world.sleep(due.since(world.monotonic())).or(sooner).await;
                 // A failure was told to the observer.
                 if log.unlink_due().await.is_err() {
                     break;

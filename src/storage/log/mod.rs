@@ -167,7 +167,7 @@ struct State<W: World> {
     boundaries: read::Boundaries,
     /// Whether names in the directory have changed since it was last synced.
     directory: Stored,
-    /// Renamed files waiting to be unlinked, oldest first.
+    /// Renamed files waiting to be unlinked, the one that is due first in front.
     deleted: VecDeque<(Monotonic, PathBuf)>,
     /// The roll that comes next is due this much before `segment.ms`.
     jitter_ms: u64,

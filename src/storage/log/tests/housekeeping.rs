@@ -323,3 +323,22 @@ fn jitter_leaves_segments_an_age() {
     });
 }
 
+#[test]
+fn what_is_set_aside_later_with_a_shorter_delay_goes_sooner() {
+    run(70, |world| async move {
+        let settings = LogSettings { retention_bytes: Some(12_000), file_delete_delay_ms: 60_000, ..small() };
+        let log = filled(&world, settings.clone()).await;
+        let is_deleted = |name: &String| name.ends_with(".deleted");
+        assert!(log.retain(NOW, log.end()).await.unwrap().segments > 0);
+        let early: Vec<_> = names(&world).await.into_iter().filter(is_deleted).collect();
+        log.configure(LogSettings { retention_bytes: Some(4000), file_delete_delay_ms: 100, ..settings });
+        assert!(log.retain(NOW, log.end()).await.unwrap().segments > 0);
+        assert!(names(&world).await.iter().filter(|name| is_deleted(name)).count() > early.len());
+        world.sleep(std::time::Duration::from_secs(1)).await;
+        let left: Vec<_> = names(&world).await.into_iter().filter(is_deleted).collect();
+        assert_eq!(left, early);
+        world.sleep(std::time::Duration::from_secs(60)).await;
+        assert!(!names(&world).await.iter().any(is_deleted));
+    });
+}
+
