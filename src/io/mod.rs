@@ -79,6 +79,8 @@ pub trait World: Clone + 'static {
     async fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Names in the directory, in no particular order. `NotFound` if there is none.
     async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// When the file was last written to, by the wall clock.
+    async fn modified(&self, path: &Path) -> io::Result<TimestampMs>;
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Unlinks the file, off the shard: its blocks are freed when its last handle closes.
     async fn remove_file(&self, path: &Path) -> io::Result<()>;

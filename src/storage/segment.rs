@@ -8,7 +8,7 @@
 //!
 //! What a crash leaves: a file as long as the kernel cared to make it; `log::recover` finds what of it is whole.
 
-use super::index::{AbortedTransaction, Entries, OffsetIndex, TimeIndex};
+use super::index::{AbortedTransaction, Entries, LargestTimestamp, OffsetIndex, TimeIndex};
 use super::layout::SegmentPart;
 use crate::types::{Offset, TimestampMs};
 
@@ -139,6 +139,14 @@ impl<F> Segment<F> {
 
     pub fn offset_of(&self, relative: u32) -> Offset {
         self.base.plus(i64::from(relative))
+    }
+
+    /// The largest timestamp, if any batch has one and it is in memory.
+    pub fn newest_timestamp(&self) -> Option<TimestampMs> {
+        match self.times.largest() {
+            LargestTimestamp::Of(entry) if entry.timestamp.get() >= 0 => Some(entry.timestamp),
+            LargestTimestamp::Of(_) | LargestTimestamp::None | LargestTimestamp::NotLoaded => None,
+        }
     }
 
     pub fn can_hold(&self, last: Offset) -> bool {

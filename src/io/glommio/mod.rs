@@ -171,6 +171,16 @@ impl World for GlommioWorld {
         off_shard(move || list(&path)).await
     }
 
+    async fn modified(&self, path: &Path) -> io::Result<TimestampMs> {
+        let path = path.to_owned();
+        off_shard(move || {
+            let modified = fs::metadata(&path)?.modified()?;
+            let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+            Ok(TimestampMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)))
+        })
+        .await
+    }
+
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = (from.to_owned(), to.to_owned());
         off_shard(move || fs::rename(from, to)).await

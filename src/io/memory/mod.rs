@@ -247,6 +247,13 @@ impl World for MemoryWorld {
         Ok(entries)
     }
 
+    async fn modified(&self, path: &Path) -> io::Result<TimestampMs> {
+        self.disk_look(DiskCall::ListDirectory, &path.to_string_lossy()).await?;
+        let at = self.core.with_disk(self.node, |disk| disk.modified(path))?;
+        let ago_ms = (self.core.now().saturating_sub(at) / 1_000_000) as i64;
+        Ok(TimestampMs(self.wall().get() - ago_ms))
+    }
+
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let effect = Effect::Rename { from: from.into(), to: to.into() };
         self.disk_call(DiskCall::Rename, &to.to_string_lossy(), effect).await.map(drop)

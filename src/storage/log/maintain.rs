@@ -15,7 +15,6 @@ use futures_lite::FutureExt;
 use super::flush::Upto;
 use super::{EndMark, Life, Log, LogError, State};
 use crate::io::{Urgency, World};
-use crate::storage::index::LargestTimestamp;
 use crate::storage::layout::{SegmentFile, SegmentPart, SegmentPhase};
 use crate::storage::segment::{Seal, Segment, Stored};
 use crate::types::{Monotonic, Offset, TimestampMs};
@@ -34,8 +33,8 @@ impl<W: World> Log<W> {
         self.check_alive()?;
         let mut retained = Retained::default();
         loop {
-            self.load_oldest_timestamp().await;
-            let oldest = self.state().is_oldest_due(now, high_watermark);
+            let modified = self.load_oldest_timestamp().await;
+            let oldest = self.state().is_oldest_due(now, high_watermark, modified);
             match oldest {
                 Due::No => return Ok(retained),
                 Due::Yes => {}
@@ -62,18 +61,23 @@ impl<W: World> Log<W> {
         }
     }
 
-    /// The oldest segment's largest timestamp, which a clean start does not read.
-    async fn load_oldest_timestamp(&self) {
-        let oldest = {
+    /// Has the oldest segment's largest timestamp in memory, which a clean start does not read. Of one without timestamps the answer is when
+    /// its file was written to.
+    async fn load_oldest_timestamp(&self) -> Option<TimestampMs> {
+        let (base, path) = {
             let state = self.state();
             let due_by_time = state.settings.delete_enabled && state.settings.retention_ms.is_some();
             let front = &state.segments[0];
-            (due_by_time && front.times.largest() == LargestTimestamp::NotLoaded).then_some(front.base)
+            if !due_by_time || front.newest_timestamp().is_some() {
+                return None;
+            }
+            (front.base, state.path(front.base, SegmentPart::Log))
         };
         if let Some(base) = oldest {
             // Unreadable, it is taken for unknown; whoever reads the segment will say why.
             let _largest = self.largest_timestamp(base).await;
         }
+        self.shared.world.modified(&path).await.ok()
     }
 
     /// Waits until the segment after the oldest has its file, durably: a crash must not leave a log without any, whose end nobody knew.
@@ -266,7 +270,7 @@ enum Due {
 }
 
 impl<W: World> State<W> {
-    fn is_oldest_due(&self, now: TimestampMs, high_watermark: Offset) -> Due {
+    fn is_oldest_due(&self, now: TimestampMs, high_watermark: Offset, modified: Option<TimestampMs>) -> Due {
         let oldest = &self.segments[0];
         let next = self.segments.get(1).map(|segment| segment.base);
         let end = next.unwrap_or(self.reserved_end);
@@ -277,11 +281,8 @@ impl<W: World> State<W> {
         let below_start = end <= self.log_start;
         let too_old = settings.delete_enabled
             && settings.retention_ms.is_some_and(|retention_ms| {
-                let newest_record = match oldest.times.largest() {
-                    LargestTimestamp::Of(entry) => entry.timestamp,
-                    // Without timestamps the file's own age counts; it is not known to be older than this run.
-                    LargestTimestamp::None | LargestTimestamp::NotLoaded => oldest.created,
-                };
+                // Without timestamps the file's own age counts; where that is not known, it is no older than this run.
+                let newest_record = oldest.newest_timestamp().or(modified).unwrap_or(oldest.created);
                 now.get().saturating_sub(newest_record.get()) > i64::try_from(retention_ms).unwrap_or(i64::MAX)
             });
         let too_many = settings.delete_enabled && settings.retention_bytes.is_some_and(|most| self.size.saturating_sub(oldest.len) >= most);

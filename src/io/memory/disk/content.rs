@@ -98,6 +98,8 @@ pub(super) struct Content {
     /// Changes ever made durable or given up: the number of the first of `changes`.
     pub(super) settled: u64,
     dirty_bytes: usize,
+    /// When it was last written to.
+    pub(super) modified: u64,
     /// Bytes reserved from the start of the file.
     pub(super) allocated: u64,
     /// Bytes of the filesystem this file is charged for.

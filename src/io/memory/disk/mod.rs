@@ -371,6 +371,7 @@ impl Disk {
         let mut content = inode.content();
         let fitting = content.fitting(position, bytes.len() as u64, room);
         let is_whole = fitting == bytes.len() as u64;
+        content.modified = self.trace.borrow().now;
         bytes.truncate(fitting as usize);
         content.change(Change::Write { position, bytes }, self.settings.dirty_bytes_max);
         drop(content);
@@ -437,6 +438,15 @@ impl Disk {
         self.free_closed_orphans();
         let total = self.settings.capacity;
         Space { free: total.saturating_sub(self.used), total }
+    }
+
+    /// When the file was written to.
+    pub(super) fn modified(&self, path: &Path) -> io::Result<u64> {
+        match self.namespace.live.get(&self.namespace.name(path)?) {
+            Some(Entry::File(inode)) => Ok(inode.content().modified),
+            Some(Entry::Directory(_)) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {

@@ -342,3 +342,19 @@ fn what_is_set_aside_later_with_a_shorter_delay_goes_sooner() {
     });
 }
 
+#[test]
+fn without_timestamps_the_age_of_the_file_counts_over_restarts() {
+    run(71, |world| async move {
+        const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+        let log = new_log(&world, LogSettings { retention_ms: Some(3 * 3_600_000), ..small() }).await;
+        for _ in 0..60 {
+            append(&log, batch_at(1, 300, TimestampMs(-1)));
+        }
+        written(&log).await;
+        world.sleep(2 * HOUR).await;
+        let log = reopen(&world, log).await;
+        world.sleep(2 * HOUR).await;
+        log.retain(world.wall(), log.end()).await.unwrap();
+        assert_eq!(log.start(), log.end());
+    });
+}
