@@ -42,6 +42,10 @@ impl WakeReaders for Woken {
 struct Roomy;
 
 impl Directory for Roomy {
+    fn has_space_ahead(&self) -> bool {
+        true
+    }
+
     fn has_room(&self) -> bool {
         true
     }

@@ -78,6 +78,8 @@ pub enum Refusal {
 pub trait Directory {
     /// Whether it takes what clients send; without, all but their appends goes on.
     fn has_room(&self) -> bool;
+    /// Whether it has so much room that logs may take space before they have a use for it.
+    fn has_space_ahead(&self) -> bool;
     /// So many bytes were appended to a log in it.
     fn on_appended(&self, bytes: u64);
     /// A log in it has something behind its recovery point. Said once, until its replica is found to have nothing.
@@ -291,7 +293,11 @@ impl<W: World> LogObserver for Observer<W> {
         }
     }
 
-    fn on_failed(&self, why: &LogError) {
+    fn has_space_ahead(&self) -> bool {
+        self.0.upgrade().is_some_and(|replica| replica.directory.has_space_ahead())
+    }
+
+    fn on_failed(&self, why: &str) {
         if let Some(replica) = self.0.upgrade() {
             tracing::debug!("{}-{}: {why}; the partition goes offline", replica.topic, replica.id.partition);
             replica.go_offline();

@@ -11,6 +11,7 @@
 //! 3. Below `ottla.disk.reserve.bytes` of free space nothing of a client is appended, and everything else goes on: deletion, retention,
 //!    checkpoints and the metadata log need that space to end the shortage. A full disk is thereby a matter of waiting, not of a failed
 //!    write; a producer is told KAFKA_STORAGE_ERROR, which the Java client and librdkafka try again until their own time-out.
+//! 4. Near that no log takes space before it has a use for it: together they would take what is left.
 //!
 //! A crash leaves nothing: the next start looks anew.
 
@@ -41,6 +42,26 @@ const LOOK_EVERY_NEAR: Duration = Duration::from_millis(100);
 /// More than the fastest disk takes in until the next look but one.
 const NEAR_BYTES: u64 = 8 << 30;
 
+/// How much of a log directory's filesystem is free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// Less than the reserve: nothing of a client is appended.
+    None,
+    /// Not much more than that.
+    Little,
+    Plenty,
+}
+
+impl Room {
+    fn of(free: u64, reserve: u64) -> Self {
+        match free {
+            _ if free < reserve => Self::None,
+            _ if free < reserve.saturating_add(NEAR_BYTES) => Self::Little,
+            _ => Self::Plenty,
+        }
+    }
+}
+
 /// One log directory, as one shard knows it.
 pub(super) struct LogDirectory<W: World> {
     pub path: PathBuf,
@@ -48,7 +69,7 @@ pub(super) struct LogDirectory<W: World> {
     /// Partitions of this shard in it.
     pub partitions: Cell<usize>,
     in_use: Cell<bool>,
-    has_room: Cell<bool>,
+    room: Cell<Room>,
     /// What this shard appended to it and did not flush.
     pub backlog: Backlog,
     /// Identity of the page cache that it is written to, as the start found it.
@@ -65,7 +86,7 @@ impl<W: World> LogDirectory<W> {
             index,
             partitions: Cell::new(0),
             in_use: Cell::new(true),
-            has_room: Cell::new(true),
+            room: Cell::new(Room::Plenty),
             backlog,
             cache: RefCell::default(),
             checkpointed: RefCell::default(),
@@ -80,13 +101,17 @@ impl<W: World> LogDirectory<W> {
 
     /// Orders directories by how well a new partition is put there; `None` for one that takes none.
     pub fn rank(&self) -> Option<(bool, usize)> {
-        self.in_use.get().then(|| (!self.has_room.get(), self.partitions.get()))
+        self.in_use.get().then(|| (self.room.get() == Room::None, self.partitions.get()))
     }
 }
 
 impl<W: World> Directory for LogDirectory<W> {
     fn has_room(&self) -> bool {
-        self.has_room.get()
+        self.room.get() != Room::None
+    }
+
+    fn has_space_ahead(&self) -> bool {
+        self.room.get() == Room::Plenty
     }
 
     fn on_appended(&self, bytes: u64) {
@@ -139,15 +164,18 @@ impl<W: World> Shard<W> {
                     continue;
                 }
             };
-            if reserve > 0 && free < reserve.saturating_add(NEAR_BYTES) {
+            let room = Room::of(free, reserve);
+            if reserve > 0 && room != Room::Plenty {
                 pause = LOOK_EVERY_NEAR;
             }
-            let room = free >= reserve;
-            if room != directory.has_room.get() {
-                self.say_room(directory, free, room);
+            let before = directory.room.get();
+            if room != before {
+                if (room == Room::None) != (before == Room::None) {
+                    self.say_room(directory, free, room != Room::None);
+                }
                 self.tell_all(|| Control::DirectoryRoom { directory: directory.index, room });
                 // At once, so that the next look does not find the same change.
-                directory.has_room.set(room);
+                directory.room.set(room);
             }
         }
         pause
@@ -221,7 +249,7 @@ impl<W: World> Shard<W> {
         self.report_lost(lost.iter().map(|replica| replica.id()).collect());
     }
 
-    pub(super) fn on_directory_room(&self, index: usize, room: bool) {
-        self.directories[index].has_room.set(room);
+    pub(super) fn on_directory_room(&self, index: usize, room: Room) {
+        self.directories[index].room.set(room);
     }
 }

@@ -15,6 +15,7 @@ use crate::wire::batch::Batch;
 
 use super::checkpoints::CheckpointsNotWritten;
 use super::controller::{Change, ChangeAnswer};
+use super::directories::{METADATA_DIRECTORY, Room};
 use super::mailbox::Kind;
 
 pub enum Message<W: World> {
@@ -99,10 +100,10 @@ pub enum Control {
     NoteDue {
         directory: usize,
     },
-    /// Whether this log directory takes what clients send.
+    /// How much room this log directory has for what clients send.
     DirectoryRoom {
         directory: usize,
-        room: bool,
+        room: Room,
     },
     /// Stop serving, flush and close everything, and answer `Closed`.
     Close,

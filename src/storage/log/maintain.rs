@@ -73,9 +73,10 @@ impl<W: World> Log<W> {
             }
             (front.base, state.path(front.base, SegmentPart::Log))
         };
-        if let Some(base) = oldest {
-            // Unreadable, it is taken for unknown; whoever reads the segment will say why.
-            let _largest = self.largest_timestamp(base).await;
+        // Unreadable, it is taken for unknown; whoever reads the segment will say why.
+        let largest = self.largest_timestamp(base).await.ok().flatten();
+        if largest.is_some_and(|entry| entry.timestamp.get() >= 0) {
+            return None;
         }
         self.shared.world.modified(&path).await.ok()
     }
@@ -196,22 +197,24 @@ impl<W: World> Log<W> {
     pub async fn maintain(&self, now: TimestampMs) -> Result<(), LogError> {
         let _turn = self.shared.turn.take().await;
         self.check_alive()?;
-        let (idle, unflushed) = {
+        let (idle, written, unflushed) = {
             let mut state = self.state_mut();
             let state = &mut *state;
             state.producers.expire(now, state.settings.producer_id_expiration_ms);
             let idle = state.is_idle();
             state.seen_end = state.reserved_end;
-            (idle, state.unflushed_bytes())
+            let queued = state.writer.queued_bytes();
+            let written = queued - std::mem::replace(&mut state.seen_queued, queued);
+            (idle, written, state.unflushed_bytes())
         };
         let behind = self.state().recovery_point < self.end();
         if unflushed > self.state().settings.recovery_bytes_max || (idle && behind) {
             self.flush_with_snapshot().await?;
         }
         // The flush took its time: an append may have come.
-        let idle = self.state_mut().hold_if_idle();
-        let given = if idle { self.give_back_space().await } else { Ok(()) };
-        if idle {
+        let (idle, held) = self.state_mut().hold_if_roomy(written);
+        let given = if held { self.give_back_space().await } else { Ok(()) };
+        if held {
             self.state_mut().writer.hold(false);
             self.start_lanes();
         }
@@ -295,15 +298,23 @@ impl<W: World> State<W> {
 
     /// Nothing was appended since `maintain` last looked, and nothing is under way.
     fn is_idle(&self) -> bool {
-        self.life == Life::Open && self.seen_end == self.reserved_end && self.writer.is_idle() && !self.writer.is_allocating()
+        self.seen_end == self.reserved_end && self.is_at_rest()
     }
 
-    fn hold_if_idle(&mut self) -> bool {
-        let idle = self.is_idle();
-        if idle {
+    fn is_at_rest(&self) -> bool {
+        self.life == Life::Open && self.writer.is_idle() && !self.writer.is_allocating()
+    }
+
+    /// Whether the log is idle, and whether it is held to give back space: an idle one, or one that has more ahead than was `written` since
+    /// the last look.
+    fn hold_if_roomy(&mut self, written: u64) -> (bool, bool) {
+        let (idle, active) = (self.is_idle(), self.active());
+        let has_more = active.allocated.saturating_sub(active.len) > written && active.file.is_some();
+        let held = idle || (has_more && self.is_at_rest());
+        if held {
             self.writer.hold(true);
         }
-        idle
+        (idle, held)
     }
 
     /// Bytes behind the last flush that moved the recovery point.

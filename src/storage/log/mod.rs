@@ -80,6 +80,10 @@ pub trait LogObserver {
     fn on_end_moved(&self, end: Offset);
     /// Everything below `durable_end` survives a loss of power.
     fn on_flushed(&self, durable_end: Offset);
+    /// Whether the disk has space that nothing is in yet to give to a log.
+    fn has_space_ahead(&self) -> bool {
+        true
+    }
     /// The log takes nothing more; what was not below the end may be lost.
     fn on_failed(&self, why: &LogError);
 }
@@ -171,8 +175,9 @@ struct State<W: World> {
     deleted: VecDeque<(Monotonic, PathBuf)>,
     /// The roll that comes next is due this much before `segment.ms`.
     jitter_ms: u64,
-    /// What `maintain` saw last, to tell an idle log.
+    /// What `maintain` saw last, to tell an idle log, and one that is written slowly.
     seen_end: Offset,
+    seen_queued: u64,
     /// What recovery must not believe, written down by a truncation.
     floor: Option<truncate::Floor>,
 }

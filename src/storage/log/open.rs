@@ -193,6 +193,7 @@ impl<W: World> Log<W> {
             deleted: VecDeque::new(),
             jitter_ms: settings.jitter_of(world.random()),
             seen_end: end,
+            seen_queued: 0,
             floor,
             dir,
             settings,

@@ -209,6 +209,7 @@ impl<'a, W: World> Recovery<'a, W> {
                 self.open_file(&mut segment).await?;
                 segment.indexes_synced = IndexesSynced::unknown(listed.aborted.is_some());
                 segment.seal = Seal::Rolled;
+                self.suspect_space(&mut segment);
             }
             self.end = self.end.max(next.unwrap_or(listed.base));
             self.segments.push(segment);
@@ -331,6 +332,7 @@ impl<'a, W: World> Recovery<'a, W> {
         } else {
             segment.synced = segment.len;
         }
+        self.suspect_space(&mut segment);
         let reached = self.end;
         let is_end = |next: Offset| next > self.believed.limit() && !self.sealed_at.contains(&next) && self.origin == Origin::Here;
         let ends_at_hole = next.is_some_and(is_end);
@@ -344,6 +346,13 @@ impl<'a, W: World> Recovery<'a, W> {
             Some(next) if reached > next => Taken::EndsHere { cut: None },
             Some(next) if reached < next && ends_at_hole => Taken::EndsHere { cut: None },
             _ => Taken::Whole,
+        }
+    }
+
+    /// A run that was cut short may have left space ahead in the file: it is given back like this run's own.
+    fn suspect_space(&self, segment: &mut Segment<W::File>) {
+        if self.believed != Believed::All {
+            segment.allocated = segment.len + 1;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Procedures of the log on the world in memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -173,6 +173,7 @@ struct Witness {
     ends: RefCell<Vec<Offset>>,
     flushed: RefCell<Vec<Offset>>,
     failures: RefCell<Vec<String>>,
+    is_crowded: Cell<bool>,
 }
 
 impl LogObserver for Witness {
@@ -184,7 +185,11 @@ impl LogObserver for Witness {
         self.flushed.borrow_mut().push(durable_end);
     }
 
-    fn on_failed(&self, why: &LogError) {
+    fn has_space_ahead(&self) -> bool {
+        !self.is_crowded.get()
+    }
+
+    fn on_failed(&self, why: &str) {
         self.failures.borrow_mut().push(why.to_string());
     }
 }

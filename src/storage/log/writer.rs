@@ -22,11 +22,13 @@ use crate::io::{File, OpenMode, Urgency, World};
 use crate::storage::layout::{NEXT_SEGMENT, SegmentPart};
 use crate::storage::planted::{self, Bug};
 use crate::storage::segment::Stored;
-use crate::types::Offset;
+use crate::types::{Monotonic, Offset};
 use crate::wire::batch::PREFIX_LEN;
 
-/// First step in which space is allocated; each next one is twice as large.
+/// Least and first step in which space is allocated; each next one is twice as large at most.
 const ALLOCATE_STEP_FIRST: u64 = 1 << 20;
+/// A step is what is written in this time, as fast as it was since the step before. Who writes less than the least step in it gets none.
+const ALLOCATE_FOR: Duration = Duration::from_secs(2);
 /// Below this a segment gets no space ahead: most partitions are small and quiet.
 const ALLOCATE_FROM: u64 = 256 << 10;
 /// Longest gather of slices, twice over: a batch is a prefix and its bytes.
@@ -67,6 +69,38 @@ enum Next<F> {
     },
 }
 
+/// How fast a log is written, for the space that it gets ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Pace {
+    /// When the last step was taken, or the pace was too slow for one.
+    since: Option<Monotonic>,
+    /// What was queued until then.
+    queued: u64,
+    /// The last step; zero where there is none.
+    step: u64,
+}
+
+impl Pace {
+    /// The next step, of at most `most` bytes.
+    fn next(&mut self, queued: u64, now: Monotonic, most: u64) -> Option<u64> {
+        let since = *self.since.get_or_insert(now);
+        let elapsed_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
+        let bytes = queued.saturating_sub(self.queued);
+        let for_ms = ALLOCATE_FOR.as_millis() as u64;
+        let written_in_time = bytes.saturating_mul(for_ms) / elapsed_ms;
+        let least = ALLOCATE_STEP_FIRST.min(most);
+        let step = written_in_time.min((self.step * 2).max(least)).min(most);
+        if step >= least {
+            *self = Self { since: Some(now), queued, step };
+            return Some(step);
+        }
+        if elapsed_ms >= for_ms {
+            *self = Self { since: Some(now), queued, step: 0 };
+        }
+        None
+    }
+}
+
 pub struct Writer<F> {
     pending: VecDeque<Pending>,
     pending_bytes: usize,
@@ -83,7 +117,9 @@ pub struct Writer<F> {
     prefixes: BytesMut,
     next: Next<F>,
     allocating: bool,
-    allocate_step: u64,
+    pace: Pace,
+    /// Bytes queued since the log was opened.
+    queued_bytes: u64,
     /// Whether a timer for `flush.ms` runs.
     pub flush_timer: bool,
 }
@@ -102,7 +138,8 @@ impl<F> Default for Writer<F> {
             prefixes: BytesMut::new(),
             next: Next::None,
             allocating: false,
-            allocate_step: ALLOCATE_STEP_FIRST,
+            pace: Pace::default(),
+            queued_bytes: 0,
             flush_timer: false,
         }
     }
@@ -111,11 +148,16 @@ impl<F> Default for Writer<F> {
 impl<F> Writer<F> {
     pub fn push(&mut self, pending: Pending) {
         self.pending_bytes += pending.len();
+        self.queued_bytes += pending.len() as u64;
         self.pending.push_back(pending);
     }
 
     pub fn unwritten_bytes(&self) -> u64 {
         self.pending_bytes as u64 + self.under_way_bytes
+    }
+
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
     }
 
     /// Nothing waits, and nothing is under way.
@@ -139,7 +181,7 @@ impl<F> Writer<F> {
 
     /// An idle log begins small again.
     pub fn rest(&mut self) {
-        self.allocate_step = ALLOCATE_STEP_FIRST;
+        self.pace = Pace::default();
         self.pending.shrink_to(0);
         self.under_way.shrink_to(0);
         self.prefixes = BytesMut::new();
@@ -361,9 +403,14 @@ impl<W: World> Log<W> {
 
     /// Allocates space for the writer, and makes the next segment's file, before they are needed.
     fn prepare_ahead(&self) {
+        if !self.state().is_preparation_due() {
+            return;
+        }
+        let (now, roomy) = (self.shared.world.monotonic(), self.observer().is_none_or(|observer| observer.has_space_ahead()));
         let (allocate, next) = {
             let mut state = self.state_mut();
-            (state.plan_allocation(), state.plan_next())
+            let allocate = if roomy { state.plan_allocation(now) } else { None };
+            (allocate, state.plan_next(roomy))
         };
         if let Some((segment, file, to)) = allocate {
             let log = self.clone();
@@ -468,31 +515,45 @@ impl<W: World> Log<W> {
 }
 
 impl<W: World> State<W> {
-    fn plan_allocation(&mut self) -> Option<(Offset, W::File, u64)> {
-        let most = self.settings.allocate_step_bytes;
-        let segment_bytes = u64::from(self.settings.segment_bytes);
-        let step = self.writer.allocate_step.min(most);
-        let active = self.segments.back()?;
-        let wanted = self.life == Life::Open && !self.writer.allocating && !self.writer.held && step > 0;
-        if !wanted || active.len < ALLOCATE_FROM || active.allocated >= active.len + step / 2 || active.allocated >= segment_bytes {
+    /// Whether space or a next file may be missing; asked after every write.
+    fn is_preparation_due(&self) -> bool {
+        self.life == Life::Open && (self.wants_space() || self.wants_next())
+    }
+
+    fn wants_space(&self) -> bool {
+        let active = self.active();
+        let ahead = active.allocated.saturating_sub(active.len);
+        let has_enough = ahead > self.writer.pace.step / 2 || active.allocated >= u64::from(self.settings.segment_bytes);
+        let may = !self.writer.allocating && !self.writer.held && self.settings.allocate_step_bytes > 0;
+        may && active.len >= ALLOCATE_FROM && !has_enough
+    }
+
+    fn wants_next(&self) -> bool {
+        let full = u64::from(self.settings.segment_bytes);
+        self.active().len >= full - full / 4 && matches!(self.writer.next, Next::None)
+    }
+
+    fn plan_allocation(&mut self, now: Monotonic) -> Option<(Offset, W::File, u64)> {
+        if self.life != Life::Open || !self.wants_space() {
             return None;
         }
+        let (most, segment_bytes) = (self.settings.allocate_step_bytes, u64::from(self.settings.segment_bytes));
+        let active = self.segments.back()?;
+        let file = active.file.clone()?;
+        let step = self.writer.pace.next(self.writer.queued_bytes, now, most)?;
         let to = (active.len.max(active.allocated) + step).min(segment_bytes);
-        let plan = (active.base, active.file.clone()?, to);
         self.writer.allocating = true;
-        self.writer.allocate_step = (step * 2).min(most);
-        Some(plan)
+        Some((active.base, file, to))
     }
 
     /// The file for the next segment, once the active one is three quarters full.
-    fn plan_next(&mut self) -> Option<(PathBuf, u64)> {
-        let full = u64::from(self.settings.segment_bytes);
-        let close = self.active().len >= full - full / 4;
-        if self.life != Life::Open || !close || !matches!(self.writer.next, Next::None) {
+    fn plan_next(&mut self, roomy: bool) -> Option<(PathBuf, u64)> {
+        if self.life != Life::Open || !self.wants_next() {
             return None;
         }
         self.writer.next = Next::Busy;
-        let to = self.writer.allocate_step.min(self.settings.allocate_step_bytes).min(full);
+        let step = if roomy { self.writer.pace.step } else { 0 };
+        let to = step.min(self.settings.allocate_step_bytes).min(u64::from(self.settings.segment_bytes));
         Some((self.dir.join(NEXT_SEGMENT), to))
     }
 }

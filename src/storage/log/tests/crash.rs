@@ -447,3 +447,32 @@ fn a_hole_that_another_brokers_compaction_left_is_no_end() {
     }
 }
 
+#[test]
+fn space_ahead_of_a_run_that_was_killed_is_given_back() {
+    let simulation = Simulation::new(84, SimulationSettings::default());
+    let settings = LogSettings { segment_bytes: 64 << 20, ..small() };
+    let world = simulation.world(0, 0);
+    let used = async |world: &MemoryWorld| {
+        let space = world.space(Path::new("/")).await.unwrap();
+        space.total - space.free
+    };
+    let before = simulation.block_on(0, async {
+        let log = new_log(&world, settings.clone()).await;
+        for _ in 0..100 {
+            append(&log, batch(1, 9000));
+        }
+        written(&log).await;
+        log.drain().await.unwrap();
+        assert!(log.state().active().allocated > log.state().active().len);
+        used(&world).await
+    });
+    simulation.crash(0);
+    let world = simulation.world(0, 0);
+    simulation.block_on(0, async {
+        let (log, _) = recover(&world, settings, None).await;
+        for _ in 0..3 {
+            log.maintain(NOW).await.unwrap();
+        }
+        assert!(used(&world).await + (100 << 10) < before, "{} of {before} bytes", used(&world).await);
+    });
+}

@@ -309,6 +309,57 @@ fn a_deleted_log_leaves_its_name_to_another() {
     });
 }
 #[test]
+fn space_ahead_follows_the_pace() {
+    run(57, |world| async move {
+        let settings = LogSettings { segment_bytes: 1 << 30, ..small() };
+        let log = new_log(&world, settings).await;
+        let mut most = 0;
+        for n in 0..600 {
+            append(&log, batch(1, 64 << 10));
+            written(&log).await;
+            log.drain().await.unwrap();
+            let state = log.state();
+            most = most.max(state.active().allocated.saturating_sub(state.active().len));
+            drop(state);
+            world.sleep(std::time::Duration::from_secs(1)).await;
+            if n % 30 == 0 {
+                log.maintain(NOW).await.unwrap();
+            }
+        }
+        assert!(most <= 1 << 20, "{most} bytes ahead of 64 KiB a second");
+        let mut most = 0;
+        for _ in 0..200 {
+            for _ in 0..16 {
+                append(&log, batch(1, 64 << 10));
+            }
+            written(&log).await;
+            log.drain().await.unwrap();
+            let state = log.state();
+            most = most.max(state.active().allocated.saturating_sub(state.active().len));
+        }
+        assert!(most > 8 << 20, "{most} bytes ahead of who writes much");
+    });
+}
+
+#[test]
+fn no_space_is_taken_ahead_where_there_is_little() {
+    run(58, |world| async move {
+        let log = new_log(&world, LogSettings { segment_bytes: 4 << 20, ..small() }).await;
+        let witness = Rc::new(Witness::default());
+        witness.is_crowded.set(true);
+        log.observe(witness);
+        for _ in 0..700 {
+            append(&log, batch(1, 9000));
+        }
+        written(&log).await;
+        log.drain().await.unwrap();
+        assert!(log.segment_count() > 1);
+        let space = world.space(Path::new("/")).await.unwrap();
+        assert!(space.total - space.free < log.size_bytes() + (64 << 10), "{} used of {}", space.total - space.free, log.size_bytes());
+    });
+}
+
+#[test]
 fn jitter_leaves_segments_an_age() {
     let settings = LogSettings { segment_ms: 3_600_000, segment_jitter_ms: 30 * 24 * 3_600_000, ..LogSettings::default() };
     assert!([0, 1, 3_600_000, u64::MAX].iter().all(|random| settings.jitter_of(*random) < 3_600_000));
