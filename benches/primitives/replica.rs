@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use ottla::io::World;
 use ottla::io::memory::{MemoryWorld, Simulation, SimulationSettings};
 use ottla::partition::{AckListener, Acked, Acks, Directory, Isolation, Planned, ReadRequest, ReaderId, Refusal, Replica, WakeReaders};
-use ottla::storage::{LeaderBatch, Log, LogError, LogSettings, OpenLog, Shutdown};
+use ottla::storage::{LeaderBatch, Log, LogSettings, OpenLog, Shutdown};
 use ottla::types::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, ShardId, TimestampMs, TopicId, TopicName, TopicPartition,
 };
@@ -54,7 +54,7 @@ impl Directory for Roomy {
 
     fn on_unflushed(&self, _partition: TopicPartition) {}
 
-    fn on_failed(&self, why: &LogError) {
+    fn on_failed(&self, why: &str) {
         panic!("{why}");
     }
 }

@@ -20,7 +20,7 @@ use std::rc::{Rc, Weak};
 use crate::io::World;
 use crate::metrics::TopicTraffic;
 use crate::storage::planted::{self, Bug};
-use crate::storage::{Log, LogError, LogObserver, LogSettings};
+use crate::storage::{Log, LogObserver, LogSettings};
 use crate::types::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 mod append;
@@ -84,8 +84,8 @@ pub trait Directory {
     fn on_appended(&self, bytes: u64);
     /// A log in it has something behind its recovery point. Said once, until its replica is found to have nothing.
     fn on_unflushed(&self, partition: TopicPartition);
-    /// A write or a sync of a log in it has failed.
-    fn on_failed(&self, why: &LogError);
+    /// A call on a log in it has failed.
+    fn on_failed(&self, why: &str);
 }
 
 /// One replica; shared by the tasks of its shard.

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::io::{Urgency, World};
 use crate::partition::Directory;
-use crate::storage::{LogError, layout};
+use crate::storage::layout;
 use crate::types::TopicPartition;
 
 use super::Shard;
@@ -129,8 +129,8 @@ impl<W: World> Directory for LogDirectory<W> {
         self.backlog.on_unflushed(partition);
     }
 
-    fn on_failed(&self, why: &LogError) {
-        let failed = Control::DirectoryFailed { directory: self.index, why: why.to_string() };
+    fn on_failed(&self, why: &str) {
+        let failed = Control::DirectoryFailed { directory: self.index, why: why.to_owned() };
         self.mailbox.send_internal(HOME_SHARD, Message::Control(Box::new(failed)));
     }
 }

@@ -12,7 +12,7 @@ use crate::io::memory::{Control, DiskCall, DiskFault, MemoryWorld, Simulation, S
 use crate::metrics::{Coordination, TopicTraffic};
 use crate::partition::{AckListener, Acked, Acks, Directory, ReaderId, Refusal, Replica, WakeReaders};
 use crate::shard::Timers;
-use crate::storage::{Log, LogError, LogSettings, OpenLog, Shutdown};
+use crate::storage::{Log, LogSettings, OpenLog, Shutdown};
 use crate::types::{LeaderEpoch, Monotonic, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::wire::batch::{Batch, BatchBuilder, BatchHeader, ControlType};
 
@@ -154,7 +154,7 @@ impl Directory for Room {
 
     fn on_unflushed(&self, _partition: TopicPartition) {}
 
-    fn on_failed(&self, _why: &LogError) {}
+    fn on_failed(&self, _why: &str) {}
 }
 
 /// A partition and what is around it.

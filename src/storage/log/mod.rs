@@ -85,7 +85,7 @@ pub trait LogObserver {
         true
     }
     /// The log takes nothing more; what was not below the end may be lost.
-    fn on_failed(&self, why: &LogError);
+    fn on_failed(&self, why: &str);
 }
 
 /// One partition's log. Clones are the same log.
@@ -443,11 +443,8 @@ impl<W: World> Log<W> {
         };
         self.shared.bell.ring();
         if first {
-            self.disown_note();
             tracing::debug!(topic = %self.shared.topic, partition = %self.shared.partition, "log failed: {why}");
-            if let Some(observer) = self.observer() {
-                observer.on_failed(&why);
-            }
+            self.tell_failed(why.to_string());
         }
         why
     }

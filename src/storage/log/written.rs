@@ -20,7 +20,8 @@
 //! Invariants:
 //! 1. A note is written after the batches and index entries that it tells of, and gone before any of that is cut.
 //! 2. A start removes it, used or not: another program may change the files before the next.
-//! 3. After a failure of the log, or of its directory, no start believes it: the kernel may drop pages that it could not write.
+//! 3. After a failure of the log, or of its directory, no start believes it: the kernel may drop pages that it could not write. It is gone,
+//!    with the token of the directory's others, before the failure is told.
 //!
 //! What a crash leaves: the old note, the new one, or a torn one, as it is written in place; after a loss of power any bytes at all. The CRC
 //! and the identity tell, and without a note the start reads everything since the last flush.
@@ -28,20 +29,24 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut};
+use futures_lite::FutureExt;
 
 use super::flush::Durability;
 use super::{EndMark, Life, Log, LogError, State};
 use crate::io::{File, OpenMode, Urgency, World};
 use crate::storage::checkpoint;
 use crate::storage::epochs::Epochs;
-use crate::storage::layout::WRITTEN_CHECKPOINT;
+use crate::storage::layout::{WRITTEN_CHECKPOINT, WRITTEN_TOKEN};
 use crate::storage::planted::{self, Bug};
 use crate::storage::producer::Producers;
 use crate::types::Offset;
 
 const VERSION: u16 = 0;
+/// A disk that does not answer keeps nobody from hearing that it has failed for longer.
+const DISOWN_MAX: Duration = Duration::from_secs(1);
 
 /// A note as a start finds it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,16 +188,41 @@ impl<W: World> Log<W> {
         Ok(())
     }
 
-    /// The log has failed: its pages may be lost before they reach the disk, so that nothing vouches for what was noted.
+    /// The log has failed: its pages may be lost before they reach the disk, and those of others on that disk, so that nothing vouches for
+    /// what was noted. That is on the disk before anyone hears of the failure: whoever hears of it may end the process.
+    pub(super) fn tell_failed(&self, why: String) {
+        let observer = self.observer();
+        if self.shared.cache.is_none() {
+            observer.into_iter().for_each(|observer| observer.on_failed(&why));
+            return;
+        }
+        let log = self.clone();
+        self.shared.world.spawn(Urgency::Foreground, async move {
+            let disowned = async {
+                let world = &log.shared.world;
+                let dir = log.dir();
+                // The disk may refuse that; then it refuses the notes, or the filesystem is gone.
+                let _removed = world.remove_file(&dir.with_file_name(WRITTEN_TOKEN)).await;
+                let _removed = world.remove_file(&dir.join(WRITTEN_CHECKPOINT)).await;
+            };
+            disowned.or(log.shared.world.sleep(DISOWN_MAX)).await;
+            observer.into_iter().for_each(|observer| observer.on_failed(&why));
+            // A note may have been under way.
+            log.remove_note_in_turn().await;
+        });
+    }
+
+    /// As [`Log::tell_failed`], where the failure is known.
     pub(super) fn disown_note(&self) {
         if self.shared.cache.is_some() {
-            let (log, path) = (self.clone(), self.dir().join(WRITTEN_CHECKPOINT));
-            self.shared.world.spawn(Urgency::Background, async move {
-                let _notes = log.shared.notes.take().await;
-                // The disk may refuse that as well; then the directory's token is gone, or the filesystem is.
-                let _removed = log.shared.world.remove_file(&path).await;
-            });
+            let log = self.clone();
+            self.shared.world.spawn(Urgency::Foreground, async move { log.remove_note_in_turn().await });
         }
+    }
+
+    async fn remove_note_in_turn(&self) {
+        let _notes = self.shared.notes.take().await;
+        let _removed = self.shared.world.remove_file(&self.dir().join(WRITTEN_CHECKPOINT)).await;
     }
 }
 

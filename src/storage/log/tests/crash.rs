@@ -448,6 +448,31 @@ fn a_hole_that_another_brokers_compaction_left_is_no_end() {
 }
 
 #[test]
+fn what_was_noted_vouches_for_nothing_when_a_failure_is_told() {
+    let simulation = Simulation::new(83, SimulationSettings::default());
+    let world = simulation.world(0, 0);
+    let control = simulation.control();
+    simulation.block_on(0, async {
+        let log = new_noted(&world, small()).await;
+        let witness = Rc::new(Witness::default());
+        log.observe(witness.clone());
+        append(&log, batch(1, 300));
+        log.note_written().await.unwrap();
+        let token = Path::new("/logs/written-token");
+        world.open(token, OpenMode::CreateOrKeep).await.unwrap();
+        let note = Path::new(DIR).join("written-checkpoint");
+        assert!(control.peek(0, &note).is_ok());
+        control.aim(0, DiskCall::Sync, ".log", 1, DiskFault::Fails(libc::EIO));
+        assert!(log.flush().await.is_err());
+        while witness.failures.borrow().is_empty() {
+            world.sleep(std::time::Duration::from_micros(1)).await;
+        }
+        // Whoever was told may kill the process now.
+        assert!(control.peek(0, &note).is_err() && control.peek(0, token).is_err());
+    });
+}
+
+#[test]
 fn space_ahead_of_a_run_that_was_killed_is_given_back() {
     let simulation = Simulation::new(84, SimulationSettings::default());
     let settings = LogSettings { segment_bytes: 64 << 20, ..small() };
