@@ -229,6 +229,11 @@ pub trait Writer: 'static {
     fn close(&mut self);
 }
 
+/// Whether an error says what this process lacks, and nothing of the disk.
+pub fn is_of_process(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// Writes a small file so that a crash leaves the old content or the new, never a mixture: temporary sibling, sync, rename, directory
 /// sync. Kafka's checkpoints are written the same way.
 pub async fn replace_file<W: World>(world: &W, path: &Path, content: Vec<u8>) -> io::Result<()> {

@@ -29,7 +29,7 @@ use crate::shard::directories::METADATA_DIRECTORY;
 use crate::shard::mailbox::Mesh;
 use crate::shard::message::{Message, OpenedSummary, StartState};
 use crate::shard::{Shard, adoption, consumer_offsets_configs, steward};
-use crate::types::{ShardId, TopicId};
+use crate::types::{ShardId, TopicId, TopicName};
 
 use super::Server;
 use super::listener::Listeners;
@@ -111,7 +111,7 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     let server = Server::new(shard.clone());
     world.spawn(Urgency::Foreground, shard.clone().run());
 
-    let (start, known_cluster) = steward::read_directories(&world, &directories, node).await?;
+    let (mut start, known_cluster) = steward::read_directories(&world, &directories, node).await?;
     let (listeners, bound, metrics) = bind(&world, &settings, addresses).await?;
     let metrics_address = metrics.as_ref().map(Listener::local_addr);
     let bound_addresses = listeners.iter().map(|(_, address)| *address).collect();
@@ -120,7 +120,7 @@ async fn run_on_home<W: World, H: Home + Clone + 'static>(
     let joined = async {
         let home = open().await.map_err(|error| error.to_string())?;
         home.register(registration.clone()).await.map_err(|error| error.to_string())?;
-        let (place, cluster_id) = join(&world, &home, &settings, &start, known_cluster, &registration).await?;
+        let (place, cluster_id) = join(&world, &home, &settings, &mut start, known_cluster, &registration).await?;
         Ok::<_, String>(Some((home, place, cluster_id)))
     };
     let mut stop = pin!(stop);
@@ -226,7 +226,7 @@ async fn join<W: World, H: Home + Clone>(
     world: &W,
     home: &H,
     settings: &BrokerSettings,
-    start: &StartState,
+    start: &mut StartState,
     known_cluster: Option<String>,
     registration: &Registration,
 ) -> Result<(Place<H>, String), String> {
@@ -327,13 +327,22 @@ async fn adopt<W: World, H: Home>(
     world: &W,
     controller: &mut Controller<H>,
     settings: &BrokerSettings,
-    start: &StartState,
+    start: &mut StartState,
 ) -> Result<(), FoundError> {
-    let found = adoption::find(world, &settings.storage.directories, start, controller.image()).await.map_err(FoundError::Sentence)?;
+    let dirs = &settings.storage.directories;
+    let found = match adoption::find(world, dirs, start, controller.image()).await {
+        Ok(found) => found,
+        Err((directory, error)) => return start.on_failed(directory, error.to_string()).map_err(FoundError::Sentence),
+    };
     let Decision { records, answer } =
         decision::adopt_topics(controller.image(), settings.node.id, &found, &consumer_offsets_configs(&settings.offsets));
     for (name, why) in &answer {
         tracing::warn!("topic {name} is not adopted: {why}; its directories are left alone");
+    }
+    let is_adopted = |name: &TopicName| found.iter().any(|topic| topic.name == *name) && answer.iter().all(|(refused, _)| refused != name);
+    if let Err((directory, error)) = adoption::mark(world, dirs, start, is_adopted).await {
+        // Nothing is: the next start finds them again.
+        return start.on_failed(directory, error.to_string()).map_err(FoundError::Sentence);
     }
     controller.commit(records).await?;
     for topic in found.iter().filter(|topic| controller.image().topic_by_id(topic.id).is_some()) {
@@ -370,7 +379,7 @@ async fn found<W: World, H: Home>(
     settings: &BrokerSettings,
     known_cluster: Option<String>,
     registration: &Registration,
-    start: &StartState,
+    start: &mut StartState,
 ) -> Result<String, FoundError> {
     let cluster_id = known_cluster
         .or_else(|| controller.image().cluster_id().map(ToString::to_string))

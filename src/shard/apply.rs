@@ -3,9 +3,11 @@
 //! Invariants:
 //! 1. The shard's image moves only after its replicas have: a request that sees a topic finds its replicas.
 //! 2. A partition directory of a deleted topic is renamed before anything of it is unlinked, and never revived.
+//! 3. A disk that fails while a log is opened takes its log directory out of use, a log that is damaged its partition; the others go on. What
+//!    the checkpoint files say of a log that did not open stays: it must not be judged anew by the next start.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,11 +16,11 @@ use crate::metadata::image::{Delta, MetadataImage, TopicImage};
 use crate::metadata::record::Resource;
 use crate::partition::Replica;
 use crate::storage::layout::{self, DirectoryPhase, PartitionDirectory};
-use crate::storage::{Log, OpenLog, Shutdown};
-use crate::types::{PartitionIndex, TopicId, TopicName, TopicPartition};
+use crate::storage::{Log, LogError, OpenLog, Shutdown};
+use crate::types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
 use super::directories::LogDirectory;
-use super::message::{OpenedSummary, PartitionCheckpoint, StartState};
+use super::message::{DirectoryState, OpenedSummary, PartitionCheckpoint, StartState};
 use super::{Shard, oneshot};
 
 /// Logs a shard opens at a time: enough to keep a disk busy, few enough to bound memory during recovery.
@@ -28,6 +30,13 @@ const OPENING_AT_ONCE: usize = 16;
 struct Opening {
     topic: Arc<TopicImage>,
     partition: PartitionIndex,
+    epoch: LeaderEpoch,
+}
+
+impl Opening {
+    fn id(&self) -> TopicPartition {
+        TopicPartition { topic: self.topic.id, partition: self.partition }
+    }
 }
 
 /// Topics that a change created or gave more partitions.
@@ -47,10 +56,9 @@ impl<W: World> Shard<W> {
             self.metrics.topics.on_created(topic.id, &topic.name);
             self.queue_owned(topic, 0, &mut openings);
         }
-        let owned: Vec<TopicPartition> =
-            openings.iter().map(|opening| TopicPartition { topic: opening.topic.id, partition: opening.partition }).collect();
+        let owned: Vec<TopicPartition> = openings.iter().map(Opening::id).collect();
         let summary = self.open_queued(openings, Some(start)).await?;
-        // What a start does not find, as it cannot look everywhere.
+        // What a start does not find, as it cannot look everywhere, or cannot open.
         self.report_lost(owned.into_iter().filter(|id| !self.replicas.borrow().contains_key(id)).collect());
         *self.image.borrow_mut() = Rc::new(image);
         self.host_coordinators();
@@ -120,7 +128,7 @@ impl<W: World> Shard<W> {
             let partition_index = PartitionIndex(index as i32);
             let here = self.owner(TopicPartition { topic: topic.id, partition: partition_index }) == self.id;
             if here && partition.replicas.contains(&self.node()) {
-                openings.push_back(Opening { topic: topic.clone(), partition: partition_index });
+                openings.push_back(Opening { topic: topic.clone(), partition: partition_index, epoch: partition.leader_epoch });
             }
         }
     }
@@ -149,7 +157,10 @@ impl<W: World> Shard<W> {
                         }
                         // A start refuses; a new partition is offline, and its topic's others are not.
                         Err(why) if start.is_some() => return done.send(Err(why)),
-                        Err(why) => tracing::error!("a new partition is offline: {why}"),
+                        Err(why) => {
+                            tracing::error!("a new partition is offline: {why}");
+                            shard.report_lost(vec![opening.id()]);
+                        }
                     }
                 }
                 done.send(Ok(summary));
@@ -179,15 +190,64 @@ impl<W: World> Shard<W> {
             let directory = PartitionDirectory { topic: topic.name.clone(), partition: opening.partition, phase: DirectoryPhase::Live };
             self.clear_leftovers(&self.image(), &directory).await?;
         }
-        let Some(directory) = self.place(&name, start)? else { return Ok(OpenedSummary::default()) };
-        // Counted before it is opened: others are placed meanwhile.
-        let count = &self.directories[directory].partitions;
-        count.set(count.get() + 1);
-        let opened = self.open_in(directory, &name, opening, start).await;
-        if opened.is_err() {
-            count.set(count.get().saturating_sub(1));
+        loop {
+            let Some(directory) = self.place(&name, start)? else { return Ok(OpenedSummary::default()) };
+            let home = &self.directories[directory];
+            let is_found = start.is_some_and(|start| start.directories[directory].partitions.contains(&name));
+            if is_found && !home.is_in_use() {
+                return Ok(OpenedSummary::default());
+            }
+            // Counted before it is opened: others are placed meanwhile.
+            home.partitions.set(home.partitions.get() + 1);
+            let error = match self.open_in(directory, &name, opening, start).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            home.partitions.set(home.partitions.get().saturating_sub(1));
+            if start.is_none() && !error.is_of_disk() {
+                return Err(error.to_string());
+            }
+            if !error.is_of_disk() {
+                tracing::error!("{error}; partition {name} is offline until the broker is restarted");
+                self.keep_unopened(directory, opening, start);
+                return Ok(OpenedSummary::default());
+            }
+            match start {
+                Some(_) => self.fail_at_start(directory, error.to_string())?,
+                None => self.fail_directory(directory, &error.to_string()),
+            }
+            if is_found {
+                return Ok(OpenedSummary::default());
+            }
+            // A new one finds its place in another.
         }
-        opened
+    }
+
+    /// Keeps what the checkpoint files say of a log that could not be opened.
+    fn keep_unopened(&self, directory: usize, opening: &Opening, start: Option<&StartState>) {
+        let key = (opening.topic.name.clone(), opening.partition);
+        let line = |lines: fn(&DirectoryState) -> &BTreeMap<(TopicName, PartitionIndex), Offset>| {
+            start.and_then(|start| lines(&start.directories[directory]).get(&key).copied())
+        };
+        let recovery_point = line(|state| &state.recovery_points).unwrap_or_default();
+        let kept = PartitionCheckpoint {
+            directory,
+            id: opening.id(),
+            topic: opening.topic.name.clone(),
+            recovery_point,
+            log_start: line(|state| &state.log_starts).unwrap_or_default(),
+            high_watermark: recovery_point,
+            cleaned: line(|state| &state.cleaned),
+        };
+        self.unopened.borrow_mut().insert(kept.id, kept);
+    }
+
+    /// Has adopted logs be this broker's own from here on.
+    pub(super) async fn settle_adoptions(&self) {
+        for replica in self.replicas_now() {
+            // A failure was told to the observer.
+            let _settled = replica.log().settle_adoption().await;
+        }
     }
 
     async fn open_in(
@@ -196,9 +256,8 @@ impl<W: World> Shard<W> {
         name: &str,
         opening: &Opening,
         start: Option<&StartState>,
-    ) -> Result<OpenedSummary, String> {
-        let topic = &opening.topic;
-        let id = TopicPartition { topic: topic.id, partition: opening.partition };
+    ) -> Result<OpenedSummary, LogError> {
+        let (topic, epoch, id) = (&opening.topic, opening.epoch, opening.id());
         let state = start.map(|start| &start.directories[directory]);
         let key = (topic.name.clone(), opening.partition);
         let settings = self.topic_settings(topic);
@@ -215,10 +274,7 @@ impl<W: World> Shard<W> {
             cache: self.directories[directory].cache.borrow().clone(),
         };
         let dir = open.dir.clone();
-        let (log, recovered) = Log::open(&self.world, open).await.map_err(|error| format!("{}: {error}", dir.display()))?;
-        let Some(epoch) = self.epoch_of(topic, opening.partition) else {
-            return Err(format!("{id}: the image has no such partition"));
-        };
+        let (log, recovered) = Log::open(&self.world, open).await?;
         if log.forget_epochs_above(epoch) {
             tracing::warn!("{}: its log has epochs of another cluster's leaders, above {epoch}; they are forgotten", dir.display());
         }
@@ -238,10 +294,6 @@ impl<W: World> Shard<W> {
         Ok(OpenedSummary { partitions: 1, recovered_bytes, truncated_bytes: recovered.bytes_cut })
     }
 
-    fn epoch_of(&self, topic: &TopicImage, partition: PartitionIndex) -> Option<crate::types::LeaderEpoch> {
-        topic.partition(partition).map(|partition| partition.leader_epoch)
-    }
-
     /// The log directory that has the partition, or for a new one the directory with the fewest of those that have room. One that is
     /// cordoned takes what the controller placed here before it knew. None for a partition that a start does not find, while it cannot look
     /// everywhere.
@@ -258,6 +310,7 @@ impl<W: World> Shard<W> {
 
     async fn remove_topic(self: &Rc<Self>, topic: TopicId) {
         self.topic_settings.borrow_mut().remove(&topic);
+        self.unopened.borrow_mut().retain(|id, _| id.topic != topic);
         let owned: Vec<_> = self.replicas.borrow().keys().filter(|id| id.topic == topic).copied().collect();
         for id in owned {
             let replica = self.replicas.borrow_mut().remove(&id);
@@ -270,7 +323,12 @@ impl<W: World> Shard<W> {
             replica.remove();
             match replica.log().delete().await {
                 Ok(renamed) => self.remove_later(renamed),
-                Err(error) => tracing::error!("{}-{}: not deleted: {error}", replica.topic(), id.partition),
+                Err(error) => {
+                    tracing::error!("{}-{}: not deleted: {error}", replica.topic(), id.partition);
+                    if let Some(directory) = directory.filter(|_| error.is_of_disk()) {
+                        self.fail_directory(directory, &error.to_string());
+                    }
+                }
             }
         }
     }
@@ -313,6 +371,6 @@ impl<W: World> Shard<W> {
             high_watermark: replica.high_watermark(),
             cleaned: replica.log().cleaned(),
         };
-        replicas.iter().map(line).collect()
+        replicas.iter().map(line).chain(self.unopened.borrow().values().cloned()).collect()
     }
 }

@@ -32,7 +32,7 @@ use super::{Responder, Shard};
 pub(super) struct Rounds {
     turn: Turn,
     begun: Cell<u64>,
-    /// The last round whose files are on disk.
+    /// The last round that wrote what can be written, and which directories' files it could not.
     written: Cell<u64>,
 }
 
@@ -128,12 +128,14 @@ impl<W: World> Shard<W> {
             let of = |offset: fn(&PartitionCheckpoint) -> Option<Offset>| -> Vec<u8> {
                 // A topic may have been deleted since its shard said this.
                 let here = lines.iter().filter(|line| line.directory == index && !self.image.borrow().is_deleted(line.id.topic));
-                let entries: Vec<PartitionOffset> = here
+                let mut entries: Vec<PartitionOffset> = here
                     .filter_map(|line| {
                         let offset = offset(line)?;
                         Some(PartitionOffset { topic: line.topic.clone(), partition: line.id.partition, offset })
                     })
                     .collect();
+                // In one order, whichever shard was the first to answer: what is there already is not written again.
+                entries.sort_unstable_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
                 checkpoint::encode_offsets(&entries)
             };
             let contents = [
@@ -163,27 +165,30 @@ impl<W: World> Shard<W> {
     pub(super) async fn forget_unknown(&self, image: &MetadataImage) -> Result<(), (usize, io::Error)> {
         let _turn = self.checkpoint_turn.take().await;
         for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
-            *directory.checkpointed.borrow_mut() = Default::default();
-            for name in FILES {
-                self.forget_unknown_in(&directory.path.join(name), image).await.map_err(|error| (index, error))?;
+            for (file, name) in FILES.into_iter().enumerate() {
+                let forgotten = self.forget_unknown_in(&directory.path.join(name), image).await;
+                directory.checkpointed.borrow_mut()[file] = forgotten.map_err(|error| (index, error))?;
             }
         }
         Ok(())
     }
 
-    async fn forget_unknown_in(&self, file: &Path, image: &MetadataImage) -> io::Result<()> {
+    /// Answers with what the file says then.
+    async fn forget_unknown_in(&self, file: &Path, image: &MetadataImage) -> io::Result<Vec<u8>> {
         let text = match self.world.read_file(file).await {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(checkpoint::encode_offsets(&[])),
             Err(error) => return Err(error),
         };
         // What is damaged says nothing to a start either.
-        let Ok(mut entries) = checkpoint::decode_offsets(&text) else { return Ok(()) };
+        let Ok(mut entries) = checkpoint::decode_offsets(&text) else { return Ok(text) };
         let before = entries.len();
         entries.retain(|entry| image.topic_by_name(entry.topic.as_str()).is_some_and(|topic| topic.partition(entry.partition).is_some()));
-        if entries.len() < before {
-            replace_file(&self.world, file, checkpoint::encode_offsets(&entries)).await?;
+        if entries.len() == before {
+            return Ok(text);
         }
-        Ok(())
+        let text = checkpoint::encode_offsets(&entries);
+        replace_file(&self.world, file, text.clone()).await?;
+        Ok(text)
     }
 }

@@ -4,7 +4,7 @@
 //! `housekeeping` and the steward; a replica asks through [`Directory`].
 //!
 //! Invariants:
-//! 1. A directory in which a write, a sync or a look has failed is taken out of use on every shard, once and until the broker is
+//! 1. A directory in which a write, a sync, a read or a look has failed is taken out of use on every shard, once and until the broker is
 //!    restarted: what is on it is refused with KAFKA_STORAGE_ERROR and shown without a leader, the other directories go on.
 //! 2. When none is left, or the one that holds the metadata has failed, the broker ends at once, as Kafka's does: it can serve nothing,
 //!    or nothing new. What was acknowledged is found by the next start, as after a crash.
@@ -191,6 +191,17 @@ impl<W: World> Shard<W> {
                 "{path}: {free} bytes are free, fewer than ottla.disk.reserve.bytes={reserve}; its partitions refuse records until there \
                  are more"
             );
+        }
+    }
+
+    /// As [`Shard::on_directory_failed`], from any shard; nothing more is put there by this one from here on.
+    pub(super) fn fail_directory(&self, index: usize, why: &str) {
+        if self.id == HOME_SHARD {
+            self.on_directory_failed(index, why);
+        } else {
+            self.directories[index].in_use.set(false);
+            let failed = Control::DirectoryFailed { directory: index, why: why.to_owned() };
+            self.mailbox.send_internal(HOME_SHARD, Message::Control(Box::new(failed)));
         }
     }
 

@@ -103,7 +103,8 @@ impl<W: World> Shard<W> {
             });
             running.push(receiver);
         }
-        let mut unclean = BTreeSet::new();
+        // A start that took the directory at its word would not look at what did not open.
+        let mut unclean: BTreeSet<usize> = self.unopened.borrow().values().map(|kept| kept.directory).collect();
         for receiver in running {
             unclean.extend(receiver.receive().await.into_iter().flatten());
         }

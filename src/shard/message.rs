@@ -83,7 +83,7 @@ pub enum Control {
         round: u32,
         snapshot: Box<ShardSnapshot>,
     },
-    /// A write, a sync or a look has failed in a log directory.
+    /// A write, a sync, a read or a look has failed in a log directory.
     DirectoryFailed {
         directory: usize,
         why: String,
@@ -126,6 +126,15 @@ impl StartState {
     /// Whether a directory is out of use: what is not found in the others may lie there.
     pub fn is_partial(&self) -> bool {
         self.directories.iter().any(|directory| directory.failed.is_some())
+    }
+
+    /// Takes a log directory out of the start; the one that holds the metadata ends it.
+    pub fn on_failed(&mut self, directory: usize, why: String) -> Result<(), String> {
+        if directory == METADATA_DIRECTORY {
+            return Err(why);
+        }
+        self.directories[directory].failed = Some(why);
+        Ok(())
     }
 }
 

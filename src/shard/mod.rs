@@ -12,7 +12,7 @@
 //! 5. Each request is answered exactly once, even when its partition goes away.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,6 +101,8 @@ pub struct Shard<W: World> {
     checkpointed: oneshot::Queue<Vec<message::PartitionCheckpoint>>,
     /// Topic settings in force, resolved once per change.
     topic_settings: RefCell<FixedMap<TopicId, Rc<TopicSettings>>>,
+    /// What the checkpoint files say of partitions whose logs could not be opened.
+    unopened: RefCell<BTreeMap<TopicPartition, message::PartitionCheckpoint>>,
     /// In which log directory each partition is.
     placed: RefCell<FixedMap<TopicPartition, usize>>,
     changes: oneshot::Queue<controller::QueuedChange<W>>,
@@ -157,6 +159,7 @@ impl<W: World> Shard<W> {
             lost: oneshot::Queue::default(),
             checkpointed: oneshot::Queue::default(),
             topic_settings: RefCell::default(),
+            unopened: RefCell::default(),
             placed: RefCell::default(),
             changes: oneshot::Queue::default(),
             leaving: RefCell::default(),

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::io::{EntryKind, World, replace_file};
+use crate::io::{DirEntry, EntryKind, World, replace_file};
 use crate::metadata::image::MetadataImage;
+use crate::storage::LogError;
 use crate::storage::identity::{self, LogDirectory};
 use crate::storage::layout::{self, DirectoryPhase, PartitionDirectory, SegmentFile};
 use crate::storage::planted::{self, Bug};
@@ -186,8 +187,21 @@ impl<W: World> Shard<W> {
         if let Some(why) = failure {
             return Err(why);
         }
-        self.forget_unknown(image).await.map_err(|(_, error)| error.to_string())?;
+        while let Err((directory, error)) = self.forget_unknown(image).await {
+            self.fail_at_start(directory, error.to_string())?;
+        }
+        // What was read again, or adopted, is not to be judged anew by what the files said before. A failure takes its directory out of use.
+        let _written = self.checkpoint().await;
         Ok(total)
+    }
+
+    /// Takes a log directory out of use while the broker starts; without the one that holds the metadata it does not start.
+    pub(super) fn fail_at_start(&self, directory: usize, why: String) -> Result<(), String> {
+        if directory == METADATA_DIRECTORY {
+            return Err(why);
+        }
+        self.fail_directory(directory, &why);
+        Ok(())
     }
 
     /// Lets every shard accept connections.
@@ -223,7 +237,7 @@ impl<W: World> Shard<W> {
             let content = identity::encode_clean_shutdown(broker_epoch);
             replace_file(&self.world, &marker, content).await.map_err(|error| format!("{}: {error}", marker.display()))?;
         }
-        if unclean.is_empty() { Ok(()) } else { Err("some logs could not be closed: the next start recovers them".into()) }
+        if unclean.is_empty() { Ok(()) } else { Err("some logs could not be opened or closed: the next start recovers them".into()) }
     }
 
     /// Has the other shards end that have not opened anything yet: nothing is written.
@@ -238,42 +252,67 @@ impl<W: World> Shard<W> {
     }
 
     /// Finishes deletions that a crash cut short, sets aside directories of topics that are gone, and leaves in `start` one directory at
-    /// most for each partition: the one that has its topic's id.
+    /// most for each partition: the one that has its topic's id. A directory that cannot be looked at is taken out of use.
     async fn finish_deletions(self: &Rc<Self>, image: &MetadataImage, start: &mut StartState) -> Result<(), String> {
         let mut homes: BTreeMap<String, Home> = BTreeMap::new();
-        let partial = start.is_partial();
         for (index, directory) in self.directories.iter().enumerate() {
             let names = std::mem::take(&mut start.directories[index].partitions);
             for name in names {
                 let path = directory.path.join(&name);
                 let Some(found) = PartitionDirectory::parse(&name) else { continue };
                 match found.phase {
-                    DirectoryPhase::Live => {
-                        let identity = self.take_or_set_aside(image, &path, &found).await?;
-                        // The one that has the id may be where nobody can look.
-                        let is_certain = |identity: &Identity| *identity == Identity::Matches || !partial;
-                        if let Some(identity) = identity.filter(is_certain) {
-                            let home = Home { directory: index, identity };
+                    DirectoryPhase::Live => match self.take_or_set_aside(image, &path, &found).await {
+                        Ok(None) => {}
+                        Ok(Some(identity)) => {
+                            let is_empty = self.holds_nothing(&path).await;
+                            let home = Home { directory: index, identity, is_empty };
                             choose_home(&mut homes, name, home, &path)?;
                         }
-                    }
+                        Err(Unfit::Misplaced(why)) => return Err(why),
+                        Err(Unfit::Unreadable(error)) => {
+                            self.fail_at_start(index, error.to_string())?;
+                            start.on_failed(index, error.to_string())?;
+                            break;
+                        }
+                    },
                     DirectoryPhase::Deleted if planted::is(Bug::DeletionHalfDone) => {}
                     DirectoryPhase::Deleted => self.remove_later(path),
                     DirectoryPhase::Stray | DirectoryPhase::Future => {}
                 }
             }
         }
+        let partial = start.is_partial();
         for (name, home) in homes {
-            start.directories[home.directory].partitions.insert(name);
+            // The one that has the id may be where nobody can look.
+            let is_certain = home.identity == Identity::Matches || !partial;
+            let state = &mut start.directories[home.directory];
+            if is_certain && state.failed.is_none() {
+                state.partitions.insert(name);
+            }
         }
         Ok(())
     }
 
+    /// Whether a partition's directory has no record: what a creation leaves that failed on its way.
+    async fn holds_nothing(&self, path: &Path) -> bool {
+        let is_filled = |entry: &DirEntry| entry.len > 0 && SegmentFile::parse(&entry.name).is_some();
+        self.world.list_dir(path).await.is_ok_and(|entries| !entries.iter().any(is_filled))
+    }
+
     /// Whether a directory is a partition's that the metadata knows. One that it does not know: a deleted topic's is renamed `-stray`, any
     /// other left where it is.
-    async fn take_or_set_aside(&self, image: &MetadataImage, path: &Path, found: &PartitionDirectory) -> Result<Option<Identity>, String> {
-        let id = read_identity(&self.world, path).await?;
+    async fn take_or_set_aside(&self, image: &MetadataImage, path: &Path, found: &PartitionDirectory) -> Result<Option<Identity>, Unfit> {
         let known = image.topic_by_name(found.topic.as_str()).filter(|topic| topic.partition(found.partition).is_some());
+        let id = match read_identity(&self.world, path).await {
+            Ok(id) => id,
+            Err(error) if error.is_of_disk() => return Err(Unfit::Unreadable(error)),
+            // Its log will not open, and that is what becomes of this partition.
+            Err(_) if known.is_some() => return Ok(Some(Identity::Unknown)),
+            Err(error) => {
+                tracing::warn!("{error}; the directory is left alone");
+                return Ok(None);
+            }
+        };
         match id {
             None if known.is_some() => return Ok(Some(Identity::Missing)),
             Some(id) if known.is_some_and(|topic| topic.id == id) => return Ok(Some(Identity::Matches)),
@@ -282,16 +321,16 @@ impl<W: World> Shard<W> {
         let id = id.unwrap_or(TopicId::ZERO);
         if !image.is_deleted(id) {
             if known.is_some() {
-                return Err(format!(
+                return Err(Unfit::Misplaced(format!(
                     "{}: it holds the topic id {id}, which is not the id of the topic of that name: move the directory away",
                     path.display()
-                ));
+                )));
             }
             tracing::warn!("{}: no topic of this cluster has the id {id}; the directory is left alone", path.display());
             return Ok(None);
         }
-        let stray =
-            self.rename_partition(path, found, DirectoryPhase::Stray).await.map_err(|error| format!("{}: {error}", path.display()))?;
+        let renamed = self.rename_partition(path, found, DirectoryPhase::Stray).await;
+        let stray = renamed.map_err(LogError::io("rename", path)).map_err(Unfit::Unreadable)?;
         tracing::warn!("{}: its topic was deleted; the directory is set aside as {}", path.display(), stray.display());
         Ok(None)
     }
@@ -307,24 +346,39 @@ impl<W: World> Shard<W> {
     /// Removes what a creation that failed, or a deletion that did, has left of a partition under its own name: the directories of deleted
     /// topics, and those that have neither an id nor a segment. Whatever else lies there stays, and keeps the name from being used.
     pub(super) async fn clear_leftovers(self: &Rc<Self>, image: &MetadataImage, partition: &PartitionDirectory) -> Result<(), String> {
-        let name = layout::partition_directory(&partition.topic, partition.partition);
-        for directory in &self.directories {
-            let path = directory.path.join(&name);
-            let at = |error: io::Error| format!("{}: {error}", path.display());
-            let entries = match self.world.list_dir(&path).await {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(at(error)),
-            };
-            let is_empty = !entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some());
-            let id = read_identity(&self.world, &path).await?;
-            if !id.map_or(is_empty, |id| image.is_deleted(id)) {
-                return Err(format!("{}: the directory was there before the partition; move it away", path.display()));
+        for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
+            match self.clear_leftover(&directory.path, image, partition).await {
+                Ok(()) => {}
+                Err(Unfit::Misplaced(why)) => return Err(why),
+                Err(Unfit::Unreadable(error)) => self.fail_directory(index, &error.to_string()),
             }
-            let renamed = self.rename_partition(&path, partition, DirectoryPhase::Deleted).await.map_err(at)?;
-            self.world.sync_dir(&directory.path).await.map_err(at)?;
-            self.remove_later(renamed);
         }
+        Ok(())
+    }
+
+    async fn clear_leftover(self: &Rc<Self>, parent: &Path, image: &MetadataImage, partition: &PartitionDirectory) -> Result<(), Unfit> {
+        let path = parent.join(layout::partition_directory(&partition.topic, partition.partition));
+        let failed = |during| {
+            let path = &path;
+            move |source| Unfit::Unreadable(LogError::Io { during, path: path.clone(), source })
+        };
+        let entries = match self.world.list_dir(&path).await {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+            Err(error) => return Err(failed("list")(error)),
+        };
+        let is_empty = !entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some());
+        let id = match read_identity(&self.world, &path).await {
+            Ok(id) => id,
+            Err(error) if error.is_of_disk() => return Err(Unfit::Unreadable(error)),
+            Err(error) => return Err(Unfit::Misplaced(error.to_string())),
+        };
+        if !id.map_or(is_empty, |id| image.is_deleted(id)) {
+            return Err(Unfit::Misplaced(format!("{}: the directory was there before the partition; move it away", path.display())));
+        }
+        let renamed = self.rename_partition(&path, partition, DirectoryPhase::Deleted).await.map_err(failed("rename"))?;
+        self.world.sync_dir(parent).await.map_err(failed("sync"))?;
+        self.remove_later(renamed);
         Ok(())
     }
 
@@ -342,20 +396,33 @@ enum Identity {
     Matches,
     /// It has none: of a release before KIP-516, or of a creation that was cut short.
     Missing,
+    /// What it says cannot be read.
+    Unknown,
+}
+
+/// Why a directory is not what it is taken for.
+enum Unfit {
+    /// Another's data lies there.
+    Misplaced(String),
+    /// The disk does not let it be looked at, or renamed.
+    Unreadable(LogError),
 }
 
 /// Where a partition is.
 struct Home {
     directory: usize,
     identity: Identity,
+    is_empty: bool,
 }
 
 /// Takes `home` for the partition `name` unless another directory has more right to it.
 fn choose_home(homes: &mut BTreeMap<String, Home>, name: String, home: Home, path: &Path) -> Result<(), String> {
     match homes.get(&name) {
         // What was written after the id was is in the one that has it.
-        Some(other) if other.identity == Identity::Matches && home.identity == Identity::Missing => {}
-        Some(other) if other.identity == Identity::Matches => {
+        Some(other) if other.identity == Identity::Matches && home.identity != Identity::Matches => {}
+        // A creation that failed here has gone on in another directory.
+        Some(other) if other.identity == Identity::Matches && home.is_empty => {}
+        Some(other) if other.identity == Identity::Matches && !other.is_empty => {
             return Err(format!("{}: another log directory has this partition too: move one of them away", path.display()));
         }
         _ => drop(homes.insert(name, home)),
@@ -364,12 +431,12 @@ fn choose_home(homes: &mut BTreeMap<String, Home>, name: String, home: Home, pat
 }
 
 /// The topic id that a partition's directory holds, if it has one.
-pub(super) async fn read_identity<W: World>(world: &W, dir: &Path) -> Result<Option<TopicId>, String> {
+pub(super) async fn read_identity<W: World>(world: &W, dir: &Path) -> Result<Option<TopicId>, LogError> {
     let path = dir.join(layout::PARTITION_METADATA);
     match world.read_file(&path).await {
-        Ok(text) => identity::decode_partition(&text).map(Some).map_err(|error| format!("{}: {error}", path.display())),
+        Ok(text) => identity::decode_partition(&text).map(Some).map_err(|source| LogError::BadIdentity { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Err(source) => Err(LogError::Io { during: "read", path, source }),
     }
 }
 
@@ -388,6 +455,7 @@ pub async fn obey<W: World>(shard: Rc<Shard<W>>, listen: impl Listen) {
                 shard.answer(Control::Opened { shard: shard.id, outcome });
             }
             Control::Serve { listeners } => {
+                shard.settle_adoptions().await;
                 listen.listen(&listeners);
                 shard.start_housekeeping();
             }
@@ -452,19 +520,27 @@ mod tests {
 
     #[test]
     fn a_partition_is_where_its_id_is() {
-        let chosen = |found: &[Identity]| {
+        let chosen = |found: &[(Identity, bool)]| {
             let mut homes = BTreeMap::new();
-            for (directory, &identity) in found.iter().enumerate() {
+            for (directory, &(identity, is_empty)) in found.iter().enumerate() {
                 let path = PathBuf::from(format!("/data-{directory}/t-0"));
-                choose_home(&mut homes, "t-0".to_owned(), Home { directory, identity }, &path)?;
+                choose_home(&mut homes, "t-0".to_owned(), Home { directory, identity, is_empty }, &path)?;
             }
             Ok::<_, String>(homes["t-0"].directory)
         };
-        use Identity::{Matches, Missing};
-        assert_eq!(chosen(&[Matches]), Ok(0));
-        assert_eq!(chosen(&[Missing]), Ok(0));
-        assert_eq!(chosen(&[Missing, Matches]), Ok(1));
-        assert_eq!(chosen(&[Matches, Missing]), Ok(0));
-        assert!(chosen(&[Matches, Missing, Matches]).unwrap_err().starts_with("/data-2/t-0: "));
+        const HERE: (Identity, bool) = (Identity::Matches, false);
+        const EMPTY: (Identity, bool) = (Identity::Matches, true);
+        const MISSING: (Identity, bool) = (Identity::Missing, false);
+        const UNKNOWN: (Identity, bool) = (Identity::Unknown, false);
+        assert_eq!(chosen(&[HERE]), Ok(0));
+        assert_eq!(chosen(&[MISSING]), Ok(0));
+        assert_eq!(chosen(&[MISSING, HERE]), Ok(1));
+        assert_eq!(chosen(&[HERE, MISSING]), Ok(0));
+        assert_eq!(chosen(&[UNKNOWN]), Ok(0), "it is not made anew elsewhere");
+        assert_eq!(chosen(&[UNKNOWN, HERE]), Ok(1));
+        assert!(chosen(&[HERE, MISSING, HERE]).unwrap_err().starts_with("/data-2/t-0: "));
+        assert_eq!(chosen(&[EMPTY, HERE]), Ok(1), "a creation that failed there, and went on here");
+        assert_eq!(chosen(&[HERE, EMPTY]), Ok(0));
+        assert_eq!(chosen(&[EMPTY, EMPTY]), Ok(0));
     }
 }

@@ -274,3 +274,62 @@ fn listed(connection: &mut Connection) -> Vec<String> {
         connection.call(9, &kafka_protocol::messages::MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false));
     answer.topics.iter().filter_map(|topic| topic.name.as_ref().map(|name| name.to_string())).collect()
 }
+
+/// A batch with one record, at an offset of its own.
+fn stored(offset: i64) -> Bytes {
+    let mut bytes = BytesMut::from(&Forged::around(body(&[Record::new(0, Part::of("key"), Part::of("value"))]), 1, then()).encode()[..]);
+    bytes[..8].copy_from_slice(&offset.to_be_bytes());
+    bytes[12..16].copy_from_slice(&0i32.to_be_bytes());
+    bytes.freeze()
+}
+
+/// A message as brokers before Kafka 0.11 wrote it.
+fn old_message() -> Vec<u8> {
+    let mut message = vec![1, 0];
+    message.extend(then().to_be_bytes());
+    message.extend((-1i32).to_be_bytes());
+    message.extend(5i32.to_be_bytes());
+    message.extend(b"value");
+    let mut crc = flate2::Crc::new();
+    crc.update(&message);
+    let head = [&0i64.to_be_bytes()[..], &(message.len() as i32 + 4).to_be_bytes(), &crc.sum().to_be_bytes()].concat();
+    [head, message].concat()
+}
+
+/// What Kafka's compaction leaves has holes between its segments, and what Kafka 2 left has no producer snapshots at their ends; a broker
+/// that is killed in its first minute knows no more of such a log than what it has written down before it served.
+#[test]
+fn logs_of_other_brokers_outlive_a_kill_in_the_first_minute() {
+    if only_ottla("what becomes of directories that are put in") {
+        return;
+    }
+    let _noisy = noisy();
+    let mut giver = Broker::start(Settings::new());
+    for topic in ["compacted", "ancient"] {
+        topics::create(&mut giver.connect(), topic, 1, &[]);
+    }
+    giver.stop();
+    let dir = temp_dir();
+    let mut broker = Broker::start(Settings::new().with("log.dirs", dir.path().display()));
+    broker.stop();
+    for topic in ["compacted-0", "ancient-0"] {
+        copy(&giver.log_dir().join(topic), &dir.path().join(topic), |name| name == "partition.metadata");
+    }
+    for (base, offsets) in [(0, &[0, 3][..]), (10, &[12]), (20, &[20])] {
+        let bytes: Vec<u8> = offsets.iter().flat_map(|offset| stored(*offset)).collect();
+        std::fs::write(dir.path().join(format!("compacted-0/{base:020}.log")), bytes).unwrap();
+    }
+    let ancient = dir.path().join("ancient-0/00000000000000000000.log");
+    std::fs::write(&ancient, old_message()).unwrap();
+    for run in 0..3 {
+        broker.launch();
+        let mut connection = broker.connect();
+        topics::wait_for_leaders(&mut connection, "compacted", 1);
+        assert_eq!(topics::read_from(&mut connection, "compacted", 0, 0).len(), 4 + 2 * run, "run {run}");
+        assert_eq!(topics::produce(&mut connection, "compacted", 0, Forged::sound(then()).encode()), 21 + 2 * run as i64);
+        assert_eq!(listed(&mut connection), ["compacted"]);
+        assert_eq!(broker.output().matches("is not adopted").count(), 1);
+        broker.kill();
+    }
+    assert_eq!(std::fs::read(ancient).unwrap(), old_message());
+}

@@ -176,3 +176,80 @@ fn a_failed_write_in_its_only_directory_ends_the_broker() {
     broker.launch();
     expect_all(&broker);
 }
+
+/// Puts one in the place of the other at once, so that nobody finds neither.
+fn exchange(one: &std::path::Path, other: &std::path::Path) {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).unwrap();
+}
+
+#[test]
+fn a_creation_that_fails_goes_on_in_another_directory() {
+    if only_ottla("where new partitions are put") {
+        return;
+    }
+    let _noisy = noisy();
+    let (healthy, other) = (temp_dir(), temp_dir());
+    let (there, away) = (other.path().join("log"), other.path().join("away"));
+    let (mut broker, mut connection, lost) = start(healthy.path(), &there, &[]);
+    // Whoever asks how much is free is told; nothing can be created.
+    std::fs::write(&away, "no directory").unwrap();
+    exchange(&there, &away);
+    topics::create(&mut connection, "moved", 4, &[]);
+    for partition in 0..4 {
+        topics::produce(&mut connection, "moved", partition, batch());
+    }
+    expect_half(&broker, &mut connection, &lost);
+    broker.kill();
+    exchange(&there, &away);
+    broker.launch();
+    expect_all(&broker);
+    let mut connection = broker.connect();
+    for partition in 0..4 {
+        assert_eq!(topics::produce(&mut connection, "moved", partition, batch()), 1);
+    }
+}
+
+#[test]
+fn a_damaged_log_is_offline_and_the_others_are_served() {
+    if only_ottla("Kafka gives up the directory, and with the only one the start") {
+        return;
+    }
+    let _noisy = noisy();
+    let mut broker = Broker::start(Settings::new().shards(2));
+    let mut connection = broker.connect();
+    topics::create(&mut connection, TOPIC, PARTITIONS, &[]);
+    for partition in 0..PARTITIONS {
+        topics::produce(&mut connection, TOPIC, partition, batch());
+    }
+    drop(connection);
+    broker.kill();
+    let damaged = [(0, "partition.metadata"), (1, "leader-epoch-checkpoint")];
+    let path = |(partition, name): (i32, &str)| broker.partition_dir(TOPIC, partition).join(name);
+    let paths = damaged.map(path);
+    let before = paths.clone().map(|path| std::fs::read(path).ok());
+    paths.iter().for_each(|path| std::fs::write(path, "0\nnonsense\n").unwrap());
+    for _ in 0..2 {
+        broker.launch();
+        let mut connection = broker.connect();
+        for partition in 2..PARTITIONS {
+            eventually("the others are served", SOON, || {
+                (topics::try_produce(&mut connection, TOPIC, partition, batch()).error_code == 0).then_some(())
+            });
+        }
+        for (partition, _) in damaged {
+            assert_eq!(topics::try_produce(&mut connection, TOPIC, partition, batch()).error_code, KAFKA_STORAGE_ERROR);
+            assert_eq!(topics::fetch(&mut connection, TOPIC, partition, 0).error_code, KAFKA_STORAGE_ERROR);
+        }
+        drop(connection);
+        broker.kill();
+    }
+    for (path, before) in paths.iter().zip(before) {
+        match before {
+            Some(before) => std::fs::write(path, before).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
+    }
+    broker.launch();
+    expect_all(&broker);
+}

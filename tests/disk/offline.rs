@@ -162,6 +162,10 @@ fn partitions_of_a_failed_directory_have_no_leader_until_it_is_back() {
         (0..PARTITIONS).filter(|partition| !lost.contains(partition)).all(|at| list_offsets_error(&mut connection, at) == 0).then_some(())
     });
     expect_refusals(&mut connection, &lost);
+    topics::create(&mut connection, "beside", 4, &[]);
+    for partition in 0..4 {
+        topics::produce(&mut connection, "beside", partition, batch());
+    }
     drop(connection);
     broker.kill();
 

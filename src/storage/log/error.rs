@@ -3,12 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::io::is_of_process;
 use crate::storage::checkpoint::CheckpointError;
 use crate::storage::identity::IdentityError;
 use crate::types::{LeaderEpoch, Offset, TopicId};
 use crate::wire::batch::BatchError;
 
-/// A procedure that opens or changes a log failed. Anything but `Closed` and `Offline` takes the log directory offline.
+/// A procedure that opens or changes a log failed. What is of the disk takes the log directory offline, what is of the log its partition.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     #[error("{during} {path}: {source}")]
@@ -33,6 +34,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the log directory is to blame, and not one log in it.
+    pub fn is_of_disk(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if !is_of_process(source))
+    }
+
     /// For `map_err`: says what was being done to which file.
     pub fn io<'a>(during: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> LogError + use<'a> {
         move |source| LogError::Io { during, path: path.to_owned(), source }

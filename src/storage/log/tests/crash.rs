@@ -358,6 +358,7 @@ fn a_segment_begun_at_the_end_that_was_noted_gets_its_snapshot() {
         }
     });
 }
+
 /// A message as brokers wrote it before there were record batches.
 fn old_message(offset: i64, magic: u8) -> Vec<u8> {
     let mut body = vec![magic, 0];

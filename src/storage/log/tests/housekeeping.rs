@@ -308,6 +308,7 @@ fn a_deleted_log_leaves_its_name_to_another() {
         assert_eq!(world.list_dir(Path::new("/logs")).await.unwrap().len(), 1);
     });
 }
+
 #[test]
 fn space_ahead_follows_the_pace() {
     run(57, |world| async move {
