@@ -9,8 +9,8 @@
 //! 2. No line outlives its topic: lines name topics, not ids, and a topic created under an old name must not be taken at the word of the
 //!    one before. They go before the deletion is answered, and after a crash before anything is served.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -34,12 +34,18 @@ pub(super) struct Rounds {
     begun: Cell<u64>,
     /// The last round that wrote what can be written, and which directories' files it could not.
     written: Cell<u64>,
+    not_written: RefCell<BTreeSet<usize>>,
 }
 
-/// The log says why.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the checkpoint files could not be written")]
-pub struct CheckpointsNotWritten;
+/// Why a round has not written every file; the log says more.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CheckpointsNotWritten {
+    #[error("the broker closes")]
+    Closing,
+    /// Those of the others are written.
+    #[error("the checkpoint files of log directories {0:?} could not be written")]
+    In(BTreeSet<usize>),
+}
 
 const FILES: [&str; 4] =
     [layout::RECOVERY_POINT_CHECKPOINT, layout::LOG_START_CHECKPOINT, layout::HIGH_WATERMARK_CHECKPOINT, layout::CLEANER_CHECKPOINT];
@@ -59,6 +65,10 @@ pub(super) async fn read<W: World>(world: &W, path: &Path) -> Result<BTreeMap<(T
             Ok(BTreeMap::new())
         }
     }
+}
+
+fn outcome_of(failed: &BTreeSet<usize>) -> Result<(), CheckpointsNotWritten> {
+    if failed.is_empty() { Ok(()) } else { Err(CheckpointsNotWritten::In(failed.clone())) }
 }
 
 impl<W: World> Shard<W> {
@@ -83,12 +93,12 @@ impl<W: World> Shard<W> {
     }
 
     /// Has the checkpoint files hold what every shard says now, or later. Callers that come while a round is under way share the next one.
-    async fn checkpoint(&self) -> Result<(), CheckpointsNotWritten> {
+    pub(super) async fn checkpoint(&self) -> Result<(), CheckpointsNotWritten> {
         let rounds = &self.checkpoint_rounds;
         let wanted = rounds.begun.get() + 1;
         let _turn = rounds.turn.take().await;
         if rounds.written.get() >= wanted {
-            return Ok(());
+            return outcome_of(&rounds.not_written.borrow());
         }
         rounds.begun.set(rounds.begun.get() + 1);
         self.tell_all(|| Control::Checkpoint);
@@ -98,11 +108,13 @@ impl<W: World> Shard<W> {
         }
         if self.closing.get() {
             // What the close writes is newer.
-            return Err(CheckpointsNotWritten);
+            return Err(CheckpointsNotWritten::Closing);
         }
-        self.write_checkpoints(&lines).await?;
+        let failed = self.write_checkpoints(&lines).await;
         rounds.written.set(rounds.begun.get());
-        Ok(())
+        let outcome = outcome_of(&failed);
+        *rounds.not_written.borrow_mut() = failed;
+        outcome
     }
 
     /// Has the checkpoint files written now. `None` when the broker closes meanwhile.
@@ -120,10 +132,9 @@ impl<W: World> Shard<W> {
         });
     }
 
-    /// A directory whose checkpoints cannot be written is taken out of use; the others get theirs.
-    pub(super) async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> Result<(), CheckpointsNotWritten> {
+    /// A directory whose checkpoints cannot be written is taken out of use; the others get theirs. Answers with those out of use.
+    pub(super) async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> BTreeSet<usize> {
         let _turn = self.checkpoint_turn.take().await;
-        let mut outcome = Ok(());
         for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
             let of = |offset: fn(&PartitionCheckpoint) -> Option<Offset>| -> Vec<u8> {
                 // A topic may have been deleted since its shard said this.
@@ -151,13 +162,13 @@ impl<W: World> Shard<W> {
                 let path = directory.path.join(FILES[file]);
                 if let Err(error) = replace_file(&self.world, &path, content.clone()).await {
                     self.on_directory_failed(index, &format!("{}: {error}", path.display()));
-                    outcome = Err(CheckpointsNotWritten);
                     break;
                 }
                 directory.checkpointed.borrow_mut()[file] = content;
             }
         }
-        outcome
+        // Any of them may have failed meanwhile, and was left out.
+        (0..self.directories.len()).filter(|index| !self.directories[*index].is_in_use()).collect()
     }
 
     /// Drops the lines of partitions that the image does not have. Of a directory that is out of use the next start does so; an error comes

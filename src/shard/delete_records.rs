@@ -8,14 +8,14 @@ use std::rc::Rc;
 
 use crate::io::{Urgency, World};
 use crate::partition::Refusal;
-use crate::types::{Offset, ShardId};
+use crate::types::ShardId;
 
-use super::message::{DeleteRecordsRequest, Reply, Request};
+use super::message::{DeleteRecordsRequest, Reply, Request, Shortened};
 use super::{Responder, Shard};
 
 impl<W: World> Shard<W> {
     /// Deletes records of partitions that `owner` owns; answers with where each log starts now. `None` when the broker closes meanwhile.
-    pub async fn delete_records(self: &Rc<Self>, owner: ShardId, request: DeleteRecordsRequest) -> Option<Vec<Result<Offset, Refusal>>> {
+    pub async fn delete_records(self: &Rc<Self>, owner: ShardId, request: DeleteRecordsRequest) -> Option<Vec<Result<Shortened, Refusal>>> {
         match self.call(owner, Request::DeleteRecords(request)).await.receive().await? {
             Reply::DeleteRecords(starts) => Some(starts),
             _ => unreachable!("a deletion of records is answered with its reply"),
@@ -30,7 +30,7 @@ impl<W: World> Shard<W> {
             starts.push(replica.and_then(|replica| {
                 let start = replica.delete_records(upto)?;
                 shortened.push(replica);
-                Ok(start)
+                Ok(Shortened { start, directory: self.placed.borrow().get(&partition).copied().unwrap_or(0) })
             }));
         }
         responder.respond(Reply::DeleteRecords(starts));

@@ -192,7 +192,7 @@ pub enum Reply<W: World> {
     Append(Vec<Result<Acked, Refusal>>),
     Plan(Vec<Result<PlannedRead<W>, Refusal>>),
     Offsets(Vec<Result<OffsetsAnswer, Refusal>>),
-    DeleteRecords(Vec<Result<Offset, Refusal>>),
+    DeleteRecords(Vec<Result<Shortened, Refusal>>),
     LogSizes(Vec<LogSize>),
     EpochEnds(Vec<Result<(LeaderEpoch, Offset), Refusal>>),
     Producers(Vec<Result<Vec<ActiveProducer>, Refusal>>),
@@ -235,6 +235,13 @@ pub struct OffsetsRequest {
 pub struct DeleteRecordsRequest {
     pub image_version: i64,
     pub partitions: Vec<(TopicPartition, DeleteUpTo)>,
+}
+
+/// Where a log starts now, and in which log directory the checkpoint is that will say so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shortened {
+    pub start: Offset,
+    pub directory: usize,
 }
 
 pub struct LogSizesRequest {

@@ -57,6 +57,7 @@ pub mod steward;
 mod timers;
 
 pub use append::AppendPending;
+pub use checkpoints::CheckpointsNotWritten;
 pub use coordinators::GroupPending;
 pub use internal_topics::consumer_offsets_configs;
 pub use measure::Measure;

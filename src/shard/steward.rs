@@ -226,7 +226,7 @@ impl<W: World> Shard<W> {
             }
         }
         // What could not be written has taken its directory out of use, and that is said below.
-        let _written = self.write_checkpoints(&lines).await;
+        self.write_checkpoints(&lines).await;
         let broker_epoch = self.image.borrow().broker(self.node()).map_or(BrokerEpoch(-1), |broker| broker.broker_epoch);
         unclean.extend((0..self.directories.len()).filter(|index| !self.directories[*index].is_in_use()));
         for (index, directory) in self.directories.iter().enumerate() {

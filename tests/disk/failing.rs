@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+
 use super::medium::Medium;
 use crate::support::broker::{Broker, Settings, only_ottla, temp_dir};
 use crate::support::raw::Connection;
@@ -175,6 +177,26 @@ fn a_failed_write_in_its_only_directory_ends_the_broker() {
     medium.repair();
     broker.launch();
     expect_all(&broker);
+}
+
+#[test]
+fn a_checkpoint_that_fails_is_that_of_its_directory() {
+    if only_ottla("when checkpoints are written") {
+        return;
+    }
+    let _noisy = noisy();
+    let (healthy, other) = (temp_dir(), temp_dir());
+    let (there, away) = (other.path().join("log"), other.path().join("away"));
+    let (_broker, mut connection, lost) = start(healthy.path(), &there, &[]);
+    std::fs::write(&away, "no directory").unwrap();
+    exchange(&there, &away);
+    let parts = (0..PARTITIONS).map(|partition| DeleteRecordsPartition::default().with_partition_index(partition).with_offset(1));
+    let topic = DeleteRecordsTopic::default().with_name(topics::name(TOPIC)).with_partitions(parts.collect());
+    let answer = connection.call(2, &DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000));
+    for line in &answer.topics[0].partitions {
+        let code = if lost.contains(&line.partition_index) { KAFKA_STORAGE_ERROR } else { 0 };
+        assert_eq!(line.error_code, code, "partition {}", line.partition_index);
+    }
 }
 
 /// Puts one in the place of the other at once, so that nobody finds neither.

@@ -13,7 +13,8 @@ use crate::metadata::image::MetadataImage;
 use crate::partition::DeleteUpTo;
 use crate::server::dispatch::Call;
 use crate::server::errors;
-use crate::shard::message::DeleteRecordsRequest as OwnerRequest;
+use crate::shard::CheckpointsNotWritten;
+use crate::shard::message::{DeleteRecordsRequest as OwnerRequest, Shortened};
 use crate::types::{NodeId, Offset, PartitionIndex, ShardId, TopicPartition};
 use crate::wire::error::ErrorCode;
 
@@ -29,7 +30,7 @@ pub async fn answer<W: World>(call: Call<W>, request: DeleteRecordsRequest) -> O
     let shard = &call.server.shard;
     let image = shard.image();
     let (names, wanted) = unite(&request);
-    let mut outcomes: BTreeMap<Place, Result<Offset, ErrorCode>> = BTreeMap::new();
+    let mut outcomes: BTreeMap<Place, Result<Shortened, ErrorCode>> = BTreeMap::new();
     let mut by_owner: BTreeMap<ShardId, (Vec<Place>, OwnerRequest)> = BTreeMap::new();
     for (place, offset) in wanted {
         let id = match locate(&image, shard.node(), names[place.0], place.1) {
@@ -51,11 +52,22 @@ pub async fn answer<W: World>(call: Call<W>, request: DeleteRecordsRequest) -> O
         let starts = starts.into_iter().map(|start| start.map_err(|refusal| errors::code_of(&refusal, false)));
         outcomes.extend(places.into_iter().zip(starts));
     }
-    if outcomes.values().any(Result::is_ok) && shard.write_checkpoints_now().await?.is_err() {
+    if outcomes.values().any(Result::is_ok)
+        && let Err(why) = shard.write_checkpoints_now().await?
+    {
         // They are gone for readers, and would come back with a crash: the client is to ask again.
-        outcomes.values_mut().filter(|outcome| outcome.is_ok()).for_each(|outcome| *outcome = Err(ErrorCode::KafkaStorageError));
+        for outcome in outcomes.values_mut().filter(|outcome| outcome.is_ok_and(|shortened| !is_on_disk(shortened, &why))) {
+            *outcome = Err(ErrorCode::KafkaStorageError);
+        }
     }
     Some(DeleteRecordsResponse::default().with_topics(lines(&names, &outcomes)))
+}
+
+fn is_on_disk(shortened: Shortened, why: &CheckpointsNotWritten) -> bool {
+    match why {
+        CheckpointsNotWritten::Closing => false,
+        CheckpointsNotWritten::In(directories) => !directories.contains(&shortened.directory),
+    }
 }
 
 /// The names of the topics, and the offsets by topic and partition. Of what is named twice the last word counts, as in Kafka.
@@ -85,11 +97,11 @@ fn locate(image: &MetadataImage, node: NodeId, name: &str, index: i32) -> Result
 }
 
 /// Topics without partitions are left out.
-fn lines(names: &[&str], outcomes: &BTreeMap<Place, Result<Offset, ErrorCode>>) -> Vec<DeleteRecordsTopicResult> {
+fn lines(names: &[&str], outcomes: &BTreeMap<Place, Result<Shortened, ErrorCode>>) -> Vec<DeleteRecordsTopicResult> {
     let topics = names.iter().enumerate().map(|(topic, name)| {
         let partitions = outcomes.range((topic, i32::MIN)..=(topic, i32::MAX)).map(|((_, index), outcome)| {
             let (code, start) = match outcome {
-                Ok(start) => (ErrorCode::None, start.get()),
+                Ok(shortened) => (ErrorCode::None, shortened.start.get()),
                 Err(code) => (*code, NO_LOW_WATERMARK),
             };
             DeleteRecordsPartitionResult::default().with_partition_index(*index).with_low_watermark(start).with_error_code(code.code())
