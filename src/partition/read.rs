@@ -105,7 +105,13 @@ impl<W: World> Replica<W> {
     fn looked_up<T>(&self, result: Result<T, ReadError>) -> Result<T, Refusal> {
         match result {
             Ok(found) => Ok(found),
-            Err(error) => self.check_standing().and(Err(error.into())),
+            Err(error) => {
+                self.check_standing()?;
+                if error.is_of_disk() {
+                    self.directory.on_failed(&error.to_string());
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -241,6 +247,110 @@ impl From<ReadError> for Refusal {
             ReadError::Corrupt { .. } | ReadError::BadRecords { .. } => Self::Corrupt,
             ReadError::Io { .. } => Self::Offline,
             ReadError::Restless => Self::NotLeader,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::{Path, PathBuf};
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::io::memory::{DiskCall, DiskFault, MemoryWorld, Simulation, SimulationSettings};
+    use crate::metrics::TopicTraffic;
+    use crate::partition::{Directory, WakeReaders};
+    use crate::storage::{LeaderBatch, Log, LogSettings, OpenLog, Shutdown};
+    use crate::types::{PartitionIndex, TopicId, TopicName, TopicPartition};
+    use crate::wire::batch::{BatchBuilder, BatchHeader};
+
+    struct Nobody;
+
+    impl WakeReaders for Nobody {
+        fn wake(&self, _reader: ReaderId) {}
+    }
+
+    /// Remembers why it has failed.
+    #[derive(Default)]
+    struct Healthy(RefCell<Vec<String>>);
+
+    impl Directory for Healthy {
+        fn has_room(&self) -> bool {
+            true
+        }
+
+        fn has_space_ahead(&self) -> bool {
+            true
+        }
+
+        fn on_appended(&self, _bytes: u64) {}
+
+        fn on_unflushed(&self, _partition: TopicPartition) {}
+
+        fn on_failed(&self, why: &str) {
+            self.0.borrow_mut().push(why.to_owned());
+        }
+    }
+
+    fn batch() -> LeaderBatch {
+        let mut builder = BatchBuilder::new();
+        builder.push(TimestampMs(1_750_000_000_000), None, Some(&[7; 1000]), &[]);
+        let bytes: Bytes = builder.build();
+        LeaderBatch { header: BatchHeader::parse(&bytes).unwrap(), bytes }
+    }
+
+    async fn replica(world: &MemoryWorld, directory: Rc<Healthy>) -> Rc<Replica<MemoryWorld>> {
+        world.create_dir_all(Path::new("/logs")).await.unwrap();
+        let (topic, id) = (TopicName::new("topic"), TopicPartition { topic: TopicId::from_bits(7), partition: PartitionIndex(0) });
+        let settings = LogSettings { segment_bytes: 4096, ..LogSettings::default() };
+        let open = OpenLog {
+            dir: PathBuf::from("/logs/topic-0"),
+            topic: topic.clone(),
+            partition: id.partition,
+            topic_id: id.topic,
+            settings,
+            shutdown: Shutdown::Clean,
+            recovery_point: None,
+            log_start: None,
+            cleaned: None,
+            cache: None,
+        };
+        let log = Log::open(world, open).await.unwrap().0;
+        for _ in 0..40 {
+            log.append_as_leader(&[batch()], LeaderEpoch(0), TimestampMs(1_750_000_000_000)).unwrap();
+        }
+        log.flush().await.unwrap();
+        Replica::lead(id, topic, log, LeaderEpoch(0), Rc::new(Nobody), directory, Rc::new(TopicTraffic::default()))
+    }
+
+    #[test]
+    fn a_read_that_the_disk_fails_is_the_directorys() {
+        for (errno, is_told) in [(libc::EIO, true), (libc::EMFILE, false)] {
+            let simulation = Simulation::new(4, SimulationSettings::default());
+            let (world, control) = (simulation.world(0, 0), simulation.control());
+            simulation.block_on(0, async {
+                let directory = Rc::new(Healthy::default());
+                let replica = replica(&world, directory.clone()).await;
+                world.sleep(std::time::Duration::from_secs(1)).await;
+                replica.log().flush().await.unwrap();
+                for _ in 0..3 {
+                    // Handles of old segments are given back.
+                    replica.log().maintain(world.wall()).await.unwrap();
+                }
+                control.aim(0, DiskCall::Open, ".log", 1, DiskFault::Fails(errno));
+                let request = ReadRequest {
+                    offset: Offset(1),
+                    max_bytes: 1,
+                    isolation: Isolation::ReadUncommitted,
+                    current_leader_epoch: None,
+                    last_fetched_epoch: None,
+                };
+                assert!(matches!(replica.plan_read(&request).await, Err(Refusal::Offline)));
+                assert_eq!(directory.0.borrow().len(), usize::from(is_told), "{:?}", directory.0.borrow());
+            });
         }
     }
 }

@@ -139,6 +139,11 @@ impl<W: World> Shard<W> {
             CleanError::NoRoom { .. } if self.compacting.no_room_said.replace(true) => {}
             CleanError::NoRoom { .. } => tracing::warn!("{topic}-{partition}: not compacted: {why}; it is tried again"),
             CleanError::Log(_) => tracing::debug!("{topic}-{partition}: compaction ended with its log: {why}"),
+            CleanError::Io { .. } if why.is_of_disk() => {
+                tracing::error!("{topic}-{partition}: compaction: {why}");
+                let directory = self.placed.borrow().get(&replica.id()).copied();
+                directory.into_iter().for_each(|directory| self.fail_directory(directory, &why.to_string()));
+            }
             CleanError::Unsound { .. } | CleanError::Io { .. } => {
                 tracing::error!("{topic}-{partition}: cannot be compacted and is left as it is until the broker is restarted: {why}");
                 self.compacting.uncleanable.borrow_mut().insert(replica.id());

@@ -81,6 +81,11 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// As [`LogError::is_of_disk`]. A file that is not there says nothing of the others.
+    pub fn is_of_disk(&self) -> bool {
+        matches!(self, ReadError::Io { source, .. } if !is_of_process(source) && source.kind() != io::ErrorKind::NotFound)
+    }
+
     pub fn io<'a>(during: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ReadError + use<'a> {
         move |source| ReadError::Io { during, path: path.to_owned(), source }
     }

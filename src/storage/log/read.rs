@@ -263,6 +263,8 @@ impl<W: World> Log<W> {
             }
             // Deleted meanwhile: the next plan says so.
             (_, None) => Ok(()),
+            // A compacted copy has taken its place, and not yet its name.
+            (Err(_), Some(segment)) if segment.file.is_some() => Ok(()),
             (Err(source), Some(_)) => Err(ReadError::Io { during: "open", path, source }),
         }
     }

@@ -38,8 +38,8 @@ use std::path::{Path, PathBuf};
 pub use plan::Cleanable;
 
 use self::copy::Pass;
-use super::{Life, Log, LogError};
-use crate::io::World;
+use super::{Life, Log, LogError, ReadError};
+use crate::io::{World, is_of_process};
 use crate::metrics::Compaction;
 use crate::storage::segment::FirstTimestamp;
 use crate::types::{Offset, TimestampMs};
@@ -79,6 +79,19 @@ impl CleanError {
     fn io<'a>(during: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CleanError + use<'a> {
         move |source| CleanError::Io { during, path: path.to_owned(), source }
     }
+
+    /// What a look into `dir` came to.
+    fn unread(error: ReadError, dir: PathBuf) -> Self {
+        match error {
+            ReadError::Io { during, path, source } => Self::Io { during, path, source },
+            why => Self::Unsound { path: dir, position: 0, why: why.to_string() },
+        }
+    }
+
+    /// As [`ReadError::is_of_disk`]; what a log failed of has been told.
+    pub fn is_of_disk(&self) -> bool {
+        matches!(self, CleanError::Io { source, .. } if !is_of_process(source) && source.kind() != io::ErrorKind::NotFound)
+    }
 }
 
 impl<W: World> Log<W> {
@@ -91,14 +104,12 @@ impl<W: World> Log<W> {
     pub async fn cleanable(&self, last_stable: Offset, now: TimestampMs) -> Result<Cleanable, CleanError> {
         let unknown = self.state().unknown_ages(last_stable);
         for base in unknown {
-            let path = self.dir();
-            let unread = |why: super::ReadError| CleanError::Unsound { path, position: 0, why: why.to_string() };
-            self.load_ages(base).await.map_err(unread)?;
+            self.load_ages(base).await.map_err(|error| CleanError::unread(error, self.dir()))?;
         }
         Ok(self.state().cleanable(last_stable, now))
     }
 
-    async fn load_ages(&self, base: Offset) -> Result<(), super::ReadError> {
+    async fn load_ages(&self, base: Offset) -> Result<(), ReadError> {
         self.largest_timestamp(base).await?;
         let (path, len, edition) = {
             let state = self.state();
