@@ -61,7 +61,7 @@ fn start_on_tree(control: &Control, node: u32, ensemble: &Ensemble) -> TreeBroke
             stopped.receive().await;
         };
         let on_ready = move |_| ready.set(true);
-        let outcome = node::run_on_tree(world, Mesh::new(1, 64), settings, vec![address], used, on_ready, stop).await;
+        let outcome = node::run_on_tree(world, Mesh::new(1, 64), settings, vec![address], (used, Limits::default()), on_ready, stop).await;
         end.set(Some(outcome));
     });
     TreeBroker { tree, is_ready, ended, stop }

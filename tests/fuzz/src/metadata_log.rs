@@ -95,7 +95,9 @@ async fn open_and_use(control: &Control, world: MemoryWorld) {
         Ok(controller) => controller,
         // The log may have used up every epoch.
         Err(CommitError::Deposed(_) | CommitError::NotCommitted | CommitError::Misfit(_) | CommitError::Replay(_)) => return,
-        Err(error @ (CommitError::Unreachable(_) | CommitError::InDoubt(_))) => panic!("a file is within reach: {error}"),
+        Err(error @ (CommitError::Unreachable(_) | CommitError::InDoubt(_) | CommitError::TooLarge(_))) => {
+            panic!("a file is within reach, and takes an election: {error}")
+        }
     };
     let added = Record::Feature { name: "added".into(), level: 1, epoch: controller.image().features().epoch.saturating_add(1) };
     let committed = controller.commit(vec![added]).await;

@@ -45,7 +45,7 @@ fn defaults() -> BrokerSettings {
 
 fn overrides_of_a_topic(overrides: &BTreeMap<String, String>) {
     let settings = defaults();
-    let accepted = topic::validate_topic_configs(overrides).is_ok();
+    let accepted = topic::validate_topic_configs(overrides, &settings).is_ok();
     let resolved = TopicSettings::resolve(overrides, &settings);
     assert!(!accepted || resolved.is_ok(), "accepted, and then not usable: {resolved:?}");
     let none = BTreeMap::new();

@@ -309,6 +309,11 @@ fn a_deleted_log_leaves_its_name_to_another() {
     });
 }
 
+fn ahead(log: &Log<MemoryWorld>) -> u64 {
+    let state = log.state();
+    state.active().allocated.saturating_sub(state.active().len)
+}
+
 #[test]
 fn space_ahead_follows_the_pace() {
     run(57, |world| async move {
@@ -319,9 +324,7 @@ fn space_ahead_follows_the_pace() {
             append(&log, batch(1, 64 << 10));
             written(&log).await;
             log.drain().await.unwrap();
-            let state = log.state();
-            most = most.max(state.active().allocated.saturating_sub(state.active().len));
-            drop(state);
+            most = most.max(ahead(&log));
             world.sleep(std::time::Duration::from_secs(1)).await;
             if n % 30 == 0 {
                 log.maintain(NOW).await.unwrap();
@@ -335,8 +338,7 @@ fn space_ahead_follows_the_pace() {
             }
             written(&log).await;
             log.drain().await.unwrap();
-            let state = log.state();
-            most = most.max(state.active().allocated.saturating_sub(state.active().len));
+            most = most.max(ahead(&log));
         }
         assert!(most > 8 << 20, "{most} bytes ahead of who writes much");
     });
