@@ -11,6 +11,7 @@
 //!       00000000000000000000.log .index .timeindex .txnindex .snapshot      20 digits: the base offset
 //!       *.deleted  *.cleaned  *.swap          removed, half copied, copied and about to take its place
 //!       next-segment.tmp                      ours: the next segment's file, created ahead and renamed when used
+//!       adopted                               ours: another broker wrote what is here, and no checkpoint tells of it yet
 //!     <topic>-<partition>.<32 hex>-delete/    renamed first, removed after a delay
 //!     <topic>-<partition>.<32 hex>-stray/     a partition the metadata does not know here
 //!     <topic>-<partition>.<32 hex>-future/    a copy on its way to this log directory
