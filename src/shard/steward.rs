@@ -350,7 +350,8 @@ impl<W: World> Shard<W> {
             match self.clear_leftover(&directory.path, image, partition).await {
                 Ok(()) => {}
                 Err(Unfit::Misplaced(why)) => return Err(why),
-                Err(Unfit::Unreadable(error)) => self.fail_directory(index, &error.to_string()),
+                Err(Unfit::Unreadable(error)) if error.is_of_disk() => self.fail_directory(index, &error.to_string()),
+                Err(Unfit::Unreadable(error)) => return Err(error.to_string()),
             }
         }
         Ok(())
