@@ -222,8 +222,20 @@ impl Client {
 
     async fn send_fetch(&mut self, wanted: Vec<Wanted>, max_wait_ms: i32, min_bytes: i32, max_bytes: i32) -> Result<Fetching, Broken> {
         let version = self.fetch_version(&wanted, 4);
-        let fetching = self.fetching(wanted, max_wait_ms, version);
-        let request = requests::fetch(version, &fetching.wanted, max_wait_ms, min_bytes, max_bytes);
+        let request = requests::fetch(version, &wanted, max_wait_ms, min_bytes, max_bytes);
+        // Of a partition that is named again, what is said last counts, where it is said first.
+        let (mut keys, mut united) = (Vec::new(), Vec::new());
+        for (topic, wanted) in request.topics.iter().zip(wanted) {
+            let key = (topic.topic.clone(), topic.topic_id, wanted.partition);
+            match keys.iter().position(|known| *known == key) {
+                Some(first) => united[first] = wanted,
+                None => {
+                    keys.push(key);
+                    united.push(wanted);
+                }
+            }
+        }
+        let fetching = self.fetching(united, max_wait_ms, version);
         self.connection.send(ApiKey::Fetch, version, &request).await?;
         Ok(fetching)
     }
