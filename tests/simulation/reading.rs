@@ -286,7 +286,8 @@ impl Client {
             told.push(Told::Refused);
             match answer.error_code {
                 requests::NONE => {}
-                requests::KAFKA_STORAGE_ERROR if model.faulted || excused => {
+                // Up to version 5 the leader is said to be elsewhere.
+                requests::KAFKA_STORAGE_ERROR | requests::NOT_LEADER_OR_FOLLOWER if model.faulted || excused => {
                     model.count("fetch answered: storage error");
                     continue;
                 }

@@ -21,6 +21,7 @@ pub const OFFSET_OUT_OF_RANGE: i16 = 1;
 pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub const REQUEST_TIMED_OUT: i16 = 7;
 pub const RECORD_LIST_TOO_LARGE: i16 = 18;
+pub const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 pub const KAFKA_STORAGE_ERROR: i16 = 56;
 pub const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 pub const UNKNOWN_TOPIC_ID: i16 = 100;
