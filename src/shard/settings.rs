@@ -100,6 +100,7 @@ impl<W: World> Shard<W> {
             file_delete_delay_ms: topic.file_delete_delay_ms,
             appends_in_flight_max: storage.appends_in_flight_max as usize,
             append_window_bytes: storage.append_window_bytes as usize,
+            preallocate: topic.preallocate,
             allocate_step_bytes: ALLOCATE_STEP_MAX,
             recovery_bytes_max: storage.recovery_bytes_max,
             producer_id_expiration_ms: storage.producer_expiration_ms,

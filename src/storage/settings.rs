@@ -42,6 +42,8 @@ pub struct LogSettings {
     pub appends_in_flight_max: usize,
     /// `ottla.`: bytes that one write gathers.
     pub append_window_bytes: usize,
+    /// `preallocate`: each segment's file gets all its space at once, whatever the pace.
+    pub preallocate: bool,
     /// `ottla.`: largest step in which space is allocated ahead of the writer; 0 allocates none.
     pub allocate_step_bytes: u64,
     /// `ottla.recovery.bytes.max`: bytes that a restart after a crash may have to read again; beyond it the log is flushed.
@@ -75,6 +77,7 @@ impl Default for LogSettings {
             file_delete_delay_ms: 60_000,
             appends_in_flight_max: 4,
             append_window_bytes: 1 << 20,
+            preallocate: false,
             allocate_step_bytes: 64 << 20,
             recovery_bytes_max: 1 << 30,
             producer_id_expiration_ms: DAY_MS,

