@@ -10,7 +10,7 @@ use ottla::types::planted::{self, Bug};
 use crate::{compacted, run_in, say_what_the_broker_says, scenario, setting, zookeeper};
 
 /// Seeds within which a planted defect must be found.
-const SEEDS_MAX: u64 = 500;
+const SEEDS_MAX: u64 = 2000;
 
 /// Nothing of a broker that stands alone truncates a log: that comes with followers.
 const OUT_OF_REACH: [Bug; 1] = [Bug::TruncatePastHighWatermark];
