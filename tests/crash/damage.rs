@@ -214,7 +214,7 @@ fn run(end: End, rows: &[Row], also: fn(&Path)) {
     drop(connection);
     match end {
         End::Kill => broker.kill(),
-        End::CleanStop => broker.stop(),
+        End::CleanStop => drop(broker.stop()),
     }
     for (partition, row) in rows.iter().enumerate() {
         let dir = broker.partition_dir("damage", partition as i32);

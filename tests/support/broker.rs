@@ -226,8 +226,8 @@ impl Broker {
         self.log_dir().join(format!("{topic}-{partition}"))
     }
 
-    /// SIGTERM; the broker must leave with status zero (143 is how a JVM says the same).
-    pub fn stop(&mut self) {
+    /// SIGTERM; the broker must leave with status zero (143 is how a JVM says the same). Answers with what it has said.
+    pub fn stop(&mut self) -> String {
         let mut process = self.process.take().expect("running");
         process.signal(Signal::SIGTERM);
         let status = process.wait(STOP);
@@ -236,6 +236,7 @@ impl Broker {
             Kind::Kafka => status.success() || status.code() == Some(143),
         };
         assert!(clean, "{:?} ended with {status} after SIGTERM\n{}", self.kind, process.output());
+        process.output()
     }
 
     /// Waits for it to end by itself; answers with its status and what it has said.

@@ -60,8 +60,8 @@ fn the_lines_of_a_course_work_as_printed() {
     let both = line(dir.path(), &format!("./kafka-topics.sh --list --zookeeper {zookeeper} --bootstrap-server {server}"), b"");
     assert_eq!(both.status.code(), Some(1));
     assert!(both.stderr.contains("Only one of --bootstrap-server or --zookeeper must be specified"), "{}", both.stderr);
-    broker.stop();
-    assert!(!broker.output().contains("does not show the cluster"), "a session that is over is missed: {}", broker.output());
+    let said = broker.stop();
+    assert!(!said.contains("does not show the cluster"), "a session that is over is missed: {said}");
 }
 
 #[test]
