@@ -16,16 +16,22 @@ fn config_of(broker: &Broker, topic: &str, key: &str) -> Option<String> {
     topics::config(&mut broker.connect(), topic, key)
 }
 
+/// So many ZooKeeper servers, Kafka's old tools, a broker whose home those are, and how the tools are told of it.
+fn beside_servers(count: usize) -> (Ensemble, OldTools, Broker, String) {
+    let ensemble = Ensemble::start(count);
+    let tools = OldTools::start();
+    let broker = start_broker(&ensemble, Settings::new());
+    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    (ensemble, tools, broker, at)
+}
+
 #[test]
 fn topics_are_made_shown_grown_set_and_deleted() {
     if only_ottla("Kafka 4 knows no ZooKeeper") {
         return;
     }
     let _noisy = noisy();
-    let ensemble = Ensemble::start(1);
-    let mut tools = OldTools::start();
-    let broker = start_broker(&ensemble, Settings::new());
-    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    let (_ensemble, mut tools, broker, at) = beside_servers(1);
     let mut connection = broker.connect();
 
     let said =
@@ -87,10 +93,7 @@ fn what_cannot_be_is_refused_once() {
         return;
     }
     let _noisy = noisy();
-    let ensemble = Ensemble::start(1);
-    let mut tools = OldTools::start();
-    let mut broker = start_broker(&ensemble, Settings::new());
-    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    let (_ensemble, mut tools, mut broker, at) = beside_servers(1);
     tools.expect(TOPICS, &format!("{at} --create --replica-assignment 7 --topic on-nobody"));
     eventually("the topic of a broker that is not there is gone", SOON, || {
         (!tools.expect(TOPICS, &format!("{at} --list")).contains("on-nobody")).then_some(())
@@ -117,10 +120,7 @@ fn moves_and_elections_are_answered_by_the_controller() {
         return;
     }
     let _noisy = noisy();
-    let ensemble = Ensemble::start(1);
-    let mut tools = OldTools::start();
-    let broker = start_broker(&ensemble, Settings::new());
-    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    let (_ensemble, mut tools, broker, at) = beside_servers(1);
     let dir = temp_dir();
     let file = |name: &str, content: &str| {
         let path = dir.path().join(name);
@@ -171,10 +171,7 @@ fn settings_that_old_tools_may_write_hold_and_others_are_put_back() {
         return;
     }
     let _noisy = noisy();
-    let ensemble = Ensemble::start(1);
-    let mut tools = OldTools::start();
-    let mut broker = start_broker(&ensemble, Settings::new());
-    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    let (_ensemble, mut tools, mut broker, at) = beside_servers(1);
     topics::create(&mut broker.connect(), "haha", 1, &[]);
     let of_topic = "--entity-type topics --entity-name haha";
     eventually("the topic is shown", SOON, || tools.expect(TOPICS, &format!("{at} --list")).contains("haha").then_some(()));
@@ -253,10 +250,7 @@ fn nodes_follow_when_servers_go_and_hang() {
         return;
     }
     let _noisy = noisy();
-    let mut ensemble = Ensemble::start(3);
-    let mut tools = OldTools::start();
-    let broker = start_broker(&ensemble, Settings::new());
-    let at = format!("--zookeeper {}", ensemble.connect("/kafka"));
+    let (mut ensemble, mut tools, broker, at) = beside_servers(3);
     let mut connection = broker.connect();
     topics::create(&mut connection, "before", 1, &[]);
     let create = |topic: &str| {
