@@ -62,7 +62,7 @@ fn each_shard_is_shown_as_a_broker_and_answers_for_its_own() {
         ids(&mut answer.brokers.iter().map(|broker| broker.node_id.0))
     );
     // By a shard's own port all is the same, and so is what lies on the other shard: a wrong shard forwards.
-    let mut own = Connection::try_connect(([127, 0, 0, 1], first).into()).expect("the shard listens");
+    let mut own = Connection::try_connect((broker.host(), first).into()).expect("the shard listens");
     assert_eq!(leaders(&metadata(&mut own, "shown")), led);
     for partition in 0..PARTITIONS {
         topics::produce(&mut own, "shown", partition, Batch::at(1_700_000_000_000).value("x").encode());

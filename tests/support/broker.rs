@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ pub struct Broker {
     settings: Settings,
     dir: TempDir,
     process: Option<Process>,
+    host: Ipv4Addr,
     address: SocketAddr,
     metrics: Option<SocketAddr>,
     _one_kafka: Option<MutexGuard<'static, ()>>,
@@ -92,15 +93,9 @@ impl Broker {
         let one_kafka = (kind == Kind::Kafka).then(|| ONE_KAFKA.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         let dir = temp_dir();
         std::fs::create_dir(dir.path().join("log")).unwrap();
-        let mut broker = Broker {
-            kind,
-            settings,
-            dir,
-            process: None,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            metrics: None,
-            _one_kafka: one_kafka,
-        };
+        let host = own_host();
+        let mut broker =
+            Broker { kind, settings, dir, process: None, host, address: SocketAddr::from((host, 0)), metrics: None, _one_kafka: one_kafka };
         broker.launch();
         broker
     }
@@ -124,7 +119,7 @@ impl Broker {
     fn serve_command(&self) -> Command {
         let mut serve = command(env!("CARGO_BIN_EXE_ottla"));
         serve.arg("serve");
-        for (key, value) in self.properties("PLAINTEXT://127.0.0.1:0".to_string()) {
+        for (key, value) in self.properties(format!("PLAINTEXT://{}:0", self.host)) {
             serve.arg("--override").arg(format!("{key}={value}"));
         }
         serve
@@ -150,16 +145,17 @@ impl Broker {
     }
 
     fn launch_kafka(&mut self) {
-        let port = free_port();
-        let controller = free_port();
-        let mut properties = self.properties(format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"));
+        let host = self.host;
+        let port = free_port(host);
+        let controller = free_port(host);
+        let mut properties = self.properties(format!("PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}"));
         properties.retain(|key, _| !key.starts_with("ottla."));
         let metadata = self.dir.path().join("metadata");
         let rows = [
             ("process.roles", "broker,controller".to_string()),
-            ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
+            ("advertised.listeners", format!("PLAINTEXT://{host}:{port}")),
             ("controller.listener.names", "CONTROLLER".to_string()),
-            ("controller.quorum.bootstrap.servers", format!("127.0.0.1:{controller}")),
+            ("controller.quorum.bootstrap.servers", format!("{host}:{controller}")),
             ("metadata.log.dir", metadata.display().to_string()),
             ("offsets.topic.replication.factor", "1".to_string()),
             ("offsets.topic.num.partitions", "1".to_string()),
@@ -185,7 +181,7 @@ impl Broker {
         let mut java = peers::java(512);
         java.args(["kafka.Kafka", file]);
         let mut process = Process::spawn("kafka", java);
-        self.address = SocketAddr::from(([127, 0, 0, 1], port));
+        self.address = SocketAddr::from((host, port));
         let address = self.address;
         eventually("Kafka answers", KAFKA_START, || {
             assert!(process.is_running(), "Kafka ended\n{}", process.output());
@@ -198,6 +194,11 @@ impl Broker {
     /// What a client takes as its bootstrap server.
     pub fn bootstrap(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The address that it listens on; its ports are what its settings say.
+    pub fn host(&self) -> Ipv4Addr {
+        self.host
     }
 
     pub fn connect(&self) -> Connection {
@@ -265,15 +266,24 @@ impl Broker {
     }
 }
 
-/// `listening on 127.0.0.1:PORT (PLAINTEXT)`
+/// A loopback address of its own for each broker of this process and, as good as always, of others: a client of a broker that is gone, which
+/// goes on asking at its address, must not be answered by the next that is given its port.
+fn own_host() -> Ipv4Addr {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let call = CALLS.fetch_add(1, Ordering::Relaxed) % 250;
+    Ipv4Addr::new(127, 1 + call as u8, high, low)
+}
+
+/// `listening on ADDRESS:PORT (PLAINTEXT)`
 fn listening_address(line: &str) -> Option<SocketAddr> {
     let rest = line.strip_prefix("listening on ")?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
 /// A port nobody listens on now. Another process may take it before the broker does; the start then fails loudly.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+fn free_port(host: Ipv4Addr) -> u16 {
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A port nobody listens on now, below those that clients connect from: while its broker is away, no client's own end takes it.

@@ -131,7 +131,7 @@ fn a_second_broker_with_the_same_id_is_refused() {
     let status = second.wait(SOON);
     assert_eq!(status.code(), Some(1), "{}", second.output());
     let said = second.output();
-    assert!(said.contains("a broker with node.id 1 is registered at 127.0.0.1:"), "{said}");
+    assert!(said.contains(&format!("a broker with node.id 1 is registered at {}", first.bootstrap())), "{said}");
     assert!(said.contains("stop it, or set another node.id here"), "{said}");
     topics::create(&mut first.connect(), "still", 1, &[]);
 }

@@ -1,5 +1,7 @@
 //! Makes two answers comparable: decoded, put in order, with everything masked that a broker is free to choose.
 
+use std::net::Ipv4Addr;
+
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ApiKey,
@@ -32,6 +34,13 @@ trait Comparable {
 fn mask_text(text: &mut Option<StrBytes>) {
     if text.as_ref().is_some_and(|text| !text.is_empty()) {
         *text = Some(StrBytes::from_static_str("(text)"));
+    }
+}
+
+/// Each broker under test has a loopback address of its own.
+fn mask_host(host: &mut StrBytes) {
+    if host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()) {
+        *host = StrBytes::from_static_str("(loopback)");
     }
 }
 
@@ -236,6 +245,7 @@ impl Comparable for ListOffsetsResponse {
 impl Comparable for MetadataResponse {
     fn settle(&mut self) {
         for broker in &mut self.brokers {
+            mask_host(&mut broker.host);
             broker.port = 0;
         }
         self.cluster_id = self.cluster_id.take().map(|_| StrBytes::from_static_str("(cluster)"));
@@ -254,6 +264,7 @@ impl Comparable for DescribeClusterResponse {
             self.cluster_id = StrBytes::from_static_str("(cluster)");
         }
         for broker in &mut self.brokers {
+            mask_host(&mut broker.host);
             broker.port = 0;
         }
     }
@@ -277,9 +288,11 @@ fn mask_internal(is_internal: bool, id: &mut Uuid) {
 impl Comparable for FindCoordinatorResponse {
     fn settle(&mut self) {
         mask_text(&mut self.error_message);
+        mask_host(&mut self.host);
         self.port = self.port.min(0);
         for coordinator in &mut self.coordinators {
             mask_text(&mut coordinator.error_message);
+            mask_host(&mut coordinator.host);
             coordinator.port = coordinator.port.min(0);
         }
     }
