@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
@@ -27,13 +27,13 @@ struct Descriptor {
     /// Some until dropped.
     file: Option<OwnedFd>,
     residency: Residency,
-    /// Whether a range of it was found cold since it was opened: reads may then be under way in it.
-    was_cold: AtomicBool,
+    /// Up to where it was brought in last, for whoever reads on from there; 0 if no range was found cold since it was opened.
+    read_until: AtomicU64,
 }
 
 impl SharedFile {
     pub(super) fn new(file: File, residency: Residency) -> Self {
-        Self(Arc::new(Descriptor { file: Some(file.into()), residency, was_cold: AtomicBool::new(false) }))
+        Self(Arc::new(Descriptor { file: Some(file.into()), residency, read_until: AtomicU64::new(0) }))
     }
 
     /// How to ask whether a range of this file is in the page cache.
@@ -41,12 +41,13 @@ impl SharedFile {
         self.0.residency
     }
 
-    pub(super) fn was_cold(&self) -> bool {
-        self.0.was_cold.load(Ordering::Relaxed)
+    /// Up to where it was brought in last. None if no range was found cold since it was opened: no reads are under way in it.
+    pub(super) fn read_until(&self) -> Option<u64> {
+        Some(self.0.read_until.load(Ordering::Relaxed)).filter(|until| *until > 0)
     }
 
-    pub(super) fn note_cold(&self) {
-        self.0.was_cold.store(true, Ordering::Relaxed);
+    pub(super) fn note_read_until(&self, position: u64) {
+        self.0.read_until.store(position, Ordering::Relaxed);
     }
 }
 

@@ -6,9 +6,9 @@
 //! 1. `is_resident` never waits for the disk. `bring_in` does, and is called off the shard only.
 //! 2. The answer is a moment's: a page may be evicted right after. A wrong "yes" costs one wait for the disk, never wrong bytes.
 
-use std::cell::RefCell;
+use std::fs;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -32,8 +32,8 @@ pub enum Residency {
 /// One sample per this many bytes: the kernel reads ahead at least as far.
 const SAMPLE_STRIDE: u64 = 64 * 1024;
 
-/// Bytes read per call while a cold range is brought in.
-const SCRATCH_BYTES: usize = 256 * 1024;
+/// Bytes per call while a cold range is brought in: a shard that shares the cpu need not wait longer for it.
+const STEP_BYTES: usize = 256 * 1024;
 
 /// Whether reads of a file may be under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,25 +76,61 @@ pub(super) fn begin_reading(file: BorrowedFd<'_>, position: u64, len: u64) {
     let _advised = posix_fadvise(file, position as i64, len as i64, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
 }
 
-/// Reads the range into the page cache and waits for it; `ahead` bytes beyond are asked for without waiting. Answers with the bytes
-/// there are before the end of the file. Not for a shard's thread.
-pub(super) fn bring_in(file: BorrowedFd<'_>, position: u64, len: u64, ahead: u64) -> io::Result<u64> {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    begin_reading(file, position, len + ahead);
-    SCRATCH.with_borrow_mut(|scratch| {
-        let mut read = 0;
-        while read < len {
-            scratch.clear();
-            let wanted = SCRATCH_BYTES.min((len - read) as usize);
-            match kernel::read_waiting(file, scratch, wanted, position + read) {
-                Ok(0) => break,
-                Ok(count) => read += count as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+/// Reads the range into the page cache and waits for it. Answers with the bytes there are before the end of the file. Not for a shard's
+/// thread.
+///
+/// The range is sent to `/dev/null`, which takes pages without looking at them: the kernel's own readahead then runs as for any reader in
+/// order, in large folios. Measured on ext4, a cold GB brought in costs 0.03-0.17 cpu-s so (by `read_ahead_kb`), 0.13-0.3 with `read`, and
+/// 0.3-0.7 by `POSIX_FADV_WILLNEED`, which makes a folio of each page.
+pub(super) fn bring_in(file: BorrowedFd<'_>, position: u64, len: u64) -> io::Result<u64> {
+    static NOWHERE: OnceLock<Option<fs::File>> = OnceLock::new();
+    let nowhere = NOWHERE.get_or_init(|| fs::OpenOptions::new().write(true).open("/dev/null").ok());
+    let Some(nowhere) = nowhere else { return read_through(file, position, len) };
+    let mut there = 0;
+    while there < len {
+        match kernel::send_file(nowhere.as_fd(), file, position + there, (len - there).min(STEP_BYTES as u64) as usize) {
+            Ok(0) => break,
+            Ok(count) => there += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Not every filesystem can.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return read_through(file, position, len),
+            Err(error) => return Err(error),
         }
-        Ok(read)
-    })
+    }
+    Ok(there)
+}
+
+fn read_through(file: BorrowedFd<'_>, position: u64, len: u64) -> io::Result<u64> {
+    let mut scratch = Vec::new();
+    let mut there = 0;
+    while there < len {
+        scratch.clear();
+        match kernel::read_waiting(file, &mut scratch, STEP_BYTES.min((len - there) as usize), position + there) {
+            Ok(0) => break,
+            Ok(count) => there += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(there)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn both_ways_bring_in_what_there_is() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![7; 3 * STEP_BYTES + 5]).unwrap();
+        for way in [bring_in, read_through] {
+            let there = |position, len| way(file.as_fd(), position, len).unwrap();
+            assert_eq!(there(0, 10), 10);
+            assert_eq!(there(3, 2 * STEP_BYTES as u64), 2 * STEP_BYTES as u64);
+            assert_eq!(there(STEP_BYTES as u64, 1 << 30), 2 * STEP_BYTES as u64 + 5);
+            assert_eq!(there(1 << 30, 10), 0);
+        }
+    }
 }

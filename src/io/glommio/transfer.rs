@@ -12,7 +12,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::blocking::off_shard;
+use super::blocking::{begin_off_shard, off_shard};
 use super::descriptor::SharedFile;
 use super::residency::Reads;
 use super::socket::Connection;
@@ -22,8 +22,9 @@ use crate::metrics::Source;
 /// Most bytes one `sendfile` call takes, and one residency check covers.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// Bytes a cold window asks the disk for beyond itself: the next window is then often there in time.
-const AHEAD_BYTES: u64 = 1 << 20;
+/// Bytes brought in beyond what a reader of cold data has been sent, so that they are there when it comes. Beyond the end of its answer too:
+/// it will ask for what follows.
+const AHEAD_BYTES: u64 = 4 << 20;
 
 /// Bytes sent by an ordinary write to wait for room in the socket.
 const PARKING_BYTES: usize = 8 * 1024;
@@ -35,7 +36,7 @@ pub(super) async fn send_file(connection: &Connection, file: &SharedFile, positi
     let mut cold_until = position;
     while position < end {
         let window = WINDOW_BYTES.min(end - position);
-        if make_resident(file, position, window, end).await? == Source::Disk {
+        if make_resident(file, position, window).await? == Source::Disk {
             cold_until = position + window;
         }
         let sent = match kernel::send_file(connection.as_fd(), file.as_fd(), position, window as usize) {
@@ -87,14 +88,27 @@ async fn send_parked(connection: &Connection, file: &SharedFile, position: u64, 
 }
 
 /// Answers with where the range was found.
-async fn make_resident(file: &SharedFile, position: u64, len: u64, end: u64) -> io::Result<Source> {
-    let reads = if file.was_cold() { Reads::Possible } else { Reads::None };
-    if residency::is_resident(file.residency(), file.as_fd(), position, len, reads) {
+async fn make_resident(file: &SharedFile, position: u64, len: u64) -> io::Result<Source> {
+    let residency = file.residency();
+    let reads = if file.read_until().is_some() { Reads::Possible } else { Reads::None };
+    if residency::is_resident(residency, file.as_fd(), position, len, reads) {
+        read_ahead(file, position + len);
         return Ok(Source::PageCache);
     }
-    file.note_cold();
-    let ahead = AHEAD_BYTES.min(end - position - len);
+    file.note_read_until(position + len);
     let file = file.clone();
-    let present = off_shard(move || residency::bring_in(file.as_fd(), position, len, ahead)).await?;
+    let present = off_shard(move || residency::bring_in(file.as_fd(), position, len)).await?;
     if present == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Source::Disk) }
+}
+
+/// Brings in more of a file if what was brought in is nearly sent. Of several readers of one file, the one that was last without what it
+/// wanted is followed.
+fn read_ahead(file: &SharedFile, sent: u64) {
+    let Some(until) = file.read_until() else { return };
+    if (sent..sent + AHEAD_BYTES / 2).contains(&until) {
+        file.note_read_until(sent + AHEAD_BYTES);
+        let file = file.clone();
+        // What fails here fails again for whoever sends it.
+        begin_off_shard(move || drop(residency::bring_in(file.as_fd(), until, sent + AHEAD_BYTES - until)));
+    }
 }
