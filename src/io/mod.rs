@@ -147,6 +147,10 @@ pub trait File: Clone + 'static {
     /// Answers with the bytes written from the front (all of them, unless there is an error) and the slices back.
     async fn write_at(&self, position: u64, slices: Vec<Bytes>) -> Written;
 
+    /// As [`File::write_at`], behind everything that was ever written to the file, by whoever begins such writes in the order of their
+    /// positions. Zeros may follow in the file, up to where `Written::reached` says, until the next such write or [`File::truncate`].
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>) -> Written;
+
     /// Up to `len` bytes from `position`; fewer only at the end of the file.
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>>;
 
@@ -170,6 +174,8 @@ pub struct Written {
     pub result: io::Result<()>,
     /// The slices that were handed in, for reuse.
     pub slices: Vec<Bytes>,
+    /// Where the last byte of the file may be that this has written.
+    pub reached: u64,
 }
 
 /// Accepts connections for one shard.

@@ -34,6 +34,8 @@ pub struct Segment<F> {
     pub synced: u64,
     /// Bytes the file has space for.
     pub allocated: u64,
+    /// Bytes the file may have, zeros behind its batches included.
+    pub reached: u64,
     /// End of the last range handed to a reader: bytes before it may still be on their way to a socket.
     pub served_to: u64,
     pub seal: Seal,
@@ -117,12 +119,27 @@ impl<F> Segment<F> {
             aborted: Entries::default(),
             synced: 0,
             allocated: 0,
+            reached: 0,
             served_to: 0,
             seal: Seal::Active,
             index_files: Stored::No,
             indexes_synced: IndexesSynced::default(),
             touched: true,
         }
+    }
+
+    /// Whether the file has, or has space for, more than the segment's bytes.
+    pub fn has_space_ahead(&self) -> bool {
+        self.allocated.max(self.reached) > self.len
+    }
+
+    /// The file was cut to its first `len` bytes. A cut that has taken zeros off is durable with the next sync.
+    pub fn on_cut(&mut self, len: u64) {
+        if self.reached > len {
+            self.synced = self.synced.min(len.saturating_sub(1));
+        }
+        self.allocated = len;
+        self.reached = len;
     }
 
     /// `offset` relative to this segment's base, as the indexes hold it.

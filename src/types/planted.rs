@@ -21,6 +21,8 @@ pub enum Bug {
     NoDirectorySync,
     /// Index entries are written for batches that are not on disk yet, and believed by recovery.
     IndexAheadOfLog,
+    /// A segment that others follow keeps the zeros behind its last write.
+    RolledWithZeros,
     /// A truncation takes one batch more than it was asked to.
     TruncatePastHighWatermark,
     /// The recovery point moves over data that was never flushed.
@@ -93,13 +95,14 @@ pub enum Bug {
 
 impl Bug {
     /// Those that the simulation of whole brokers must find.
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 25] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
         Bug::TornTailServed,
         Bug::NoteOutlivesPower,
         Bug::NoDirectorySync,
         Bug::IndexAheadOfLog,
+        Bug::RolledWithZeros,
         Bug::TruncatePastHighWatermark,
         Bug::RecoveryPointAheadOfFlush,
         Bug::CloseWithoutFlush,

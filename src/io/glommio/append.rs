@@ -4,7 +4,9 @@
 //!
 //! Invariants:
 //! 1. Slices are written one after another without a gap; a short write is continued where it ended.
-//! 2. At most [`INLINE_BYTES_MAX`] are copied per system call on the shard's thread, so that one large write does not hold the shard.
+//! 2. Zeros are written behind the slices by the first attempt only, whole or not: whoever writes in the order of positions has begun
+//!    nothing behind then.
+//! 3. At most [`INLINE_BYTES_MAX`] are copied per system call on the shard's thread, so that one large write does not hold the shard.
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -12,6 +14,7 @@ use std::os::fd::BorrowedFd;
 use bytes::Bytes;
 
 use super::kernel;
+use crate::io::Written;
 
 /// How appends reach the page cache.
 ///
@@ -29,8 +32,28 @@ pub enum AppendPath {
     Ring,
 }
 
+/// How the page cache of a filesystem is made up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Folios {
+    /// Of single pages, whatever is written.
+    #[default]
+    Small,
+    /// Of folios as large as what is written.
+    Large,
+}
+
 /// Most bytes one system call copies on the shard's thread: about 0.1 ms.
 pub(super) const INLINE_BYTES_MAX: usize = 1 << 20;
+
+/// What an append has begun of the file's page cache it fills with zeros, up to a multiple of this. The kernel makes folios as large as a
+/// write is long and its place allows; without the zeros one of 64 KiB, anywhere, makes ten of them, of 4 KiB and more, and the next one goes
+/// on in the smallest. Measured on ext4, in cpu-s/GB, without and with: 64 KiB 0.36 and 0.25, 16 KiB 0.58 and 0.32.
+pub(super) const FILL_BYTES: usize = 64 * 1024;
+
+/// Shorter appends are not filled up: a log with few of them would have sixteen times its pages written back.
+const FILL_FROM: usize = 16 * 1024;
+
+static ZEROS: [u8; FILL_BYTES] = [0; FILL_BYTES];
 
 /// Most bytes gathered into one write of the ring.
 const RING_BYTES_MAX: usize = 1 << 20;
@@ -43,6 +66,10 @@ pub(super) struct Gather {
     within: usize,
     position: u64,
     left: usize,
+    /// Zeros to be written behind the slices, with the first attempt or not at all: later there may be other bytes.
+    fill: usize,
+    /// The end of what was written, zeros included.
+    pub(super) reached: u64,
 }
 
 /// What came of an attempt that does not wait.
@@ -59,7 +86,24 @@ pub(super) enum Attempt {
 impl Gather {
     pub(super) fn new(position: u64, slices: Vec<Bytes>) -> Self {
         let left = slices.iter().map(Bytes::len).sum();
-        Self { slices, next: 0, within: 0, position, left }
+        Self { slices, next: 0, within: 0, position, left, fill: 0, reached: 0 }
+    }
+
+    /// Has zeros follow where that makes the pages of what comes next with those of this.
+    pub(super) fn fill_up(&mut self) {
+        let end = self.position + self.left as u64;
+        let begins_folio = self.position.next_multiple_of(FILL_BYTES as u64) < end;
+        if begins_folio && (FILL_FROM..=INLINE_BYTES_MAX).contains(&self.left) && self.slices.len() < kernel::SLICES_MAX {
+            self.fill = (end.next_multiple_of(FILL_BYTES as u64) - end) as usize;
+        }
+    }
+
+    pub(super) fn fill_no_more(&mut self) {
+        self.fill = 0;
+    }
+
+    pub(super) fn written(self, result: io::Result<()>) -> Written {
+        Written { result, slices: self.slices, reached: self.reached }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -97,6 +141,7 @@ impl Gather {
         assert!(count <= self.left, "{count} bytes written of {} left", self.left);
         self.left -= count;
         self.position += count as u64;
+        self.reached = self.reached.max(self.position);
         let mut count = count;
         while count > 0 {
             let rest = self.slices[self.next].len() - self.within;
@@ -113,20 +158,24 @@ impl Gather {
 
     /// One `pwritev`.
     pub(super) fn write_inline(&mut self, file: BorrowedFd<'_>) -> io::Result<Attempt> {
-        let written = nix::sys::uio::pwritev(file, &self.io_slices(), self.position as i64);
+        let fill = std::mem::take(&mut self.fill);
+        let written = nix::sys::uio::pwritev(file, &self.io_slices(fill), self.position as i64);
         self.book(written.map_err(io::Error::from))
     }
 
     /// One `pwritev2(RWF_NOWAIT)`.
     pub(super) fn write_nowait(&mut self, file: BorrowedFd<'_>) -> io::Result<Attempt> {
-        let written = kernel::write_nowait(file, &self.io_slices(), self.position);
+        let fill = std::mem::take(&mut self.fill);
+        let written = kernel::write_nowait(file, &self.io_slices(fill), self.position);
         self.book(written)
     }
 
     fn book(&mut self, written: io::Result<usize>) -> io::Result<Attempt> {
         match written {
             Ok(count) => {
-                self.advance(count)?;
+                let zeros = count.saturating_sub(self.left);
+                self.advance(count - zeros)?;
+                self.reached += zeros as u64;
                 Ok(if self.is_done() { Attempt::Done } else { Attempt::More })
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Attempt::More),
@@ -141,9 +190,9 @@ impl Gather {
         self.slices[self.next..].iter().map(move |slice| &slice[std::mem::take(&mut within)..]).filter(|part| !part.is_empty())
     }
 
-    fn io_slices(&self) -> Vec<IoSlice<'_>> {
+    fn io_slices(&self, fill: usize) -> Vec<IoSlice<'_>> {
         let mut room = INLINE_BYTES_MAX;
-        let mut slices = Vec::with_capacity((self.slices.len() - self.next).min(kernel::SLICES_MAX));
+        let mut slices = Vec::with_capacity((self.slices.len() - self.next + 1).min(kernel::SLICES_MAX));
         for part in self.parts().take(kernel::SLICES_MAX) {
             if room == 0 {
                 break;
@@ -151,6 +200,9 @@ impl Gather {
             let part = &part[..part.len().min(room)];
             room -= part.len();
             slices.push(IoSlice::new(part));
+        }
+        if fill > 0 {
+            slices.push(IoSlice::new(&ZEROS[..fill]));
         }
         slices
     }

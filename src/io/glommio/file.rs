@@ -22,11 +22,11 @@ use ::glommio::io::BufferedFile;
 use bytes::Bytes;
 use nix::fcntl::FallocateFlags;
 
-use super::append::{AppendPath, Attempt, Gather, INLINE_BYTES_MAX};
+use super::append::{AppendPath, Attempt, Folios, Gather, INLINE_BYTES_MAX};
 use super::blocking::{begin_off_shard, off_shard};
 use super::descriptor::SharedFile;
 use super::dirty::DirtyWatch;
-use super::residency::Residency;
+use super::probe::DeviceTraits;
 use super::{kernel, residency, scheduler};
 use crate::io::Written;
 use crate::metrics::{Operation, Submission, Timing, WorldInstruments};
@@ -42,6 +42,7 @@ pub struct GlommioFile(Rc<Opened>);
 struct Opened {
     shared: SharedFile,
     append: Cell<AppendPath>,
+    folios: Folios,
     dirty: Arc<DirtyWatch>,
     instruments: Rc<WorldInstruments>,
     /// Made at the first operation of the ring.
@@ -82,15 +83,32 @@ impl Opened {
 }
 
 impl GlommioFile {
-    pub(super) fn new(
-        file: fs::File,
-        append: AppendPath,
-        residency: Residency,
-        dirty: Arc<DirtyWatch>,
-        instruments: Rc<WorldInstruments>,
-    ) -> Self {
+    pub(super) fn new(file: fs::File, traits: DeviceTraits, dirty: Arc<DirtyWatch>, instruments: Rc<WorldInstruments>) -> Self {
+        let DeviceTraits { append, residency, folios, .. } = traits;
         let shared = SharedFile::new(file, residency);
-        Self(Rc::new(Opened { shared, append: Cell::new(append), dirty, instruments, ring: OnceCell::new() }))
+        Self(Rc::new(Opened { shared, append: Cell::new(append), folios, dirty, instruments, ring: OnceCell::new() }))
+    }
+
+    async fn write(&self, mut gather: Gather) -> Written {
+        if gather.is_done() {
+            return gather.written(Ok(()));
+        }
+        let (begun, bytes) = (self.0.reading(), gather.left());
+        match write_at_once(&self.0, &mut gather) {
+            Ok(Attempt::Done) => {
+                self.0.on_done(self.0.at_once(), bytes, begun);
+                gather.written(Ok(()))
+            }
+            Err(error) => gather.written(Err(error)),
+            Ok(Attempt::More | Attempt::WouldWait | Attempt::Unsupported) => {
+                gather.fill_no_more();
+                self.run_to_end(async move |opened| {
+                    let result = write_rest(&opened, &mut gather).await.map(|way| opened.on_done(way, bytes, begun));
+                    gather.written(result)
+                })
+                .await
+            }
+        }
     }
 
     /// Runs `operation` to its end even if this future is dropped.
@@ -151,25 +169,15 @@ impl crate::io::File for GlommioFile {
     }
 
     async fn write_at(&self, position: u64, slices: Vec<Bytes>) -> Written {
+        self.write(Gather::new(position, slices)).await
+    }
+
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>) -> Written {
         let mut gather = Gather::new(position, slices);
-        if gather.is_done() {
-            return Written { result: Ok(()), slices: gather.slices };
+        if self.0.folios == Folios::Large {
+            gather.fill_up();
         }
-        let (begun, bytes) = (self.0.reading(), gather.left());
-        match write_at_once(&self.0, &mut gather) {
-            Ok(Attempt::Done) => {
-                self.0.on_done(self.0.at_once(), bytes, begun);
-                Written { result: Ok(()), slices: gather.slices }
-            }
-            Err(error) => Written { result: Err(error), slices: gather.slices },
-            Ok(Attempt::More | Attempt::WouldWait | Attempt::Unsupported) => {
-                self.run_to_end(async move |opened| {
-                    let result = write_rest(&opened, &mut gather).await.map(|way| opened.on_done(way, bytes, begun));
-                    Written { result, slices: gather.slices }
-                })
-                .await
-            }
-        }
+        self.write(gather).await
     }
 
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {

@@ -53,7 +53,7 @@ mod socket;
 mod termination;
 mod transfer;
 
-pub use append::AppendPath;
+pub use append::{AppendPath, Folios};
 pub use descriptor::SharedFile;
 pub use file::GlommioFile;
 pub use probe::DeviceTraits;
@@ -146,9 +146,8 @@ impl World for GlommioWorld {
             io::Result::Ok((file, device))
         })
         .await?;
-        let traits = self.0.settings.devices.iter().find(|traits| traits.device == device);
-        let (append, residency) = traits.map(|traits| (traits.append, traits.residency)).unwrap_or_default();
-        Ok(GlommioFile::new(file, append, residency, self.0.dirty.clone(), self.0.scheduler.instruments.clone()))
+        let traits = self.0.settings.devices.iter().find(|traits| traits.device == device).copied().unwrap_or_default();
+        Ok(GlommioFile::new(file, traits, self.0.dirty.clone(), self.0.scheduler.instruments.clone()))
     }
 
     async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::append::AppendPath;
+use super::append::{AppendPath, Folios};
 use super::residency::{Reads, Residency};
 use super::socket::{Sharing, listening_socket};
 use super::{StartError, kernel, usable_cpus};
@@ -30,12 +30,14 @@ const PROBE: u32 = 2;
 const SCRATCH: &str = ".ottla-probe-scratch";
 
 /// How the filesystem of a directory wants to be written and asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DeviceTraits {
     /// `st_dev` of the directory.
     pub device: u64,
     pub append: AppendPath,
     pub residency: Residency,
+    /// Not probed: the kernel's release tells.
+    pub folios: Folios,
 }
 
 /// What a broker needs of its machine.
@@ -117,8 +119,7 @@ impl Requirements {
 
 fn check_rings() -> Result<(), Refusal> {
     let release = kernel_release();
-    let version: Vec<u32> = release.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect();
-    if version < vec![5, 8] {
+    if version(&release) < [5, 8] {
         return Err(Refusal::Kernel(release));
     }
     match kernel::try_io_uring() {
@@ -166,6 +167,22 @@ fn kernel_release() -> String {
     nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> [u32; 2] {
+    let mut parts = release.split(['.', '-']).map_while(|part| part.parse().ok());
+    [(); 2].map(|()| parts.next().unwrap_or_default())
+}
+
+/// Whether writes make large folios: since Linux 6.6 in XFS, 6.16 in ext4.
+fn folios(filesystem: &str, release: &str) -> Folios {
+    let since = match filesystem {
+        "xfs" => [6, 6],
+        "ext4" => [6, 16],
+        _ => return Folios::Small,
+    };
+    if version(release) >= since { Folios::Large } else { Folios::Small }
+}
+
 struct Filesystem {
     name: &'static str,
     is_volatile: bool,
@@ -196,12 +213,14 @@ fn filesystem(directory: &Path) -> io::Result<Filesystem> {
 pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let device = fs::metadata(directory)?.dev();
     let filesystem = filesystem(directory)?;
-    let subject = format!("probe={PROBE} device={device} filesystem={} kernel={}", filesystem.name, kernel_release());
+    let release = kernel_release();
+    let folios = folios(filesystem.name, &release);
+    let subject = format!("probe={PROBE} device={device} filesystem={} kernel={release}", filesystem.name);
     let remembered = directory.join(REMEMBERED);
     if let Ok(line) = fs::read_to_string(&remembered)
         && let Some((append, residency)) = parse_line(&subject, &line)
     {
-        return Ok(DeviceTraits { device, append, residency });
+        return Ok(DeviceTraits { device, append, residency, folios });
     }
     let scratch = directory.join(SCRATCH);
     let mut file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&scratch)?;
@@ -211,7 +230,7 @@ pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let line = format!("{subject} append={} residency={}\n", append_name(append), residency_name(residency));
     // Only saves the next start the probing.
     let _remembered = fs::write(&remembered, line);
-    Ok(DeviceTraits { device, append, residency })
+    Ok(DeviceTraits { device, append, residency, folios })
 }
 
 fn parse_line(subject: &str, line: &str) -> Option<(AppendPath, Residency)> {
@@ -290,6 +309,16 @@ mod tests {
 
     fn remember(directory: &Path, line: &str) {
         fs::write(directory.join(REMEMBERED), line).unwrap();
+    }
+
+    #[test]
+    fn folios_are_large_since() {
+        assert_eq!(folios("ext4", "6.18.44-fc-v669"), Folios::Large);
+        assert_eq!(folios("ext4", "6.12.9"), Folios::Small);
+        assert_eq!(folios("xfs", "6.6-rc1"), Folios::Large);
+        assert_eq!(folios("xfs", "7"), Folios::Large);
+        assert_eq!(folios("btrfs", "7.1"), Folios::Small);
+        assert_eq!(folios("ext4", "unknown"), Folios::Small);
     }
 
     /// What a directory remembers is believed, not probed again: an answer that no probe would give here comes back.

@@ -7,6 +7,7 @@ use atomic_waker::AtomicWaker;
 use bytes::{Bytes, BytesMut};
 use futures_lite::future;
 
+use super::append::FILL_BYTES;
 use super::*;
 use crate::io::{Accepted, File, Follows, Listener, Reader, Writer, replace_file};
 use crate::types::ShardId;
@@ -34,7 +35,8 @@ fn bytes_of(len: usize, seed: u8) -> Vec<u8> {
 
 fn with_append(directory: &Path, append: AppendPath) -> Settings {
     let device = std::fs::metadata(directory).unwrap().dev();
-    Settings { devices: vec![DeviceTraits { device, append, residency: Residency::Counted }], ..Settings::default() }
+    let traits = DeviceTraits { device, append, residency: Residency::Counted, folios: Folios::Large };
+    Settings { devices: vec![traits], ..Settings::default() }
 }
 
 async fn connected(world: &GlommioWorld) -> (Accepted<GlommioReader, GlommioWriter>, GlommioReader, GlommioWriter) {
@@ -107,6 +109,43 @@ fn every_append_path_writes_what_it_is_given() {
                 assert_eq!(file.read_at(3_000_011, 10).await.unwrap(), Vec::<u8>::new());
                 file.write_at(0, Vec::new()).await.result.unwrap();
                 file.sync().await.unwrap();
+            }
+        });
+    }
+}
+
+/// Long appends and short ones, one after another: each is where it belongs, whatever zeros the one before has left there, and the file is no
+/// longer than it was said to be.
+#[test]
+fn appends_take_the_place_of_zeros_behind_those_before() {
+    for append in [AppendPath::Inline, AppendPath::NowaitThenRing, AppendPath::Ring] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("segment");
+        on_shard(with_append(directory.path(), append), move |world| {
+            let path = path.clone();
+            async move {
+                let file = world.open(&path, OpenMode::CreateOrEmpty).await.unwrap();
+                let lens = [65_700, 100, 20_000, 70_000, 1, 16 << 10, 3_000_000, 65_536, 900, 400_000, 131_072];
+                let content = bytes_of(lens.iter().sum(), 9);
+                let whole = Bytes::from(content.clone());
+                let (mut at, mut reached, mut filled) = (0, 0, 0);
+                for len in lens {
+                    let written = file.append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)]).await;
+                    written.result.unwrap();
+                    at += len;
+                    reached = written.reached.max(reached);
+                    filled = filled.max(reached - at as u64);
+                    assert_eq!(file.len().await.unwrap(), reached);
+                }
+                // Not every filesystem can write without waiting.
+                let may_fill = append != AppendPath::Ring;
+                let must_fill = append == AppendPath::Inline;
+                assert!(filled < FILL_BYTES as u64 && (filled > 0 || !must_fill) && (filled == 0 || may_fill), "{filled} zeros");
+                assert_eq!(file.read_at(0, at).await.unwrap(), content);
+                let behind = file.read_at(at as u64, FILL_BYTES).await.unwrap();
+                assert!(behind.iter().all(|byte| *byte == 0));
+                file.truncate(at as u64).await.unwrap();
+                assert_eq!(file.len().await.unwrap(), at as u64);
             }
         });
     }

@@ -308,6 +308,16 @@ impl MemoryFile {
     async fn call(&self, call: DiskCall, effect: Effect) -> io::Result<()> {
         self.world.disk_call(call, &self.handle.path, effect).await.map(drop)
     }
+
+    /// Zeros follow up to a multiple of `fill`.
+    async fn write(&self, position: u64, slices: Vec<Bytes>, fill: u64) -> Written {
+        // A copy: the caller may reuse what it gets back, and an unsynced write must stay as it was.
+        let bytes = slices.concat();
+        let reached = (position + bytes.len() as u64).next_multiple_of(fill);
+        let effect = Effect::Write { file: self.handle.clone(), position, bytes, fill_to: reached };
+        let result = self.call(DiskCall::Write, effect).await;
+        Written { result, slices, reached }
+    }
 }
 
 impl File for MemoryFile {
@@ -323,10 +333,12 @@ impl File for MemoryFile {
     }
 
     async fn write_at(&self, position: u64, slices: Vec<Bytes>) -> Written {
-        // A copy: the caller may reuse what it gets back, and an unsynced write must stay as it was.
-        let bytes = slices.concat();
-        let result = self.call(DiskCall::Write, Effect::Write { file: self.handle.clone(), position, bytes }).await;
-        Written { result, slices }
+        self.write(position, slices, 1).await
+    }
+
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>) -> Written {
+        let fill = self.world.core.with_disk(self.world.node, |disk| disk.fill_bytes());
+        self.write(position, slices, fill).await
     }
 
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {

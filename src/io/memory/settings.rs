@@ -36,6 +36,8 @@ pub struct DiskSettings {
     pub entry_loss: EntryLoss,
     /// Unsynced bytes of one file beyond which the oldest are written back, as the kernel does under its dirty limit.
     pub dirty_bytes_max: usize,
+    /// Appends are followed by zeros up to a multiple of this; 1 for none.
+    pub fill_bytes: u64,
     /// Unsynced changes of directories beyond which the oldest are committed.
     pub dirty_entries_max: usize,
 }
@@ -84,6 +86,7 @@ impl SimulationSettings {
         settings.network.window_bytes = 1 << random.between(10, 20);
         settings.network.backlog_max = 1 << random.between(1, 9);
         settings.offload_delay_max = Duration::from_micros(random.between(10, 50_000));
+        settings.disk.fill_bytes = [1, 1 << 6, 1 << 10, 1 << 16][random.below(4) as usize];
         settings
     }
 }
@@ -112,6 +115,7 @@ impl Default for DiskSettings {
             sync_failure_one_in: 0,
             entry_loss: EntryLoss::Either,
             dirty_bytes_max: 16 << 20,
+            fill_bytes: 1,
             dirty_entries_max: 10_000,
         }
     }

@@ -52,14 +52,14 @@ impl<W: World> Log<W> {
             let mut state = self.state_mut();
             let next = state.writer.drop_next().then(|| state.dir.join(NEXT_SEGMENT));
             let active = state.active_mut();
-            let trim = if active.allocated > active.len { active.file.clone().map(|file| (active.base, file, active.len)) } else { None };
+            let trim = if active.has_space_ahead() { active.file.clone().map(|file| (active.base, file, active.len)) } else { None };
             state.writer.rest();
             (trim, next)
         };
         if let Some((segment, file, len)) = trim {
             file.truncate(len).await.map_err(|source| self.io_failed("trim", segment, source))?;
             if let Some(segment) = self.state_mut().segment_mut(segment) {
-                segment.allocated = len;
+                segment.on_cut(len);
             }
         }
         if let Some(path) = next {

@@ -151,8 +151,10 @@ impl<W: World> Log<W> {
                 file.sync().await.map_err(|source| self.io_failed("sync", segment, source))?;
             }
             if let Some(segment) = self.state_mut().segment_mut(segment) {
+                if trim {
+                    segment.on_cut(len);
+                }
                 segment.synced = segment.synced.max(len);
-                segment.allocated = if trim { len } else { segment.allocated };
             }
         }
         self.sync_directory().await?;
@@ -298,7 +300,7 @@ impl<W: World> State<W> {
         let mut plans = Vec::new();
         for (at, segment) in self.segments.iter().enumerate() {
             let len = if segment.base == mark.segment { mark.position } else { self.completed_len(at) };
-            let trim = segment.seal == Seal::Rolled && len == segment.len && segment.allocated > len;
+            let trim = segment.seal == Seal::Rolled && len == segment.len && segment.has_space_ahead();
             let behind = segment.synced < len || trim;
             if segment.seal == Seal::Sealed || segment.base > mark.segment || !behind {
                 continue;

@@ -258,11 +258,11 @@ impl<W: World> Log<W> {
 
     /// Cuts the last segment.
     async fn cut_active(&self, Cut { segment: base, position, end, .. }: Cut) -> Result<(), LogError> {
-        let (file, path, len) = {
+        let (file, path, len, file_len) = {
             let state = self.state();
             let active = state.active();
             let file = active.file.clone().expect("opened to find the cut");
-            (file, state.path(base, SegmentPart::Log), active.len)
+            (file, state.path(base, SegmentPart::Log), active.len, active.len.max(active.reached))
         };
         {
             let mut state = self.state_mut();
@@ -279,7 +279,7 @@ impl<W: World> Log<W> {
         self.cut_index_files(base).await?;
         self.retell_times(&file, &path, position).await?;
         let served_beyond = self.state().active().served_to > position;
-        if position < len {
+        if position < file_len {
             let file = if served_beyond { self.copy_front(&file, &path, position).await? } else { file };
             file.truncate(position).await.map_err(|source| self.io_failed("truncate", base, source))?;
             file.sync().await.map_err(|source| self.io_failed("sync", base, source))?;
@@ -294,7 +294,7 @@ impl<W: World> Log<W> {
         active.len = position;
         active.synced = active.synced.min(position);
         active.served_to = active.served_to.min(position);
-        active.allocated = position;
+        active.on_cut(position);
         state.durable_end = state.durable_end.min(end);
         state.recovery_point = state.recovery_point.min(end);
         if state.flushed.segment > base || (state.flushed.segment == base && state.flushed.position > position) {

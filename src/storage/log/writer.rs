@@ -7,8 +7,10 @@
 //! 1. One write is one run of bytes in one segment.
 //! 2. Writes complete in any order; the end moves over completed ones only as far as none before is missing.
 //! 3. A failed write is the last thing that happens to a log.
+//! 4. Zeros may stand behind the last write of the active segment, and of no other: a rolled one is cut to its length before the next has a
+//!    file.
 //!
-//! What a crash leaves: any part of the writes that were under way, in any order.
+//! What a crash leaves: any part of the writes that were under way, in any order, and zeros behind.
 
 use std::collections::VecDeque;
 use std::io;
@@ -224,6 +226,16 @@ struct Planned<F> {
     segment: Offset,
     position: u64,
     slices: Vec<Bytes>,
+    tail: Tail,
+}
+
+/// What may stand in the file behind a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tail {
+    /// Zeros, which make the pages of what comes next.
+    Zeros,
+    /// Nothing: what is flushed after each write is as short as it can be.
+    Nothing,
 }
 
 impl<W: World> State<W> {
@@ -262,7 +274,8 @@ impl<W: World> State<W> {
         writer.under_way_bytes += bytes as u64;
         let number = writer.first_number + writer.under_way.len() as u64;
         writer.under_way.push_back(Write { mark, bytes: bytes as u64, completed: false });
-        Some(Planned { number, file, segment, position, slices })
+        let tail = if self.settings.flushes_appends() { Tail::Nothing } else { Tail::Zeros };
+        Some(Planned { number, file, segment, position, slices, tail })
     }
 
     /// How many more lanes the queue asks for.
@@ -315,9 +328,12 @@ impl<W: World> Log<W> {
                 }
                 planned
             };
-            let Some(Planned { number, file, segment, position, slices: gathered }) = planned else { break };
-            let written = file.write_at(position, gathered).await;
-            self.on_write_done(number, segment, written.result);
+            let Some(Planned { number, file, segment, position, slices: gathered, tail }) = planned else { break };
+            let written = match tail {
+                Tail::Zeros => file.append_at(position, gathered).await,
+                Tail::Nothing => file.write_at(position, gathered).await,
+            };
+            self.on_write_done(number, segment, written.reached, written.result);
             slices = written.slices;
             slices.clear();
         }
@@ -325,7 +341,7 @@ impl<W: World> Log<W> {
         self.start_lanes();
     }
 
-    fn on_write_done(&self, number: u64, segment: Offset, result: io::Result<()>) {
+    fn on_write_done(&self, number: u64, segment: Offset, file_reached: u64, result: io::Result<()>) {
         if let Err(source) = result {
             let path = self.state().path(segment, SegmentPart::Log);
             self.fail(LogError::Io { during: "write", path, source });
@@ -333,6 +349,9 @@ impl<W: World> Log<W> {
         }
         let reached = {
             let mut state = self.state_mut();
+            if let Some(segment) = state.segment_mut(segment) {
+                segment.reached = segment.reached.max(file_reached);
+            }
             if state.life == Life::Failed { None } else { state.writer.complete(number) }
         };
         if let Some(mark) = reached {
@@ -370,6 +389,7 @@ impl<W: World> Log<W> {
     }
 
     async fn open_segment(&self, base: Offset) -> Result<(), LogError> {
+        self.cut_before(base).await?;
         let (next, path, next_path) = {
             let mut state = self.state_mut();
             let next = match std::mem::replace(&mut state.writer.next, Next::Busy) {
@@ -399,6 +419,35 @@ impl<W: World> Log<W> {
             segment.allocated = allocated;
         }
         Ok(())
+    }
+
+    /// Waits for the writes to the segments before the one at `base`, and takes off the zeros behind them. A recovery takes zeros for the end of a
+    /// log, Kafka's too, and removes the segments that follow: there must be none.
+    async fn cut_before(&self, base: Offset) -> Result<(), LogError> {
+        let written = self.shared.bell.until(|| {
+            let state = self.state();
+            let has_failed = state.life == Life::Failed;
+            let is_written = state.writer.under_way.is_empty() && state.writer.pending.front().is_none_or(|next| next.segment >= base);
+            (has_failed || is_written).then_some(!has_failed)
+        });
+        if !written.await {
+            return Err(LogError::Offline);
+        }
+        if planted::is(Bug::RolledWithZeros) {
+            return Ok(());
+        }
+        loop {
+            let filled = {
+                let state = self.state();
+                let mut before = state.segments.iter().take_while(|segment| segment.base < base);
+                before.find(|segment| segment.reached > segment.len).and_then(|it| Some((it.base, it.file.clone()?, it.len)))
+            };
+            let Some((segment, file, len)) = filled else { return Ok(()) };
+            file.truncate(len).await.map_err(|source| self.io_failed("trim", segment, source))?;
+            if let Some(segment) = self.state_mut().segment_mut(segment) {
+                segment.on_cut(len);
+            }
+        }
     }
 
     /// Allocates space for the writer, and makes the next segment's file, before they are needed.

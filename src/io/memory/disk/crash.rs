@@ -27,7 +27,7 @@ impl Disk {
             return;
         }
         match call.effect {
-            Effect::Write { file, position, mut bytes } if fate == 1 => {
+            Effect::Write { file, position, mut bytes, .. } if fate == 1 => {
                 bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
                 self.record("crash.write_torn", call.covered, bytes.len() as u64);
                 let _full = self.write(&file.inode, position, bytes);

@@ -75,16 +75,44 @@ struct Aim {
 }
 
 pub(super) enum Effect {
-    Open { path: PathBuf, mode: OpenMode },
-    Write { file: Arc<Handle>, position: u64, bytes: Vec<u8> },
-    Truncate { file: Arc<Handle>, len: u64 },
-    Allocate { file: Arc<Handle>, end: u64 },
-    Sync { file: Arc<Handle> },
-    CreateDirectories { path: PathBuf },
-    SyncDirectory { path: PathBuf },
-    Rename { from: PathBuf, to: PathBuf },
-    RemoveFile { path: PathBuf },
-    RemoveTree { path: PathBuf },
+    Open {
+        path: PathBuf,
+        mode: OpenMode,
+    },
+    /// Behind the bytes, zeros up to `fill_to` where the file is shorter than that.
+    Write {
+        file: Arc<Handle>,
+        position: u64,
+        bytes: Vec<u8>,
+        fill_to: u64,
+    },
+    Truncate {
+        file: Arc<Handle>,
+        len: u64,
+    },
+    Allocate {
+        file: Arc<Handle>,
+        end: u64,
+    },
+    Sync {
+        file: Arc<Handle>,
+    },
+    CreateDirectories {
+        path: PathBuf,
+    },
+    SyncDirectory {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    RemoveFile {
+        path: PathBuf,
+    },
+    RemoveTree {
+        path: PathBuf,
+    },
 }
 
 pub(super) enum Done {
@@ -249,7 +277,7 @@ impl Disk {
 
     /// Some of a write in flight takes effect ahead of the rest.
     pub(super) fn complete_part(&mut self, call_number: u64) {
-        let Some(InFlight { effect: Effect::Write { file, position, bytes }, errno: None, .. }) = self.in_flight.get_mut(&call_number)
+        let Some(InFlight { effect: Effect::Write { file, position, bytes, .. }, errno: None, .. }) = self.in_flight.get_mut(&call_number)
         else {
             return;
         };
@@ -283,7 +311,10 @@ impl Disk {
     fn apply(&mut self, effect: Effect, covered: u64) -> io::Result<Done> {
         match effect {
             Effect::Open { path, mode } => return self.open(&path, mode).map(Done::Opened),
-            Effect::Write { file, position, bytes } => self.write(&file.inode, position, bytes)?,
+            Effect::Write { file, position, bytes, fill_to } => {
+                self.write(&file.inode, position, bytes)?;
+                self.fill(&file, fill_to);
+            }
             Effect::Truncate { file, len } => {
                 file.inode.content().change(Change::Truncate { len }, self.settings.dirty_bytes_max);
                 self.charge(&file.inode);
@@ -327,7 +358,7 @@ impl Disk {
     /// kernel's eyes, so that no later sync writes those that did not reach the disk.
     fn fail(&mut self, effect: Effect, covered: u64) {
         match effect {
-            Effect::Write { file, position, mut bytes } => {
+            Effect::Write { file, position, mut bytes, .. } => {
                 bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
                 let _full = self.write(&file.inode, position, bytes);
             }
@@ -381,6 +412,18 @@ impl Disk {
         }
         self.record("fault.no_space", inode.id, fitting);
         Err(io::Error::from_raw_os_error(libc::ENOSPC))
+    }
+
+    pub(super) fn fill_bytes(&self) -> u64 {
+        self.settings.fill_bytes
+    }
+
+    /// Nothing was promised of the zeros behind an append: there may be no space for them.
+    fn fill(&mut self, file: &Handle, to: u64) {
+        let len = file.len();
+        if len < to {
+            let _full = self.write(&file.inode, len, vec![0; (to - len) as usize]);
+        }
     }
 
     fn allocate(&mut self, inode: &Arc<Inode>, end: u64) -> io::Result<()> {

@@ -318,7 +318,7 @@ impl<F: File> Writing<F> {
             write_index(pass, &aborted_path, &mut segment.aborted).await?;
         }
         segment.synced = segment.len;
-        segment.allocated = segment.len;
+        segment.on_cut(segment.len);
         segment.file = Some(file);
         Ok(segment)
     }

@@ -502,3 +502,64 @@ fn space_ahead_of_a_run_that_was_killed_is_given_back() {
         assert!(used(&world).await + (100 << 10) < before, "{} of {before} bytes", used(&world).await);
     });
 }
+
+/// Zeros that appends leave behind them stand at the end of the log and nowhere else, whenever its process is killed, and not in what it closes.
+#[test]
+fn zeros_stand_behind_the_last_segment_only() {
+    let mut ended_in_zeros = 0;
+    for seed in 0..60 {
+        let mut settings = SimulationSettings::default();
+        settings.disk.fill_bytes = 1 << 10;
+        let simulation = Simulation::new(seed, settings);
+        let world = simulation.world(0, 0);
+        let (end, point) = simulation.block_on(0, async {
+            let log = new_log(&world, small()).await;
+            for n in 0..20 + seed as i32 {
+                append(&log, batch(1 + n % 3, 150));
+                if n % 20 == 7 {
+                    written(&log).await;
+                    log.flush().await.unwrap();
+                }
+            }
+            written(&log).await;
+            (log.end(), log.recovery_point())
+        });
+        let lens = async |world: &MemoryWorld, log: &Log<MemoryWorld>| {
+            let mut lens = Vec::new();
+            for (path, len) in log_files(log) {
+                lens.push((world.read_file(&path).await.unwrap().len() as u64, len));
+            }
+            lens
+        };
+        if seed % 2 == 0 {
+            simulation.crash(0);
+        } else {
+            simulation.power_loss(0);
+        }
+        let world = simulation.world(0, 0);
+        simulation.block_on(0, async {
+            let (log, recovered) = recover(&world, small(), Some(point)).await;
+            ended_in_zeros += u32::from(recovered.bytes_cut > 0);
+            assert!(log.end() == end || seed % 2 == 1, "{recovered:?}, the end was {end}");
+            assert!(log.end() >= point && (recovered.segments_removed == 0 || seed % 2 == 1), "{recovered:?}");
+            for n in 0..30 {
+                append(&log, batch(1 + n % 3, 150));
+            }
+            written(&log).await;
+            assert!(log.segment_count() > 2);
+            let lens_open = lens(&world, &log).await;
+            let (_, rolled) = lens_open.split_last().unwrap();
+            assert!(rolled.iter().all(|(file, segment)| file == segment), "{lens_open:?}");
+            log.close().await.unwrap();
+            let lens_closed = lens(&world, &log).await;
+            assert!(lens_closed.iter().all(|(file, segment)| file == segment), "{lens_closed:?}");
+            check_files(&world, Path::new(DIR)).await;
+        });
+    }
+    assert!(ended_in_zeros > 20, "{ended_in_zeros}");
+}
+
+fn log_files(log: &Log<MemoryWorld>) -> Vec<(PathBuf, u64)> {
+    let state = log.state();
+    state.segments.iter().map(|segment| (state.path(segment.base, SegmentPart::Log), segment.len)).collect()
+}
