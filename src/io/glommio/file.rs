@@ -172,10 +172,10 @@ impl crate::io::File for GlommioFile {
         self.write(Gather::new(position, slices)).await
     }
 
-    async fn append_at(&self, position: u64, slices: Vec<Bytes>) -> Written {
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>, allocated: u64) -> Written {
         let mut gather = Gather::new(position, slices);
         if self.0.folios == Folios::Large {
-            gather.fill_up();
+            gather.fill_up(allocated);
         }
         self.write(gather).await
     }

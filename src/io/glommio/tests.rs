@@ -7,7 +7,7 @@ use atomic_waker::AtomicWaker;
 use bytes::{Bytes, BytesMut};
 use futures_lite::future;
 
-use super::append::FILL_BYTES;
+use super::append::LARGE_FILL_BYTES;
 use super::*;
 use crate::io::{Accepted, File, Follows, Listener, Reader, Writer, replace_file};
 use crate::types::ShardId;
@@ -129,20 +129,25 @@ fn appends_take_the_place_of_zeros_behind_those_before() {
                 let content = bytes_of(lens.iter().sum(), 9);
                 let whole = Bytes::from(content.clone());
                 let (mut at, mut reached, mut filled) = (0, 0, 0);
+                // Space ends within the last but one.
+                let allocated = (lens[..9].iter().sum::<usize>() + 250_000) as u64;
                 for len in lens {
-                    let written = file.append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)]).await;
+                    let written = file
+                        .append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)], allocated)
+                        .await;
                     written.result.unwrap();
                     at += len;
                     reached = written.reached.max(reached);
                     filled = filled.max(reached - at as u64);
                     assert_eq!(file.len().await.unwrap(), reached);
+                    assert!(reached <= allocated.max(at as u64), "no zeros where there is no space");
                 }
                 // Not every filesystem can write without waiting.
                 let may_fill = append != AppendPath::Ring;
                 let must_fill = append == AppendPath::Inline;
-                assert!(filled < FILL_BYTES as u64 && (filled > 0 || !must_fill) && (filled == 0 || may_fill), "{filled} zeros");
+                assert!(filled < LARGE_FILL_BYTES && (filled > 0 || !must_fill) && (filled == 0 || may_fill), "{filled} zeros");
                 assert_eq!(file.read_at(0, at).await.unwrap(), content);
-                let behind = file.read_at(at as u64, FILL_BYTES).await.unwrap();
+                let behind = file.read_at(at as u64, LARGE_FILL_BYTES as usize).await.unwrap();
                 assert!(behind.iter().all(|byte| *byte == 0));
                 file.truncate(at as u64).await.unwrap();
                 assert_eq!(file.len().await.unwrap(), at as u64);

@@ -336,7 +336,7 @@ impl File for MemoryFile {
         self.write(position, slices, 1).await
     }
 
-    async fn append_at(&self, position: u64, slices: Vec<Bytes>) -> Written {
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>, _allocated: u64) -> Written {
         let fill = self.world.core.with_disk(self.world.node, |disk| disk.fill_bytes());
         self.write(position, slices, fill).await
     }

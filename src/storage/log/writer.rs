@@ -232,8 +232,8 @@ struct Planned<F> {
 /// What may stand in the file behind a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Tail {
-    /// Zeros, which make the pages of what comes next.
-    Zeros,
+    /// Zeros, which make the pages of what comes next, in space that there is.
+    Zeros { allocated: u64 },
     /// Nothing: what is flushed after each write is as short as it can be.
     Nothing,
 }
@@ -245,7 +245,8 @@ impl<W: World> State<W> {
             return None;
         }
         let segment = self.writer.pending.front()?.segment;
-        let file = self.segment_mut(segment)?.file.clone()?;
+        let written_to = self.segment_mut(segment)?;
+        let (file, allocated) = (written_to.file.clone()?, written_to.allocated);
         let window = self.settings.append_window_bytes;
         let writer = &mut self.writer;
         let first = writer.pending.front()?;
@@ -274,7 +275,7 @@ impl<W: World> State<W> {
         writer.under_way_bytes += bytes as u64;
         let number = writer.first_number + writer.under_way.len() as u64;
         writer.under_way.push_back(Write { mark, bytes: bytes as u64, completed: false });
-        let tail = if self.settings.flushes_appends() { Tail::Nothing } else { Tail::Zeros };
+        let tail = if self.settings.flushes_appends() { Tail::Nothing } else { Tail::Zeros { allocated } };
         Some(Planned { number, file, segment, position, slices, tail })
     }
 
@@ -330,7 +331,7 @@ impl<W: World> Log<W> {
             };
             let Some(Planned { number, file, segment, position, slices: gathered, tail }) = planned else { break };
             let written = match tail {
-                Tail::Zeros => file.append_at(position, gathered).await,
+                Tail::Zeros { allocated } => file.append_at(position, gathered, allocated).await,
                 Tail::Nothing => file.write_at(position, gathered).await,
             };
             self.on_write_done(number, segment, written.reached, written.result);
