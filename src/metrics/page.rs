@@ -234,7 +234,7 @@ fn put_files(text: &mut Text, shards: &[ShardSnapshot]) {
             text.sample(&labels, shard.world.submissions[submission as usize]);
         }
     }
-    let help = "Bytes of files sent to clients, by where they were found: page_cache, or disk, from which they were brought in first.";
+    let help = "Bytes of files sent to clients, by where they were found: page_cache, where what was read ahead counts too, or disk, which was waited for.";
     text.family("ottla_file_sent_bytes_total", Kind::Counter, help);
     for source in Source::ALL {
         let sum: u64 = shards.iter().map(|shard| shard.world.file_bytes_sent[source as usize]).sum();

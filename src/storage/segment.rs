@@ -36,6 +36,8 @@ pub struct Segment<F> {
     pub allocated: u64,
     /// Bytes the file may have, zeros behind its batches included.
     pub reached: u64,
+    /// Zeros were taken off, and a loss of power may bring them back.
+    pub cut_unsynced: bool,
     /// End of the last range handed to a reader: bytes before it may still be on their way to a socket.
     pub served_to: u64,
     pub seal: Seal,
@@ -120,6 +122,7 @@ impl<F> Segment<F> {
             synced: 0,
             allocated: 0,
             reached: 0,
+            cut_unsynced: false,
             served_to: 0,
             seal: Seal::Active,
             index_files: Stored::No,
@@ -133,11 +136,9 @@ impl<F> Segment<F> {
         self.allocated.max(self.reached) > self.len
     }
 
-    /// The file was cut to its first `len` bytes. A cut that has taken zeros off is durable with the next sync.
+    /// The file was cut to its first `len` bytes.
     pub fn on_cut(&mut self, len: u64) {
-        if self.reached > len {
-            self.synced = self.synced.min(len.saturating_sub(1));
-        }
+        self.cut_unsynced |= self.reached > len;
         self.allocated = len;
         self.reached = len;
     }

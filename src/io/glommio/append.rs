@@ -6,7 +6,7 @@
 //! 1. Slices are written one after another without a gap; a short write is continued where it ended.
 //! 2. Zeros are written behind the slices by the first attempt only, whole or not: whoever writes in the order of positions has begun
 //!    nothing behind then.
-//! 3. At most [`INLINE_BYTES_MAX`] are copied per system call on the shard's thread, so that one large write does not hold the shard.
+//! 3. At most [`INLINE_BYTES_MAX`] and the zeros are copied per system call on the shard's thread, so that one large write does not hold the shard.
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -164,17 +164,17 @@ impl Gather {
     pub(super) fn write_inline(&mut self, file: BorrowedFd<'_>) -> io::Result<Attempt> {
         let fill = std::mem::take(&mut self.fill);
         let written = nix::sys::uio::pwritev(file, &self.io_slices(fill), self.position as i64);
-        self.book(written.map_err(io::Error::from))
+        self.book(written.map_err(io::Error::from), fill)
     }
 
     /// One `pwritev2(RWF_NOWAIT)`.
     pub(super) fn write_nowait(&mut self, file: BorrowedFd<'_>) -> io::Result<Attempt> {
         let fill = std::mem::take(&mut self.fill);
         let written = kernel::write_nowait(file, &self.io_slices(fill), self.position);
-        self.book(written)
+        self.book(written, fill)
     }
 
-    fn book(&mut self, written: io::Result<usize>) -> io::Result<Attempt> {
+    fn book(&mut self, written: io::Result<usize>, fill: usize) -> io::Result<Attempt> {
         match written {
             Ok(count) => {
                 let zeros = count.saturating_sub(self.left);
@@ -184,6 +184,8 @@ impl Gather {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Attempt::More),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Attempt::WouldWait),
+            // It may be the zeros that there is no space for.
+            Err(_) if fill > 0 => Ok(Attempt::More),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Attempt::Unsupported),
             Err(error) => Err(error),
         }

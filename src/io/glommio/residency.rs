@@ -52,9 +52,10 @@ pub(super) fn is_resident(residency: Residency, file: BorrowedFd<'_>, position: 
     match residency {
         Residency::Assumed => true,
         Residency::Unknown => false,
-        // A page whose read is under way is counted as cached. Readahead finishes in order, so the last byte answers for those.
+        // A page whose read is under way is counted as cached. What one reads ahead finishes in order, but several may.
         Residency::Counted => {
-            is_counted(file, position, len) && (reads == Reads::None || kernel::is_readable(file, position + len - 1) != Some(false))
+            let mut steps = (position..position + len).step_by(STEP_BYTES).chain([position + len - 1]);
+            is_counted(file, position, len) && (reads == Reads::None || steps.all(|at| kernel::is_readable(file, at) != Some(false)))
         }
         Residency::Sampled => {
             let samples = (position..position + len).step_by(SAMPLE_STRIDE as usize).chain([position + len - 1]);

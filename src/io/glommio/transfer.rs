@@ -12,7 +12,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::blocking::{begin_off_shard, off_shard};
+use super::blocking::{begin_ahead, off_shard};
 use super::descriptor::SharedFile;
 use super::residency::Reads;
 use super::socket::Connection;
@@ -95,20 +95,28 @@ async fn make_resident(file: &SharedFile, position: u64, len: u64) -> io::Result
         read_ahead(file, position + len);
         return Ok(Source::PageCache);
     }
+    // Whoever asks for what lies about where the last cold reader was is that reader, and goes on.
+    let goes_on = file.read_until().is_some_and(|until| until.abs_diff(position) <= AHEAD_BYTES);
     file.note_read_until(position + len);
-    let file = file.clone();
-    let present = off_shard(move || residency::bring_in(file.as_fd(), position, len)).await?;
-    if present == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Source::Disk) }
+    let read = file.clone();
+    let present = off_shard(move || residency::bring_in(read.as_fd(), position, len)).await?;
+    if present == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if goes_on {
+        read_ahead(file, position + len);
+    }
+    Ok(Source::Disk)
 }
 
 /// Brings in more of a file if what was brought in is nearly sent. Of several readers of one file, the one that was last without what it
 /// wanted is followed.
 fn read_ahead(file: &SharedFile, sent: u64) {
     let Some(until) = file.read_until() else { return };
-    if (sent..sent + AHEAD_BYTES / 2).contains(&until) {
+    let read = file.clone();
+    // What fails there fails again for whoever sends it.
+    let read_on = move || drop(residency::bring_in(read.as_fd(), until, sent + AHEAD_BYTES - until));
+    if (sent..sent + AHEAD_BYTES / 2).contains(&until) && begin_ahead(read_on) {
         file.note_read_until(sent + AHEAD_BYTES);
-        let file = file.clone();
-        // What fails here fails again for whoever sends it.
-        begin_off_shard(move || drop(residency::bring_in(file.as_fd(), until, sent + AHEAD_BYTES - until)));
     }
 }

@@ -55,6 +55,8 @@ struct SyncPlan<F> {
     len: u64,
     /// Space beyond is given back first.
     trim: bool,
+    /// A cut was made before, and is durable with this sync.
+    cut: bool,
 }
 
 /// One index file to be added to.
@@ -141,7 +143,7 @@ impl<W: World> Log<W> {
     /// Syncs what lies below `mark` and moves the durable end there.
     async fn sync_upto(&self, mark: EndMark) -> Result<Offset, LogError> {
         let plans = self.state().plan_syncs(mark);
-        for SyncPlan { segment, file, len, trim } in plans {
+        for SyncPlan { segment, file, len, trim, cut } in plans {
             if trim {
                 // Nothing is written to a rolled segment any more: its length stays.
                 let result = file.truncate(len).await;
@@ -154,6 +156,7 @@ impl<W: World> Log<W> {
                 if trim {
                     segment.on_cut(len);
                 }
+                segment.cut_unsynced &= !(trim || cut);
                 segment.synced = segment.synced.max(len);
             }
         }
@@ -268,7 +271,8 @@ impl<W: World> Log<W> {
             let next = state.segments[at + 1].base;
             let snapshot_waits = state.snapshots.waiting.iter().any(|(offset, _)| *offset == next);
             let segment = &mut state.segments[at];
-            if segment.seal == Seal::Rolled && segment.synced == segment.len && segment.is_indexed() && !snapshot_waits {
+            let is_synced = segment.synced == segment.len && segment.reached <= segment.len && !segment.cut_unsynced;
+            if segment.seal == Seal::Rolled && is_synced && segment.is_indexed() && !snapshot_waits {
                 segment.seal = Seal::Sealed;
             }
         }
@@ -301,12 +305,13 @@ impl<W: World> State<W> {
         for (at, segment) in self.segments.iter().enumerate() {
             let len = if segment.base == mark.segment { mark.position } else { self.completed_len(at) };
             let trim = segment.seal == Seal::Rolled && len == segment.len && segment.has_space_ahead();
-            let behind = segment.synced < len || trim;
+            let cut = segment.cut_unsynced;
+            let behind = segment.synced < len || trim || cut;
             if segment.seal == Seal::Sealed || segment.base > mark.segment || !behind {
                 continue;
             }
             if let Some(file) = segment.file.clone() {
-                plans.push(SyncPlan { segment: segment.base, file, len, trim });
+                plans.push(SyncPlan { segment: segment.base, file, len, trim, cut });
             }
         }
         plans

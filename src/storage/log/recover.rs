@@ -45,7 +45,7 @@ use crate::storage::producer::Producers;
 use crate::storage::segment::{FirstTimestamp, IndexesSynced, Seal, Segment, Stored};
 use crate::storage::settings::LogSettings;
 use crate::types::Offset;
-use crate::wire::batch::BatchError;
+use crate::wire::batch::{BatchError, RECORDS_AT};
 
 /// A recovery under way, and its outcome.
 pub struct Recovery<'a, W: World> {
@@ -201,7 +201,8 @@ impl<'a, W: World> Recovery<'a, W> {
         let believed = self.believe_indexes(&listed, next, &mut segment).await?;
         if believed == Some(listed.len) && next.is_some() && !replays {
             segment.len = listed.len;
-            if next.is_some_and(|next| next <= self.believed.flushed()) {
+            // At the point itself the segment may have been the active one when that was flushed, with zeros that were cut off since.
+            if next.is_some_and(|next| next < self.believed.flushed()) {
                 segment.synced = listed.len;
                 segment.seal = Seal::Sealed;
                 segment.touched = false;
@@ -435,13 +436,16 @@ impl<'a, W: World> Recovery<'a, W> {
     async fn cut_last(&mut self, len: u64, position: u64) -> Result<(), LogError> {
         let segment = self.segments.last_mut().expect("the segment that is cut was taken");
         let path = SegmentFile::live(segment.base, SegmentPart::Log).path(&self.dir);
-        tracing::info!(path = %path.display(), from = len, to = position, "cutting what follows the last whole batch");
-        self.recovered.bytes_cut += len - position;
+        let file = segment.file.as_ref().expect("opened before it is read");
+        let behind = file.read_at(position, RECORDS_AT).await.map_err(LogError::io("read", &path))?;
+        if behind.iter().any(|byte| *byte != 0) {
+            tracing::info!(path = %path.display(), from = len, to = position, "cutting what follows the last whole batch");
+            self.recovered.bytes_cut += len - position;
+        }
         if planted::is(Bug::TornTailServed) {
             segment.len = len;
             return Ok(());
         }
-        let file = segment.file.as_ref().expect("opened before it is read");
         file.truncate(position).await.map_err(LogError::io("truncate", &path))?;
         if self.believed.is_written() {
             // What the file has is flushed later, all at once.

@@ -25,6 +25,9 @@ const DIR: &str = "/logs/topic-0";
 const EPOCH: LeaderEpoch = LeaderEpoch(3);
 const NOW: TimestampMs = TimestampMs(1_750_000_000_000);
 
+/// How far zeros may go behind an append, in multiples of bytes.
+const FILLS: [u64; 4] = [1, 64, 1000, 1 << 14];
+
 /// Small segments, so that a test sees many.
 fn small() -> LogSettings {
     LogSettings { segment_bytes: 4096, index_interval_bytes: 256, ..LogSettings::default() }

@@ -33,6 +33,11 @@ const ALLOCATE_STEP_FIRST: u64 = 1 << 20;
 const ALLOCATE_FOR: Duration = Duration::from_secs(2);
 /// Below this a segment gets no space ahead: most partitions are small and quiet.
 const ALLOCATE_FROM: u64 = 256 << 10;
+/// What a segment has for space whose filesystem gave none: it is not asked again.
+const NO_SPACE_AHEAD: u64 = u64::MAX;
+/// Who is nearer to a segment's end than a part of it leaves no more zeros: those before are written over, and nothing is to be cut when it is
+/// rolled.
+const NEAR_END_PART: u64 = 64;
 /// Longest gather of slices, twice over: a batch is a prefix and its bytes.
 const SLICES_MAX: usize = 1024;
 
@@ -246,7 +251,8 @@ impl<W: World> State<W> {
         }
         let segment = self.writer.pending.front()?.segment;
         let written_to = self.segment_mut(segment)?;
-        let (file, allocated) = (written_to.file.clone()?, written_to.allocated);
+        let file = written_to.file.clone()?;
+        let allocated = if written_to.allocated == NO_SPACE_AHEAD { 0 } else { written_to.allocated };
         let window = self.settings.append_window_bytes;
         let writer = &mut self.writer;
         let first = writer.pending.front()?;
@@ -275,7 +281,9 @@ impl<W: World> State<W> {
         writer.under_way_bytes += bytes as u64;
         let number = writer.first_number + writer.under_way.len() as u64;
         writer.under_way.push_back(Write { mark, bytes: bytes as u64, completed: false });
-        let tail = if self.settings.flushes_appends() { Tail::Nothing } else { Tail::Zeros { allocated } };
+        let full = u64::from(self.settings.segment_bytes);
+        let is_near_end = mark.position > full - full / NEAR_END_PART;
+        let tail = if self.settings.flushes_appends() || is_near_end { Tail::Nothing } else { Tail::Zeros { allocated } };
         Some(Planned { number, file, segment, position, slices, tail })
     }
 
@@ -429,7 +437,7 @@ impl<W: World> Log<W> {
             let state = self.state();
             let has_failed = state.life == Life::Failed;
             let is_written = state.writer.under_way.is_empty() && state.writer.pending.front().is_none_or(|next| next.segment >= base);
-            (has_failed || is_written).then_some(!has_failed)
+            (has_failed || (is_written && !state.writer.allocating)).then_some(!has_failed)
         });
         if !written.await {
             return Err(LogError::Offline);
@@ -470,7 +478,7 @@ impl<W: World> Log<W> {
                 let mut state = log.state_mut();
                 state.writer.allocating = false;
                 if let Some(segment) = state.segment_mut(segment) {
-                    segment.allocated = if result.is_ok() { to } else { u64::MAX };
+                    segment.allocated = if result.is_ok() { to } else { NO_SPACE_AHEAD };
                 }
                 drop(state);
                 log.shared.bell.ring();

@@ -118,7 +118,9 @@ struct Model {
 
 impl Model {
     fn new(seed: u64, settings: LogSettings) -> Self {
-        let simulation = Simulation::new(seed, SimulationSettings { steps_max: 400_000, ..SimulationSettings::default() });
+        let mut machine = SimulationSettings { steps_max: 400_000, ..SimulationSettings::default() };
+        machine.disk.fill_bytes = FILLS[seed as usize % FILLS.len()];
+        let simulation = Simulation::new(seed, machine);
         let world = simulation.world(0, 0);
         let log = simulation.block_on(0, new_log(&world, settings.clone()));
         Self {
