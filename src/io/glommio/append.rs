@@ -45,17 +45,14 @@ pub enum Folios {
 /// Most bytes one system call copies on the shard's thread: about 0.1 ms.
 pub(super) const INLINE_BYTES_MAX: usize = 1 << 20;
 
-/// What an append begins of the file's page cache it fills with zeros, up to a multiple of this: the first for short ones, the second for
-/// others. The kernel makes folios as large as a write is long and its place allows; without the zeros 64 KiB anywhere make ten of them, of
-/// 4 KiB and more, and the next write goes on in the smallest. But each write looks at all pages of the folios that it is in.
+/// What an append begins of the file's page cache it fills with zeros, up to a multiple of this. The kernel makes folios as large as a write is
+/// long and its place allows; without the zeros 64 KiB anywhere make ten of them, of 4 KiB and more, and the next write goes on in the smallest.
 ///
-/// Measured on ext4, in cpu-s/GB of writes alone, without and with: 64 KiB 0.36 and 0.24-0.28, 16 KiB 0.58 and 0.32, 5 KB 0.84 and 0.45,
-/// 1 KB 1.4 and 1.1. What is written back and given up in large folios costs less, too.
-const FILL_BYTES: u64 = 64 * 1024;
-pub(super) const LARGE_FILL_BYTES: u64 = 256 * 1024;
-const LARGE_FILL_FROM: usize = 32 * 1024;
+/// Measured on ext4, in cpu-s/GB of writes alone, without and with: 64 KiB 0.36 and 0.25, 16 KiB 0.58 and 0.32, 5 KB 0.84 and 0.45, 1 KB 1.4 and
+/// 1.1. Up to 256 KiB it is no less, and in a memory group that is full a broker's whole produce path took a fifth more.
+pub(super) const FILL_BYTES: u64 = 64 * 1024;
 
-static ZEROS: [u8; LARGE_FILL_BYTES as usize] = [0; LARGE_FILL_BYTES as usize];
+static ZEROS: [u8; FILL_BYTES as usize] = [0; FILL_BYTES as usize];
 
 /// Most bytes gathered into one write of the ring.
 const RING_BYTES_MAX: usize = 1 << 20;
@@ -94,11 +91,10 @@ impl Gather {
     /// Has zeros follow where that makes the pages of what comes next with those of this, and the file has space for them: a log has none ahead
     /// that is written too slowly for this to matter, and whose pages would be written back with little in them.
     pub(super) fn fill_up(&mut self, allocated: u64) {
-        let granule = if self.left < LARGE_FILL_FROM { FILL_BYTES } else { LARGE_FILL_BYTES };
         let end = self.position + self.left as u64;
-        let begins_one = self.position.next_multiple_of(granule) < end;
+        let begins_one = self.position.next_multiple_of(FILL_BYTES) < end;
         if begins_one && self.left <= INLINE_BYTES_MAX && self.slices.len() < kernel::SLICES_MAX {
-            self.fill = end.next_multiple_of(granule).min(allocated).saturating_sub(end) as usize;
+            self.fill = end.next_multiple_of(FILL_BYTES).min(allocated).saturating_sub(end) as usize;
         }
     }
 

@@ -8,7 +8,7 @@
 //! 2. A panic in the work ends the process: its shard would wait for ever.
 //! 3. What computes has threads of its own, no more than cpus, which give way to the shards. Nothing that waits for the disk waits behind it.
 //!    What computes for long has others, half as many: whoever sends batches that decompress to hundreds of mebibytes waits for them by himself.
-//! 4. What is read ahead has threads of its own, and is left out where they are busy: nobody waits for it, or behind it.
+//! 4. What is read ahead is left out where all threads are busy: nobody waits for it, or in the queue behind it.
 //! 5. What gives memory back to the system gives way too, and waits for neither.
 
 use std::collections::VecDeque;
@@ -20,9 +20,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::{kernel, scheduler, shards};
-
-/// Threads that read ahead. Each has some MiB of one file to read.
-const AHEAD_THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// A thread without work this long ends.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -55,7 +52,6 @@ pub(super) struct Pools {
     pub computing: Arc<Pool>,
     pub lengthy: Arc<Pool>,
     pub freeing: Arc<Pool>,
-    pub ahead: Arc<Pool>,
 }
 
 impl Pools {
@@ -66,7 +62,6 @@ impl Pools {
             computing: Pool::new(computing_max, Precedence::BehindShards),
             lengthy: Pool::new(lengthy_max, Precedence::BehindShards),
             freeing: Pool::new(NonZeroUsize::MIN, Precedence::BehindShards),
-            ahead: Pool::new(AHEAD_THREADS, Precedence::LikeShards),
         }
     }
 }
@@ -145,9 +140,9 @@ impl Pool {
     }
 }
 
-/// Begins to read ahead, unless enough is read ahead already. Answers whether it has.
+/// Begins to read ahead, if one of the blocking threads is free for it. Answers whether one is.
 pub(super) fn begin_ahead(work: impl FnOnce() + Send + 'static) -> bool {
-    scheduler::current().ahead.run_if_free(Box::new(work))
+    scheduler::current().blocking.run_if_free(Box::new(work))
 }
 
 /// Runs `work` on one of the blocking threads; nobody waits for it.

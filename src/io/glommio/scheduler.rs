@@ -133,7 +133,6 @@ pub(super) struct Scheduler {
     /// That task runs, or was woken.
     is_awake: Cell<bool>,
     pub(super) blocking: Arc<Pool>,
-    pub(super) ahead: Arc<Pool>,
     pub(super) computing: Arc<Pool>,
     pub(super) lengthy: Arc<Pool>,
     pub(super) freeing: Arc<Pool>,
@@ -175,7 +174,6 @@ impl Scheduler {
             computing: pools.computing,
             lengthy: pools.lengthy,
             freeing: pools.freeing,
-            ahead: pools.ahead,
             instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));

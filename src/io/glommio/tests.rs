@@ -7,7 +7,7 @@ use atomic_waker::AtomicWaker;
 use bytes::{Bytes, BytesMut};
 use futures_lite::future;
 
-use super::append::LARGE_FILL_BYTES;
+use super::append::FILL_BYTES;
 use super::*;
 use crate::io::{Accepted, File, Follows, Listener, Reader, Writer, replace_file};
 use crate::types::ShardId;
@@ -130,7 +130,7 @@ fn appends_take_the_place_of_zeros_behind_those_before() {
                 let whole = Bytes::from(content.clone());
                 let (mut at, mut reached, mut filled) = (0, 0, 0);
                 // Space ends within the last but one.
-                let allocated = (lens[..9].iter().sum::<usize>() + 250_000) as u64;
+                let allocated = (lens[..9].iter().sum::<usize>() + 410_000) as u64;
                 for len in lens {
                     let written = file
                         .append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)], allocated)
@@ -145,9 +145,9 @@ fn appends_take_the_place_of_zeros_behind_those_before() {
                 // Not every filesystem can write without waiting.
                 let may_fill = append != AppendPath::Ring;
                 let must_fill = append == AppendPath::Inline;
-                assert!(filled < LARGE_FILL_BYTES && (filled > 0 || !must_fill) && (filled == 0 || may_fill), "{filled} zeros");
+                assert!(filled < FILL_BYTES && (filled > 0 || !must_fill) && (filled == 0 || may_fill), "{filled} zeros");
                 assert_eq!(file.read_at(0, at).await.unwrap(), content);
-                let behind = file.read_at(at as u64, LARGE_FILL_BYTES as usize).await.unwrap();
+                let behind = file.read_at(at as u64, FILL_BYTES as usize).await.unwrap();
                 assert!(behind.iter().all(|byte| *byte == 0));
                 file.truncate(at as u64).await.unwrap();
                 assert_eq!(file.len().await.unwrap(), at as u64);

@@ -95,18 +95,10 @@ async fn make_resident(file: &SharedFile, position: u64, len: u64) -> io::Result
         read_ahead(file, position + len);
         return Ok(Source::PageCache);
     }
-    // Whoever asks for what lies about where the last cold reader was is that reader, and goes on.
-    let goes_on = file.read_until().is_some_and(|until| until.abs_diff(position) <= AHEAD_BYTES);
     file.note_read_until(position + len);
-    let read = file.clone();
-    let present = off_shard(move || residency::bring_in(read.as_fd(), position, len)).await?;
-    if present == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if goes_on {
-        read_ahead(file, position + len);
-    }
-    Ok(Source::Disk)
+    let file = file.clone();
+    let present = off_shard(move || residency::bring_in(file.as_fd(), position, len)).await?;
+    if present == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Source::Disk) }
 }
 
 /// Brings in more of a file if what was brought in is nearly sent. Of several readers of one file, the one that was last without what it
