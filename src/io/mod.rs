@@ -148,8 +148,8 @@ pub trait File: Clone + 'static {
     async fn write_at(&self, position: u64, slices: Vec<Bytes>) -> Written;
 
     /// As [`File::write_at`], behind everything that was ever written to the file, by whoever begins such writes in the order of their
-    /// positions. Zeros may follow in the file, up to where `Written::reached` says, until the next such write or [`File::truncate`]. The
-    /// file has space for `allocated` bytes, where they cost least.
+    /// positions. Zeros may follow in the file, up to where `Written::reached` says, until the next such write or [`File::truncate`]; best
+    /// within the first `allocated` bytes, for which there is space, and for 0 best none.
     async fn append_at(&self, position: u64, slices: Vec<Bytes>, allocated: u64) -> Written;
 
     /// Up to `len` bytes from `position`; fewer only at the end of the file.

@@ -87,26 +87,26 @@ pub(super) fn bring_in(file: BorrowedFd<'_>, position: u64, len: u64) -> io::Res
     static NOWHERE: OnceLock<Option<fs::File>> = OnceLock::new();
     let nowhere = NOWHERE.get_or_init(|| fs::OpenOptions::new().write(true).open("/dev/null").ok());
     let Some(nowhere) = nowhere else { return read_through(file, position, len) };
-    let mut there = 0;
-    while there < len {
-        match kernel::send_file(nowhere.as_fd(), file, position + there, (len - there).min(STEP_BYTES as u64) as usize) {
-            Ok(0) => break,
-            Ok(count) => there += count as u64,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Not every filesystem can.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return read_through(file, position, len),
-            Err(error) => return Err(error),
-        }
+    match in_steps(position, len, |at, wanted| kernel::send_file(nowhere.as_fd(), file, at, wanted)) {
+        // Not every filesystem can.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => read_through(file, position, len),
+        there => there,
     }
-    Ok(there)
 }
 
 fn read_through(file: BorrowedFd<'_>, position: u64, len: u64) -> io::Result<u64> {
     let mut scratch = Vec::new();
+    in_steps(position, len, |at, wanted| {
+        scratch.clear();
+        kernel::read_waiting(file, &mut scratch, wanted, at)
+    })
+}
+
+/// Takes one step after another up to the end of the range or of the file; answers with the bytes there were.
+fn in_steps(position: u64, len: u64, mut step: impl FnMut(u64, usize) -> io::Result<usize>) -> io::Result<u64> {
     let mut there = 0;
     while there < len {
-        scratch.clear();
-        match kernel::read_waiting(file, &mut scratch, STEP_BYTES.min((len - there) as usize), position + there) {
+        match step(position + there, (len - there).min(STEP_BYTES as u64) as usize) {
             Ok(0) => break,
             Ok(count) => there += count as u64,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -85,75 +85,70 @@ fn clocks_and_randomness() {
     });
 }
 
-#[test]
-fn every_append_path_writes_what_it_is_given() {
+/// A new file, for each way of appending.
+fn on_each_append_path<Body: Future<Output = ()> + 'static>(body: fn(AppendPath, GlommioFile) -> Body) {
     for append in [AppendPath::Inline, AppendPath::NowaitThenRing, AppendPath::Ring] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("segment");
         on_shard(with_append(directory.path(), append), move |world| {
             let path = path.clone();
-            async move {
-                let file = world.open(&path, OpenMode::CreateOrKeep).await.unwrap();
-                // More slices than one call takes, empty ones among them, and more bytes than one write gathers.
-                let content = bytes_of(3_000_000, 7);
-                let whole = Bytes::from(content.clone());
-                let mut slices: Vec<Bytes> = (0..3000).map(|part| whole.slice(part * 1000..(part + 1) * 1000)).collect();
-                slices.insert(0, Bytes::new());
-                slices.insert(1500, Bytes::new());
-                let written = file.write_at(11, slices).await;
-                written.result.unwrap();
-                assert_eq!(written.slices.len(), 3002);
-                assert_eq!(file.len().await.unwrap(), 3_000_011);
-                assert_eq!(file.read_at(11, 4_000_000).await.unwrap(), content);
-                assert_eq!(file.read_at(0, 11).await.unwrap(), vec![0; 11]);
-                assert_eq!(file.read_at(3_000_011, 10).await.unwrap(), Vec::<u8>::new());
-                file.write_at(0, Vec::new()).await.result.unwrap();
-                file.sync().await.unwrap();
-            }
+            async move { body(append, world.open(&path, OpenMode::CreateOrEmpty).await.unwrap()).await }
         });
     }
+}
+
+#[test]
+fn every_append_path_writes_what_it_is_given() {
+    on_each_append_path(|_, file| async move {
+        // More slices than one call takes, empty ones among them, and more bytes than one write gathers.
+        let content = bytes_of(3_000_000, 7);
+        let whole = Bytes::from(content.clone());
+        let mut slices: Vec<Bytes> = (0..3000).map(|part| whole.slice(part * 1000..(part + 1) * 1000)).collect();
+        slices.insert(0, Bytes::new());
+        slices.insert(1500, Bytes::new());
+        let written = file.write_at(11, slices).await;
+        written.result.unwrap();
+        assert_eq!(written.slices.len(), 3002);
+        assert_eq!(file.len().await.unwrap(), 3_000_011);
+        assert_eq!(file.read_at(11, 4_000_000).await.unwrap(), content);
+        assert_eq!(file.read_at(0, 11).await.unwrap(), vec![0; 11]);
+        assert_eq!(file.read_at(3_000_011, 10).await.unwrap(), Vec::<u8>::new());
+        file.write_at(0, Vec::new()).await.result.unwrap();
+        file.sync().await.unwrap();
+    });
 }
 
 /// Long appends and short ones, one after another: each is where it belongs, whatever zeros the one before has left there, and the file is no
 /// longer than it was said to be.
 #[test]
 fn appends_take_the_place_of_zeros_behind_those_before() {
-    for append in [AppendPath::Inline, AppendPath::NowaitThenRing, AppendPath::Ring] {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("segment");
-        on_shard(with_append(directory.path(), append), move |world| {
-            let path = path.clone();
-            async move {
-                let file = world.open(&path, OpenMode::CreateOrEmpty).await.unwrap();
-                let lens = [65_700, 100, 20_000, 70_000, 1, 16 << 10, 3_000_000, 65_536, 900, 400_000, 131_072];
-                let content = bytes_of(lens.iter().sum(), 9);
-                let whole = Bytes::from(content.clone());
-                let (mut at, mut reached, mut filled) = (0, 0, 0);
-                // Space ends within the last but one.
-                let allocated = (lens[..9].iter().sum::<usize>() + 410_000) as u64;
-                for len in lens {
-                    let written = file
-                        .append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)], allocated)
-                        .await;
-                    written.result.unwrap();
-                    at += len;
-                    reached = written.reached.max(reached);
-                    filled = filled.max(reached - at as u64);
-                    assert_eq!(file.len().await.unwrap(), reached);
-                    assert!(reached <= allocated.max(at as u64), "no zeros where there is no space");
-                }
-                // Not every filesystem can write without waiting.
-                let may_fill = append != AppendPath::Ring;
-                let must_fill = append == AppendPath::Inline;
-                assert!(filled < FILL_BYTES && (filled > 0 || !must_fill) && (filled == 0 || may_fill), "{filled} zeros");
-                assert_eq!(file.read_at(0, at).await.unwrap(), content);
-                let behind = file.read_at(at as u64, FILL_BYTES as usize).await.unwrap();
-                assert!(behind.iter().all(|byte| *byte == 0));
-                file.truncate(at as u64).await.unwrap();
-                assert_eq!(file.len().await.unwrap(), at as u64);
-            }
-        });
-    }
+    on_each_append_path(|append, file| async move {
+        let lens = [65_700, 100, 20_000, 70_000, 1, 16 << 10, 3_000_000, 65_536, 900, 400_000, 131_072];
+        let content = bytes_of(lens.iter().sum(), 9);
+        let whole = Bytes::from(content.clone());
+        let (mut at, mut reached, mut filled) = (0, 0, 0);
+        // Space ends within the last but one.
+        let allocated = (lens[..9].iter().sum::<usize>() + 410_000) as u64;
+        for len in lens {
+            let written =
+                file.append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)], allocated).await;
+            written.result.unwrap();
+            at += len;
+            reached = written.reached.max(reached);
+            filled = filled.max(reached - at as u64);
+            assert_eq!(file.len().await.unwrap(), reached);
+            assert!(reached <= allocated.max(at as u64), "no zeros where there is no space");
+        }
+        // Not every filesystem can write without waiting.
+        let may_fill = append != AppendPath::Ring;
+        let must_fill = append == AppendPath::Inline;
+        assert!(filled < FILL_BYTES && (filled > 0 || !must_fill) && (filled == 0 || may_fill), "{filled} zeros");
+        assert_eq!(file.read_at(0, at).await.unwrap(), content);
+        let behind = file.read_at(at as u64, FILL_BYTES as usize).await.unwrap();
+        assert!(behind.iter().all(|byte| *byte == 0));
+        file.truncate(at as u64).await.unwrap();
+        assert_eq!(file.len().await.unwrap(), at as u64);
+    });
 }
 
 #[test]

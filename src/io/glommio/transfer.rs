@@ -105,10 +105,12 @@ async fn make_resident(file: &SharedFile, position: u64, len: u64) -> io::Result
 /// wanted is followed.
 fn read_ahead(file: &SharedFile, sent: u64) {
     let Some(until) = file.read_until() else { return };
+    if !(sent..sent + AHEAD_BYTES / 2).contains(&until) {
+        return;
+    }
     let read = file.clone();
     // What fails there fails again for whoever sends it.
-    let read_on = move || drop(residency::bring_in(read.as_fd(), until, sent + AHEAD_BYTES - until));
-    if (sent..sent + AHEAD_BYTES / 2).contains(&until) && begin_ahead(read_on) {
+    if begin_ahead(move || drop(residency::bring_in(read.as_fd(), until, sent + AHEAD_BYTES - until))) {
         file.note_read_until(sent + AHEAD_BYTES);
     }
 }

@@ -337,7 +337,7 @@ impl File for MemoryFile {
     }
 
     async fn append_at(&self, position: u64, slices: Vec<Bytes>, _allocated: u64) -> Written {
-        let fill = self.world.core.with_disk(self.world.node, |disk| disk.fill_bytes());
+        let fill = self.world.core.with_disk(self.world.node, |disk| disk.settings_mut().fill_bytes);
         self.write(position, slices, fill).await
     }
 

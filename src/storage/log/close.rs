@@ -57,14 +57,20 @@ impl<W: World> Log<W> {
             (trim, next)
         };
         if let Some((segment, file, len)) = trim {
-            file.truncate(len).await.map_err(|source| self.io_failed("trim", segment, source))?;
-            if let Some(segment) = self.state_mut().segment_mut(segment) {
-                segment.on_cut(len);
-            }
+            self.trim(segment, &file, len).await?;
         }
         if let Some(path) = next {
             self.remove_file(&path).await?;
             self.state_mut().writer.on_next_gone();
+        }
+        Ok(())
+    }
+
+    /// Cuts a segment's file to its length: nothing is written to it meanwhile.
+    pub(super) async fn trim(&self, segment: Offset, file: &W::File, len: u64) -> Result<(), LogError> {
+        file.truncate(len).await.map_err(|source| self.io_failed("trim", segment, source))?;
+        if let Some(segment) = self.state_mut().segment_mut(segment) {
+            segment.on_cut(len);
         }
         Ok(())
     }

@@ -146,16 +146,12 @@ impl<W: World> Log<W> {
         for SyncPlan { segment, file, len, trim, cut } in plans {
             if trim {
                 // Nothing is written to a rolled segment any more: its length stays.
-                let result = file.truncate(len).await;
-                result.map_err(|source| self.io_failed("trim", segment, source))?;
+                self.trim(segment, &file, len).await?;
             }
             if !planted::is(Bug::RecoveryPointAheadOfFlush) {
                 file.sync().await.map_err(|source| self.io_failed("sync", segment, source))?;
             }
             if let Some(segment) = self.state_mut().segment_mut(segment) {
-                if trim {
-                    segment.on_cut(len);
-                }
                 segment.cut_unsynced &= !(trim || cut);
                 segment.synced = segment.synced.max(len);
             }

@@ -91,6 +91,12 @@ async fn written(log: &Log<MemoryWorld>) {
     log.shared.bell.until(|| (log.end() >= target || log.is_failed()).then_some(())).await;
 }
 
+async fn names(world: &MemoryWorld) -> Vec<String> {
+    let mut names: Vec<_> = world.list_dir(Path::new(DIR)).await.unwrap().into_iter().map(|e| e.name).collect();
+    names.sort();
+    names
+}
+
 /// All bytes from `from` to `below`, read in ranges of `max_bytes`, with a check of each range.
 async fn read_all(log: &Log<MemoryWorld>, from: Offset, below: Offset, max_bytes: u64) -> Vec<u8> {
     let mut all = Vec::new();

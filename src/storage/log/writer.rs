@@ -231,16 +231,8 @@ struct Planned<F> {
     segment: Offset,
     position: u64,
     slices: Vec<Bytes>,
-    tail: Tail,
-}
-
-/// What may stand in the file behind a write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Tail {
-    /// Zeros, which make the pages of what comes next, in space that there is.
-    Zeros { allocated: u64 },
-    /// Nothing: what is flushed after each write is as short as it can be.
-    Nothing,
+    /// Up to where zeros may follow.
+    fill_within: u64,
 }
 
 impl<W: World> State<W> {
@@ -252,7 +244,7 @@ impl<W: World> State<W> {
         let segment = self.writer.pending.front()?.segment;
         let written_to = self.segment_mut(segment)?;
         let file = written_to.file.clone()?;
-        let allocated = if written_to.allocated == NO_SPACE_AHEAD { 0 } else { written_to.allocated };
+        let allocated = written_to.allocated;
         let window = self.settings.append_window_bytes;
         let writer = &mut self.writer;
         let first = writer.pending.front()?;
@@ -283,8 +275,10 @@ impl<W: World> State<W> {
         writer.under_way.push_back(Write { mark, bytes: bytes as u64, completed: false });
         let full = u64::from(self.settings.segment_bytes);
         let is_near_end = mark.position > full - full / NEAR_END_PART;
-        let tail = if self.settings.flushes_appends() || is_near_end { Tail::Nothing } else { Tail::Zeros { allocated } };
-        Some(Planned { number, file, segment, position, slices, tail })
+        // What is flushed after each write is as short as it can be.
+        let leaves_none = self.settings.flushes_appends() || is_near_end || allocated == NO_SPACE_AHEAD;
+        let fill_within = if leaves_none { 0 } else { allocated };
+        Some(Planned { number, file, segment, position, slices, fill_within })
     }
 
     /// How many more lanes the queue asks for.
@@ -337,11 +331,8 @@ impl<W: World> Log<W> {
                 }
                 planned
             };
-            let Some(Planned { number, file, segment, position, slices: gathered, tail }) = planned else { break };
-            let written = match tail {
-                Tail::Zeros { allocated } => file.append_at(position, gathered, allocated).await,
-                Tail::Nothing => file.write_at(position, gathered).await,
-            };
+            let Some(Planned { number, file, segment, position, slices: gathered, fill_within }) = planned else { break };
+            let written = file.append_at(position, gathered, fill_within).await;
             self.on_write_done(number, segment, written.reached, written.result);
             slices = written.slices;
             slices.clear();
@@ -452,10 +443,7 @@ impl<W: World> Log<W> {
                 before.find(|segment| segment.reached > segment.len).and_then(|it| Some((it.base, it.file.clone()?, it.len)))
             };
             let Some((segment, file, len)) = filled else { return Ok(()) };
-            file.truncate(len).await.map_err(|source| self.io_failed("trim", segment, source))?;
-            if let Some(segment) = self.state_mut().segment_mut(segment) {
-                segment.on_cut(len);
-            }
+            self.trim(segment, &file, len).await?;
         }
     }
 

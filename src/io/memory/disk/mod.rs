@@ -74,45 +74,18 @@ struct Aim {
     fault: DiskFault,
 }
 
+/// Behind the bytes of a write, zeros come up to `fill_to` where the file is shorter than that.
 pub(super) enum Effect {
-    Open {
-        path: PathBuf,
-        mode: OpenMode,
-    },
-    /// Behind the bytes, zeros up to `fill_to` where the file is shorter than that.
-    Write {
-        file: Arc<Handle>,
-        position: u64,
-        bytes: Vec<u8>,
-        fill_to: u64,
-    },
-    Truncate {
-        file: Arc<Handle>,
-        len: u64,
-    },
-    Allocate {
-        file: Arc<Handle>,
-        end: u64,
-    },
-    Sync {
-        file: Arc<Handle>,
-    },
-    CreateDirectories {
-        path: PathBuf,
-    },
-    SyncDirectory {
-        path: PathBuf,
-    },
-    Rename {
-        from: PathBuf,
-        to: PathBuf,
-    },
-    RemoveFile {
-        path: PathBuf,
-    },
-    RemoveTree {
-        path: PathBuf,
-    },
+    Open { path: PathBuf, mode: OpenMode },
+    Write { file: Arc<Handle>, position: u64, bytes: Vec<u8>, fill_to: u64 },
+    Truncate { file: Arc<Handle>, len: u64 },
+    Allocate { file: Arc<Handle>, end: u64 },
+    Sync { file: Arc<Handle> },
+    CreateDirectories { path: PathBuf },
+    SyncDirectory { path: PathBuf },
+    Rename { from: PathBuf, to: PathBuf },
+    RemoveFile { path: PathBuf },
+    RemoveTree { path: PathBuf },
 }
 
 pub(super) enum Done {
@@ -412,10 +385,6 @@ impl Disk {
         }
         self.record("fault.no_space", inode.id, fitting);
         Err(io::Error::from_raw_os_error(libc::ENOSPC))
-    }
-
-    pub(super) fn fill_bytes(&self) -> u64 {
-        self.settings.fill_bytes
     }
 
     /// Nothing was promised of the zeros behind an append: there may be no space for them.

@@ -540,15 +540,8 @@ fn zeros_stand_behind_the_last_segment_only() {
         }
         let world = simulation.world(0, 0);
         simulation.block_on(0, async {
-            let last = world
-                .list_dir(Path::new(DIR))
-                .await
-                .unwrap()
-                .into_iter()
-                .filter(|entry| entry.name.ends_with(".log"))
-                .map(|e| e.name)
-                .max();
-            let found = world.read_file(&Path::new(DIR).join(last.unwrap())).await.unwrap();
+            let last = names(&world).await.into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+            let found = world.read_file(&Path::new(DIR).join(last)).await.unwrap();
             ended_in_zeros += u32::from(found.ends_with(&[0; 64]));
             let (log, recovered) = recover(&world, small(), Some(point)).await;
             assert!(recovered.bytes_cut == 0 || seed % 2 == 1, "{recovered:?}");

@@ -11,12 +11,6 @@ async fn filled(world: &MemoryWorld, settings: LogSettings) -> Log<MemoryWorld> 
     log
 }
 
-async fn names(world: &MemoryWorld) -> Vec<String> {
-    let mut names: Vec<_> = world.list_dir(Path::new(DIR)).await.unwrap().into_iter().map(|e| e.name).collect();
-    names.sort();
-    names
-}
-
 #[test]
 fn a_closed_log_is_what_kafka_expects_and_opens_without_being_read() {
     run(40, |world| async move {
