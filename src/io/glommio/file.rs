@@ -27,7 +27,7 @@ use super::blocking::{begin_off_shard, off_shard};
 use super::descriptor::SharedFile;
 use super::dirty::DirtyWatch;
 use super::probe::DeviceTraits;
-use super::{kernel, residency, scheduler};
+use super::{group_commit, kernel, residency, scheduler};
 use crate::io::Written;
 use crate::metrics::{Operation, Submission, Timing, WorldInstruments};
 use crate::types::Monotonic;
@@ -224,6 +224,13 @@ impl crate::io::File for GlommioFile {
             Ok(())
         })
         .await
+    }
+
+    async fn sync_in_group(&self) -> io::Result<()> {
+        let begun = self.0.reading();
+        group_commit::sync(self.share()).await?;
+        self.0.on_done(Operation::SyncThread, 0, begun);
+        Ok(())
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {

@@ -10,7 +10,7 @@
 //!   socket        listener, reader, writer        transfer      sendfile that waits for nobody
 //!   descriptor    a file that crosses shards      residency     what is in the page cache
 //!   dirty         is the disk behind              probe         what this machine allows
-//!   kernel        system calls: all `unsafe` of the crate
+//!   group_commit  syncs that are waited for       kernel        system calls: all `unsafe` of the crate
 //! ```
 //!
 //! Invariants:
@@ -44,6 +44,7 @@ mod cache_identity;
 mod descriptor;
 mod dirty;
 mod file;
+mod group_commit;
 mod kernel;
 pub mod probe;
 mod residency;

@@ -31,6 +31,7 @@ use crossbeam_queue::SegQueue;
 use slab::Slab;
 
 use super::blocking::{Pool, Pools};
+use super::group_commit::GroupCommit;
 use super::kernel;
 use crate::io::Urgency;
 use crate::metrics::{Timing, WorldInstruments};
@@ -136,6 +137,7 @@ pub(super) struct Scheduler {
     pub(super) computing: Arc<Pool>,
     pub(super) lengthy: Arc<Pool>,
     pub(super) freeing: Arc<Pool>,
+    pub(super) group_commit: GroupCommit,
     pub(super) instruments: Rc<WorldInstruments>,
 }
 
@@ -174,6 +176,7 @@ impl Scheduler {
             computing: pools.computing,
             lengthy: pools.lengthy,
             freeing: pools.freeing,
+            group_commit: GroupCommit::default(),
             instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));
@@ -213,27 +216,18 @@ impl Scheduler {
 
     /// Runs `operation` to its end, even if the future this answers with is dropped. Its first step is taken at once.
     pub(super) fn run_to_end<T: 'static>(&self, operation: impl Future<Output = T> + 'static) -> impl Future<Output = T> {
-        let ended = Rc::new(Ended { value: Cell::new(None), waiter: Cell::new(None) });
+        let ended = Rc::new(Ended::default());
         let mut operation = Box::pin(operation);
         match operation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(value) => ended.value.set(Some(value)),
             Poll::Pending => {
                 let ended = ended.clone();
                 self.spawn(Urgency::Foreground, async move {
-                    ended.value.set(Some(operation.await));
-                    if let Some(waiter) = ended.waiter.take() {
-                        waiter.wake();
-                    }
+                    ended.end(operation.await);
                 });
             }
         }
-        poll_fn(move |context| match ended.value.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                ended.waiter.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        })
+        ended.value()
     }
 
     fn push(&self, task: Arc<TaskWaker>) {
@@ -330,10 +324,36 @@ impl Scheduler {
     }
 }
 
-/// Where the result of [`Scheduler::run_to_end`] waits.
-struct Ended<T> {
+/// Where the result of what runs to its end waits for whoever still wants it.
+pub(super) struct Ended<T> {
     value: Cell<Option<T>>,
     waiter: Cell<Option<Waker>>,
+}
+
+impl<T> Default for Ended<T> {
+    fn default() -> Self {
+        Self { value: Cell::new(None), waiter: Cell::new(None) }
+    }
+}
+
+impl<T> Ended<T> {
+    pub(super) fn end(&self, value: T) {
+        self.value.set(Some(value));
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+
+    /// The result, when it is there.
+    pub(super) fn value(self: Rc<Self>) -> impl Future<Output = T> {
+        poll_fn(move |context| match self.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                self.waiter.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+    }
 }
 
 /// Lets other tasks run if this one has had its turn.

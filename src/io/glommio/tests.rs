@@ -1,5 +1,6 @@
 //! The world on real executors: files, sockets and wake-ups, cited by the invariants of the module headers.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
@@ -607,4 +608,45 @@ fn a_termination_signal_wakes_a_shard() {
         }
     });
     assert!(termination.is_requested());
+}
+
+/// Each is told of its own file, whichever thread of whichever round synced it.
+#[test]
+fn a_group_commit_tells_each_of_its_own_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory_of = directory.path().to_owned();
+    on_shard(with_append(directory.path(), AppendPath::Inline), move |world| {
+        let directory = directory_of.clone();
+        async move {
+            let (synced, failed) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+            for index in 0..60 {
+                // Nothing can be synced there.
+                let fails = index % 7 == 3;
+                let path = if fails { "/dev/null".into() } else { directory.join(format!("segment-{index}")) };
+                let file = world.open(&path, if fails { OpenMode::Existing } else { OpenMode::CreateOrEmpty }).await.unwrap();
+                let (world, of_kind) = (world.clone(), if fails { failed.clone() } else { synced.clone() });
+                world.clone().spawn(Urgency::Foreground, async move {
+                    for round in 0..5 {
+                        if !fails {
+                            file.write_at(round * 5000, vec![Bytes::from(vec![1; 5000])]).await.result.unwrap();
+                        }
+                        let mut sync = Box::pin(file.sync_in_group());
+                        if index % 5 == 0 {
+                            // Nobody waits for it; the next of this file may be in the same round.
+                            let _asked = futures_lite::future::poll_once(&mut sync).await;
+                            continue;
+                        }
+                        let result = sync.await;
+                        assert_eq!(result.is_err(), fails, "{path:?}: {result:?}");
+                        of_kind.set(of_kind.get() + 1);
+                    }
+                    world.sleep(Duration::ZERO).await;
+                });
+            }
+            // 9 of the 60 cannot be synced, and 12 do not wait; 2 are both.
+            while (synced.get(), failed.get()) != (5 * (60 - 9 - 12 + 2), 5 * (9 - 2)) {
+                world.sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
 }

@@ -48,6 +48,15 @@ pub enum Upto {
     End,
 }
 
+/// With whom a log's files are synced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Company {
+    /// However much there is to be written out.
+    Alone,
+    /// With other logs whose records wait for it, too.
+    Group,
+}
+
 struct SyncPlan<F> {
     segment: Offset,
     file: F,
@@ -80,11 +89,11 @@ impl<W: World> Log<W> {
     }
 
     /// Makes all that is written durable: one sync of a file, in most cases. Index files follow later.
-    pub(super) async fn sync_written(&self) -> Result<Offset, LogError> {
+    pub(super) async fn sync_written(&self, company: Company) -> Result<Offset, LogError> {
         let _turn = self.shared.turn.take().await;
         self.check_alive()?;
         let mark = self.state().end;
-        self.sync_upto(mark).await
+        self.sync_upto(mark, company).await
     }
 
     /// [`Log::flush`] for a procedure that has the turn.
@@ -97,7 +106,7 @@ impl<W: World> Log<W> {
             let _notes = self.shared.notes.take().await;
             self.write_indexes(Offset(i64::MAX), Durability::Synced).await?;
         }
-        self.sync_upto(mark).await?;
+        self.sync_upto(mark, Company::Alone).await?;
         {
             let _notes = self.shared.notes.take().await;
             self.write_indexes(mark.offset, Durability::Synced).await?;
@@ -141,7 +150,7 @@ impl<W: World> Log<W> {
     }
 
     /// Syncs what lies below `mark` and moves the durable end there.
-    async fn sync_upto(&self, mark: EndMark) -> Result<Offset, LogError> {
+    async fn sync_upto(&self, mark: EndMark, company: Company) -> Result<Offset, LogError> {
         let plans = self.state().plan_syncs(mark);
         for SyncPlan { segment, file, len, trim, cut } in plans {
             if trim {
@@ -149,7 +158,11 @@ impl<W: World> Log<W> {
                 self.trim(segment, &file, len).await?;
             }
             if !planted::is(Bug::RecoveryPointAheadOfFlush) {
-                file.sync().await.map_err(|source| self.io_failed("sync", segment, source))?;
+                let synced = match company {
+                    Company::Alone => file.sync().await,
+                    Company::Group => file.sync_in_group().await,
+                };
+                synced.map_err(|source| self.io_failed("sync", segment, source))?;
             }
             if let Some(segment) = self.state_mut().segment_mut(segment) {
                 segment.cut_unsynced &= !(trim || cut);
