@@ -77,6 +77,8 @@ pub struct Place {
     pub generator_cpu: usize,
     pub all_cpus: Vec<usize>,
     pub group_bytes: u64,
+    /// Of Ottla's brokers, beyond what every session sets.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Place {
@@ -183,6 +185,7 @@ fn ottla(
     if kind == Kind::ShardListeners {
         settings.insert("ottla.shard.listeners".into(), format!("PLAINTEXT:{}", free_ports(shards as u16)?));
     }
+    settings.extend(place.settings.iter().cloned());
     let mut arguments = vec!["serve".to_owned()];
     for (key, value) in &settings {
         arguments.extend(["--override".to_owned(), format!("{key}={value}")]);
@@ -344,6 +347,7 @@ mod tests {
             generator_cpu,
             all_cpus: (0..cores).collect(),
             group_bytes: 0,
+            settings: Vec::new(),
         };
         for (cores, generator, expected, shared) in [(1, 0, vec![0], true), (2, 1, vec![0, 1], true), (4, 1, vec![0, 2], false)] {
             let two = place(cores, generator).of_two_shards();

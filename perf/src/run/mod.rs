@@ -106,12 +106,20 @@ pub struct Options {
     /// The broker's program.
     #[arg(long, value_name = "FILE", default_value = "target/release/ottla")]
     ottla: PathBuf,
+    /// A setting of Ottla's brokers, other than its default; may be given several times, and is in the report.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
     /// Directory of Apache Kafka's jars.
     #[arg(long, value_name = "DIR", default_value = "target/peers/kafka")]
     jars: PathBuf,
     /// Logging of Apache Kafka.
     #[arg(long, value_name = "FILE", default_value = "tests/peers/log4j2.yaml")]
     log_settings: PathBuf,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE, as ottla.spin.us=2000")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 const QUICK_PAIRS: usize = 2;
@@ -264,6 +272,7 @@ fn place(options: &Options, chosen: &[&'static Workload], out: &Path) -> Result<
         generator_cpu,
         all_cpus,
         group_bytes,
+        settings: options.settings.clone(),
     })
 }
 

@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
                 broker.pin(&place.broker_cpus);
             }
             row.notes.push(arm::seating(&place));
-            if *kind != Kind::Kafka {
+            if *kind != Kind::Kafka && !place.settings.iter().any(|(key, _)| key == "ottla.spin.us") {
                 row.notes.push("ottla.spin.us: its default, 20 us of polling before a shard that has its core alone sleeps".into());
             }
             self.journal.write(Row::Arm(row))?;
