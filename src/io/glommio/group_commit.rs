@@ -1,6 +1,6 @@
 //! Group commit: files that are synced because somebody waits for it are synced in rounds, each for all that asked while the one before ran.
 //!
-//! Called by `file`; calls the kernel on the blocking threads. Lives on its shard: rounds of two shards know nothing of each other.
+//! Called by `file`; calls the kernel on threads of its own. Lives on its shard: rounds of two shards know nothing of each other.
 //!
 //! A round has the disk begin with all its files before it waits for the first, and is the work of one thread, which tells of each file as it
 //! is done. Where single syncs take long, as on disks that write their cache out for each, more threads share the round: the kernel flushes
@@ -38,7 +38,7 @@ const LONG: Duration = Duration::from_millis(4);
 const ROUNDS_MAX: usize = 4;
 /// For each sync that takes longer another thread helps with the round, up to [`THREADS_MAX`].
 const SLOW: Duration = Duration::from_micros(500);
-const THREADS_MAX: usize = 8;
+pub(super) const THREADS_MAX: usize = 8;
 
 /// Who asked for a file, and is told what came of it.
 type Asked = Rc<Ended<io::Result<()>>>;
@@ -76,7 +76,7 @@ async fn run_rounds() {
             break;
         }
         group.last_began.set(Some(Instant::now()));
-        let round = Round::begin(files, &scheduler.blocking);
+        let round = Round::begin(files, &scheduler.syncing);
         while let Some(synced) = round.next_synced().await {
             for (at, result) in synced {
                 ended[at].end(result);

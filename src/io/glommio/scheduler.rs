@@ -134,6 +134,7 @@ pub(super) struct Scheduler {
     /// That task runs, or was woken.
     is_awake: Cell<bool>,
     pub(super) blocking: Arc<Pool>,
+    pub(super) syncing: Arc<Pool>,
     pub(super) computing: Arc<Pool>,
     pub(super) lengthy: Arc<Pool>,
     pub(super) freeing: Arc<Pool>,
@@ -173,6 +174,7 @@ impl Scheduler {
             step: RefCell::new(Waker::noop().clone()),
             is_awake: Cell::new(true),
             blocking: pools.blocking,
+            syncing: pools.syncing,
             computing: pools.computing,
             lengthy: pools.lengthy,
             freeing: pools.freeing,
