@@ -9,8 +9,7 @@
 //! 3. What computes has threads of its own, no more than cpus, which give way to the shards. Nothing that waits for the disk waits behind it.
 //!    What computes for long has others, half as many: whoever sends batches that decompress to hundreds of mebibytes waits for them by himself.
 //! 4. What is read ahead is left out where all threads are busy: nobody waits for it, or in the queue behind it.
-//! 5. Syncs that records wait for have threads of their own: they do not wait behind cold reads.
-//! 6. What gives memory back to the system gives way too, and waits for neither.
+//! 5. What gives memory back to the system gives way too, and waits for neither.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -50,18 +49,16 @@ const BEHIND_SHARDS_NICE: i32 = 10;
 #[derive(Clone)]
 pub(super) struct Pools {
     pub blocking: Arc<Pool>,
-    pub syncing: Arc<Pool>,
     pub computing: Arc<Pool>,
     pub lengthy: Arc<Pool>,
     pub freeing: Arc<Pool>,
 }
 
 impl Pools {
-    pub(super) fn new(blocking_max: NonZeroUsize, syncing_max: NonZeroUsize, computing_max: NonZeroUsize) -> Self {
+    pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize) -> Self {
         let lengthy_max = NonZeroUsize::new(computing_max.get() / 2).unwrap_or(NonZeroUsize::MIN);
         Self {
-            blocking: Pool::new(blocking_max, Precedence::LikeShards),
-            syncing: Pool::new(syncing_max, Precedence::LikeShards),
+            blocking: Pool::of_waiting_threads(blocking_max),
             computing: Pool::new(computing_max, Precedence::BehindShards),
             lengthy: Pool::new(lengthy_max, Precedence::BehindShards),
             freeing: Pool::new(NonZeroUsize::MIN, Precedence::BehindShards),
@@ -77,6 +74,11 @@ struct State {
 }
 
 impl Pool {
+    /// Threads that mostly wait for the disk.
+    pub(super) fn of_waiting_threads(threads_max: NonZeroUsize) -> Arc<Self> {
+        Self::new(threads_max, Precedence::LikeShards)
+    }
+
     fn new(threads_max: NonZeroUsize, precedence: Precedence) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), has_job: Condvar::new(), threads_max: threads_max.get(), precedence })
     }

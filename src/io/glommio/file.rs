@@ -27,7 +27,7 @@ use super::blocking::{begin_off_shard, off_shard};
 use super::descriptor::SharedFile;
 use super::dirty::DirtyWatch;
 use super::probe::DeviceTraits;
-use super::{group_commit, kernel, residency, scheduler};
+use super::{kernel, residency, scheduler};
 use crate::io::Written;
 use crate::metrics::{Operation, Submission, Timing, WorldInstruments};
 use crate::types::Monotonic;
@@ -41,6 +41,7 @@ pub struct GlommioFile(Rc<Opened>);
 
 struct Opened {
     shared: SharedFile,
+    device: u64,
     append: Cell<AppendPath>,
     folios: Folios,
     dirty: Arc<DirtyWatch>,
@@ -84,9 +85,9 @@ impl Opened {
 
 impl GlommioFile {
     pub(super) fn new(file: fs::File, traits: DeviceTraits, dirty: Arc<DirtyWatch>, instruments: Rc<WorldInstruments>) -> Self {
-        let DeviceTraits { append, residency, folios, .. } = traits;
+        let DeviceTraits { device, append, residency, folios } = traits;
         let shared = SharedFile::new(file, residency);
-        Self(Rc::new(Opened { shared, append: Cell::new(append), folios, dirty, instruments, ring: OnceCell::new() }))
+        Self(Rc::new(Opened { shared, device, append: Cell::new(append), folios, dirty, instruments, ring: OnceCell::new() }))
     }
 
     async fn write(&self, mut gather: Gather) -> Written {
@@ -220,6 +221,7 @@ impl crate::io::File for GlommioFile {
             let begun = opened.reading();
             opened.instruments.on_submitted(Submission::Sync);
             opened.ring().fdatasync().await?;
+            opened.shared.written_out()?;
             opened.on_done(Operation::SyncRing, 0, begun);
             Ok(())
         })
@@ -228,7 +230,7 @@ impl crate::io::File for GlommioFile {
 
     async fn sync_in_group(&self) -> io::Result<()> {
         let begun = self.0.reading();
-        group_commit::sync(self.share()).await?;
+        scheduler::current().group_commit(self.0.device).sync(self.share()).await?;
         self.0.on_done(Operation::SyncThread, 0, begun);
         Ok(())
     }

@@ -17,7 +17,7 @@
 //! 4. The kernel is asked for completions at least every [`TURN`], however much is ready.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
@@ -31,7 +31,7 @@ use crossbeam_queue::SegQueue;
 use slab::Slab;
 
 use super::blocking::{Pool, Pools};
-use super::group_commit::GroupCommit;
+use super::group_commit::{Calls, GroupCommit};
 use super::kernel;
 use crate::io::Urgency;
 use crate::metrics::{Timing, WorldInstruments};
@@ -134,11 +134,11 @@ pub(super) struct Scheduler {
     /// That task runs, or was woken.
     is_awake: Cell<bool>,
     pub(super) blocking: Arc<Pool>,
-    pub(super) syncing: Arc<Pool>,
     pub(super) computing: Arc<Pool>,
     pub(super) lengthy: Arc<Pool>,
     pub(super) freeing: Arc<Pool>,
-    pub(super) group_commit: GroupCommit,
+    /// By device.
+    group_commits: RefCell<BTreeMap<u64, Rc<GroupCommit>>>,
     pub(super) instruments: Rc<WorldInstruments>,
 }
 
@@ -174,11 +174,10 @@ impl Scheduler {
             step: RefCell::new(Waker::noop().clone()),
             is_awake: Cell::new(true),
             blocking: pools.blocking,
-            syncing: pools.syncing,
             computing: pools.computing,
             lengthy: pools.lengthy,
             freeing: pools.freeing,
-            group_commit: GroupCommit::default(),
+            group_commits: RefCell::default(),
             instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));
@@ -230,6 +229,11 @@ impl Scheduler {
             }
         }
         ended.value()
+    }
+
+    /// That of the files on a device.
+    pub(super) fn group_commit(&self, device: u64) -> Rc<GroupCommit> {
+        self.group_commits.borrow_mut().entry(device).or_insert_with(|| GroupCommit::new(Calls::default())).clone()
     }
 
     fn push(&self, task: Arc<TaskWaker>) {

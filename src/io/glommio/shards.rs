@@ -27,7 +27,7 @@ use super::blocking::Pools;
 use super::dirty::DirtyWatch;
 use super::probe::DeviceTraits;
 use super::scheduler::{Scheduler, Step};
-use super::{GlommioWorld, group_commit, kernel};
+use super::{GlommioWorld, kernel};
 use crate::io::Urgency;
 use crate::metrics::Timing;
 use crate::types::ShardId;
@@ -112,8 +112,7 @@ where
     let appends_inline = settings.devices.iter().any(|traits| traits.append == AppendPath::Inline);
     let dirty = if appends_inline { DirtyWatch::start() } else { Arc::default() };
     let computing_max = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let syncing_max = NonZeroUsize::new(cpus.len() * group_commit::THREADS_MAX).unwrap_or(NonZeroUsize::MIN);
-    let shared = Shared { pools: Pools::new(settings.blocking_threads, syncing_max, computing_max), dirty };
+    let shared = Shared { pools: Pools::new(settings.blocking_threads, computing_max), dirty };
     let mut threads = Vec::with_capacity(cpus.len());
     for (index, &cpu) in cpus.iter().enumerate() {
         let shard = ShardId(index as u16);

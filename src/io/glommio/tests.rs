@@ -650,3 +650,90 @@ fn a_group_commit_tells_each_of_its_own_file() {
         }
     });
 }
+
+/// A disk that takes its time, with files that show by their length what becomes of them.
+mod slow_disk {
+    use super::*;
+    use crate::io::glommio::descriptor::SharedFile;
+
+    pub const HANGS: u64 = 1;
+    pub const CANNOT_BEGIN: u64 = 2;
+
+    static RELEASED: AtomicBool = AtomicBool::new(false);
+
+    pub fn release() {
+        RELEASED.store(true, Ordering::Release);
+    }
+
+    pub fn begin_writing_out(file: &SharedFile) -> io::Result<()> {
+        if len_of(file) == CANNOT_BEGIN { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    }
+
+    pub fn sync(file: &SharedFile) -> io::Result<()> {
+        while len_of(file) == HANGS && !RELEASED.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn len_of(file: &SharedFile) -> u64 {
+        nix::sys::stat::fstat(file).unwrap().st_size as u64
+    }
+}
+
+/// Neither the others of its round, nor who asks later, and again and again, waits for a file whose sync hangs.
+#[test]
+fn a_group_commit_waits_for_no_other_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory_of = directory.path().to_owned();
+    on_shard(with_append(directory.path(), AppendPath::Inline), move |world| {
+        let directory = directory_of.clone();
+        async move {
+            let calls = group_commit::Calls { begin_writing_out: slow_disk::begin_writing_out, sync: slow_disk::sync };
+            let group = group_commit::GroupCommit::new(calls);
+            let synced = Rc::new(Cell::new(0));
+            for index in 0..20 {
+                let file = world.open(&directory.join(format!("{index}")), OpenMode::CreateOrEmpty).await.unwrap();
+                let hangs = index == 0 || index == 7;
+                let len = if hangs { slow_disk::HANGS } else { 100 };
+                file.write_at(0, vec![Bytes::from(vec![1; len as usize])]).await.result.unwrap();
+                let (group, synced) = (group.clone(), synced.clone());
+                world.spawn(Urgency::Foreground, async move {
+                    for _ in 0..if hangs { 1 } else { 50 } {
+                        group.clone().sync(file.share()).await.unwrap();
+                        synced.set(synced.get() + 1);
+                    }
+                });
+            }
+            while synced.get() < 18 * 50 {
+                world.sleep(Duration::from_millis(1)).await;
+            }
+            slow_disk::release();
+            while synced.get() < 18 * 50 + 2 {
+                world.sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+}
+
+/// The kernel may drop what it could not begin to write, and say so only once.
+#[test]
+fn what_could_not_be_begun_is_not_synced() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory_of = directory.path().to_owned();
+    on_shard(with_append(directory.path(), AppendPath::Inline), move |world| {
+        let directory = directory_of.clone();
+        async move {
+            let calls = group_commit::Calls { begin_writing_out: slow_disk::begin_writing_out, sync: slow_disk::sync };
+            let group = group_commit::GroupCommit::new(calls);
+            let bad = world.open(&directory.join("bad"), OpenMode::CreateOrEmpty).await.unwrap();
+            bad.write_at(0, vec![Bytes::from(vec![1; slow_disk::CANNOT_BEGIN as usize])]).await.result.unwrap();
+            let good = world.open(&directory.join("good"), OpenMode::CreateOrEmpty).await.unwrap();
+            let both = future::zip(group.clone().sync(bad.share()), group.clone().sync(good.share())).await;
+            assert_eq!((both.0.unwrap_err().raw_os_error(), both.1.is_ok()), (Some(libc::EIO), true));
+            assert!(group.sync(bad.share()).await.is_err(), "for good");
+            assert!(bad.sync().await.is_err(), "whatever way it is synced");
+            good.sync().await.unwrap();
+        }
+    });
+}
