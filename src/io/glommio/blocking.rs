@@ -1,5 +1,5 @@
 //! Threads for what may block, and for what takes long: opening and renaming files, cold reads; compression of a large batch. Shared by
-//! all shards, started as they are needed, gone when they are not.
+//! all shards, but for those of group commits; started as they are needed, gone when they are not.
 //!
 //! Called by `scheduler` users through [`off_shard`], [`at_leisure`] and [`at_length`]; calls nothing but the work it is given.
 //!
@@ -122,6 +122,7 @@ impl Pool {
 
     fn serve(&self) {
         shards::end_process_on_panic_here();
+        shards::leave_own_cpu();
         if self.precedence == Precedence::BehindShards {
             kernel::give_precedence(BEHIND_SHARDS_NICE);
         }

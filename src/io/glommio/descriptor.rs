@@ -30,13 +30,13 @@ struct Descriptor {
     residency: Residency,
     /// Up to where it was brought in last, for whoever reads on from there; 0 if no range was found cold since it was opened.
     read_until: AtomicU64,
-    /// The error with which the kernel once refused to begin writing out, 0 if it never did.
-    write_out_errno: AtomicI32,
+    /// The error after which bytes that were written may be lost, 0 if there was none.
+    lost_errno: AtomicI32,
 }
 
 impl SharedFile {
     pub(super) fn new(file: File, residency: Residency) -> Self {
-        Self(Arc::new(Descriptor { file: Some(file.into()), residency, read_until: AtomicU64::new(0), write_out_errno: AtomicI32::new(0) }))
+        Self(Arc::new(Descriptor { file: Some(file.into()), residency, read_until: AtomicU64::new(0), lost_errno: AtomicI32::new(0) }))
     }
 
     /// How to ask whether a range of this file is in the page cache.
@@ -49,21 +49,26 @@ impl SharedFile {
         Some(self.0.read_until.load(Ordering::Relaxed)).filter(|until| *until > 0)
     }
 
-    /// Keeps an error of who asked the kernel to begin writing out. On some filesystems what could not be given a place on the disk is dropped then,
-    /// and no later sync says so.
+    /// Keeps an error with which the kernel refused to begin writing out. On some filesystems what could not be given a place on the disk is
+    /// dropped then, and no later sync says so.
     pub(super) fn note_written_out(&self, result: io::Result<()>) {
-        // There is no such call for this file, or no memory for it now: nothing was dropped.
-        const HARMLESS: [i32; 6] = [libc::EINVAL, libc::ESPIPE, libc::ENOSYS, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
-        if let Some(errno) = result.err().and_then(|error| error.raw_os_error())
-            && !HARMLESS.contains(&errno)
+        // There is no such call for this file or this process, or no memory for it now: nothing was dropped.
+        const HARMLESS: [i32; 7] = [libc::EINVAL, libc::ESPIPE, libc::ENOSYS, libc::EPERM, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
+        if let Err(error) = result
+            && !error.raw_os_error().is_some_and(|errno| HARMLESS.contains(&errno))
         {
-            self.0.write_out_errno.store(errno, Ordering::Release);
+            self.note_lost(&error);
         }
     }
 
+    /// Keeps an error that says that written bytes may be lost: the kernel says so once.
+    pub(super) fn note_lost(&self, error: &io::Error) {
+        self.0.lost_errno.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
+    }
+
     /// What was kept: no sync after it has made the file durable.
-    pub(super) fn written_out(&self) -> io::Result<()> {
-        match self.0.write_out_errno.load(Ordering::Acquire) {
+    pub(super) fn is_whole(&self) -> io::Result<()> {
+        match self.0.lost_errno.load(Ordering::Acquire) {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }

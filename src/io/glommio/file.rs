@@ -220,8 +220,8 @@ impl crate::io::File for GlommioFile {
         self.run_to_end(async move |opened| {
             let begun = opened.reading();
             opened.instruments.on_submitted(Submission::Sync);
-            opened.ring().fdatasync().await?;
-            opened.shared.written_out()?;
+            let synced = opened.ring().fdatasync().await.map_err(io::Error::from);
+            synced.inspect_err(|error| opened.shared.note_lost(error)).and_then(|_| opened.shared.is_whole())?;
             opened.on_done(Operation::SyncRing, 0, begun);
             Ok(())
         })

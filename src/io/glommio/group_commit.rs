@@ -13,8 +13,8 @@
 //! Invariants:
 //! 1. A file is in a round that began after it was asked for: what was written by then is covered.
 //! 2. A round that has begun runs to its end, whoever still waits.
-//! 3. Nobody waits for longer than [`LONG`] for a round that he is not in, up to [`ROUNDS_MAX`] rounds; nor for one file of his own round
-//!    that takes longer, up to [`THREADS_MAX`] of them.
+//! 3. Nobody waits for a round that he is not in, unless [`ROUNDS_MAX`] rounds, nor for another file of his own, unless [`THREADS_MAX`] files of
+//!    it take longer than [`LONG`] or twice that.
 //! 4. What the kernel says when it is asked to begin is kept: it may be the only one to hear of data that it could not write.
 
 use std::cell::{Cell, RefCell};
@@ -149,6 +149,8 @@ impl GroupCommit {
 
 struct Round {
     files: Vec<SharedFile>,
+    /// Held for a file while the kernel is asked to begin with it: what comes of that is known before what comes of its sync is told.
+    beginning: Vec<Mutex<()>>,
     began: Instant,
     calls: Calls,
     /// The first file that no thread has taken.
@@ -174,13 +176,18 @@ impl Round {
             threads: AtomicUsize::new(1),
             progress: Mutex::new(Progress { synced: Vec::with_capacity(files.len()), left: files.len() }),
             waiter: AtomicWaker::new(),
+            beginning: files.iter().map(|_| Mutex::default()).collect(),
             files,
         });
         let (begun, threads) = (round.clone(), pool.clone());
         pool.run(Box::new(move || {
             if begun.files.len() > 1 {
-                for file in &begun.files {
-                    file.note_written_out((begun.calls.begin_writing_out)(file));
+                for (at, file) in begun.files.iter().enumerate() {
+                    let _held = begun.beginning(at);
+                    // What another thread has taken needs no beginning any more, and may be in a later round already.
+                    if begun.next.load(Ordering::Relaxed) <= at {
+                        file.note_written_out((begun.calls.begin_writing_out)(file));
+                    }
                 }
             }
             begun.work(&threads);
@@ -194,6 +201,10 @@ impl Round {
 
     fn has_untaken(&self) -> bool {
         self.next.load(Ordering::Relaxed) < self.files.len()
+    }
+
+    fn beginning(&self, at: usize) -> MutexGuard<'_, ()> {
+        self.beginning[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -229,7 +240,9 @@ impl Round {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = self.files.get(at) else { return };
             let begun = Instant::now();
-            let result = (self.calls.sync)(file).and_then(|()| file.written_out());
+            let synced = (self.calls.sync)(file).inspect_err(|error| file.note_lost(error));
+            drop(self.beginning(at));
+            let result = synced.and_then(|()| file.is_whole());
             let untaken = self.files.len().saturating_sub(self.next.load(Ordering::Relaxed));
             if begun.elapsed() * untaken as u32 > LONG {
                 self.get_help(pool);

@@ -147,7 +147,8 @@ impl World for GlommioWorld {
             io::Result::Ok((file, device))
         })
         .await?;
-        let traits = self.0.settings.devices.iter().find(|traits| traits.device == device).copied().unwrap_or_default();
+        let found = self.0.settings.devices.iter().find(|traits| traits.device == device).copied();
+        let traits = DeviceTraits { device, ..found.unwrap_or_default() };
         Ok(GlommioFile::new(file, traits, self.0.dirty.clone(), self.0.scheduler.instruments.clone()))
     }
 

@@ -13,12 +13,12 @@ use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use ::glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
-use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::unistd::Pid;
 
@@ -98,6 +98,21 @@ pub fn placements(shards: u16) -> Result<Vec<usize>, StartError> {
     Ok(usable.iter().copied().cycle().take(shards.into()).collect())
 }
 
+/// What the process may run on, before any of its threads is bound.
+static PROCESS_CPUS: OnceLock<Option<CpuSet>> = OnceLock::new();
+
+fn remember_cpus() {
+    PROCESS_CPUS.get_or_init(|| sched_getaffinity(Pid::from_raw(0)).ok());
+}
+
+/// A thread that a shard starts begins bound to the shard's cpu: this lets it run wherever the process may.
+pub(super) fn leave_own_cpu() {
+    if let Some(Some(cpus)) = PROCESS_CPUS.get() {
+        // Refused, it stays where it is, and does its work there.
+        let _free = sched_setaffinity(Pid::from_raw(0), cpus);
+    }
+}
+
 /// Runs `make` on every shard, shard N on `cpus[N]`, and waits until all have ended. Answers with what each returned.
 pub fn start_shards<T, F, Made>(cpus: &[usize], settings: &Settings, make: F) -> Result<Vec<T>, StartError>
 where
@@ -106,6 +121,7 @@ where
     Made: Future<Output = T> + 'static,
 {
     end_process_on_shard_panics();
+    remember_cpus();
     // A peer that goes away shall be an error of the write, not a signal.
     let _ignored = kernel::on_signal(Signal::SIGPIPE, SigHandler::SigIgn);
     let gate = Arc::new(Gate::new(cpus.len()));

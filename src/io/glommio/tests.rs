@@ -619,18 +619,20 @@ fn a_group_commit_tells_each_of_its_own_file() {
         let directory = directory_of.clone();
         async move {
             let (synced, failed) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+            // One, although /dev/null is on a device of its own.
+            let group = group_commit::GroupCommit::new(group_commit::Calls::default());
             for index in 0..60 {
                 // Nothing can be synced there.
                 let fails = index % 7 == 3;
                 let path = if fails { "/dev/null".into() } else { directory.join(format!("segment-{index}")) };
                 let file = world.open(&path, if fails { OpenMode::Existing } else { OpenMode::CreateOrEmpty }).await.unwrap();
-                let (world, of_kind) = (world.clone(), if fails { failed.clone() } else { synced.clone() });
+                let (world, group, of_kind) = (world.clone(), group.clone(), if fails { failed.clone() } else { synced.clone() });
                 world.clone().spawn(Urgency::Foreground, async move {
                     for round in 0..5 {
                         if !fails {
                             file.write_at(round * 5000, vec![Bytes::from(vec![1; 5000])]).await.result.unwrap();
                         }
-                        let mut sync = Box::pin(file.sync_in_group());
+                        let mut sync = Box::pin(group.clone().sync(file.share()));
                         if index % 5 == 0 {
                             // Nobody waits for it; the next of this file may be in the same round.
                             let _asked = futures_lite::future::poll_once(&mut sync).await;
@@ -658,6 +660,8 @@ mod slow_disk {
 
     pub const HANGS: u64 = 1;
     pub const CANNOT_BEGIN: u64 = 2;
+    /// Until it is released, and then it cannot either.
+    pub const HANGS_AS_IT_BEGINS: u64 = 3;
 
     static RELEASED: AtomicBool = AtomicBool::new(false);
 
@@ -666,7 +670,11 @@ mod slow_disk {
     }
 
     pub fn begin_writing_out(file: &SharedFile) -> io::Result<()> {
-        if len_of(file) == CANNOT_BEGIN { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+        let cannot = [CANNOT_BEGIN, HANGS_AS_IT_BEGINS].contains(&len_of(file));
+        while len_of(file) == HANGS_AS_IT_BEGINS && !RELEASED.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if cannot { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
     }
 
     pub fn sync(file: &SharedFile) -> io::Result<()> {
@@ -692,15 +700,22 @@ fn a_group_commit_waits_for_no_other_file() {
             let calls = group_commit::Calls { begin_writing_out: slow_disk::begin_writing_out, sync: slow_disk::sync };
             let group = group_commit::GroupCommit::new(calls);
             let synced = Rc::new(Cell::new(0));
+            let mut files = Vec::new();
             for index in 0..20 {
-                let file = world.open(&directory.join(format!("{index}")), OpenMode::CreateOrEmpty).await.unwrap();
-                let hangs = index == 0 || index == 7;
-                let len = if hangs { slow_disk::HANGS } else { 100 };
+                files.push(world.open(&directory.join(format!("{index}")), OpenMode::CreateOrEmpty).await.unwrap());
+            }
+            for (index, file) in files.into_iter().enumerate() {
+                let hangs = [0, 11].contains(&index);
+                let len = match index {
+                    11 => slow_disk::HANGS_AS_IT_BEGINS,
+                    _ if hangs => slow_disk::HANGS,
+                    _ => 100,
+                };
                 file.write_at(0, vec![Bytes::from(vec![1; len as usize])]).await.result.unwrap();
                 let (group, synced) = (group.clone(), synced.clone());
                 world.spawn(Urgency::Foreground, async move {
                     for _ in 0..if hangs { 1 } else { 50 } {
-                        group.clone().sync(file.share()).await.unwrap();
+                        assert_eq!(group.clone().sync(file.share()).await.is_err(), index == 11, "{index}");
                         synced.set(synced.get() + 1);
                     }
                 });
@@ -736,4 +751,14 @@ fn what_could_not_be_begun_is_not_synced() {
             good.sync().await.unwrap();
         }
     });
+}
+
+#[test]
+fn blocking_threads_are_not_bound_to_a_shards_cpu() {
+    use nix::sched::sched_getaffinity;
+    use nix::unistd::Pid;
+
+    let of_process = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let of_thread = on_shard(Settings::default(), |_| async { off_shard(|| sched_getaffinity(Pid::from_raw(0)).unwrap()).await });
+    assert_eq!(of_thread, of_process);
 }
