@@ -36,7 +36,7 @@ fn through_all(client: Client, assignor: Assignor, codecs: &[Codec]) {
     group.settle();
     group.members[third].pause();
     tell(&mut group);
-    group.members[third].resume();
+    group.members[third].resume(&group.ends);
     tell(&mut group);
     // All leave; who comes later goes on where they were.
     group.members[third].leave();

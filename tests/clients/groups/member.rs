@@ -77,11 +77,9 @@ pub struct Member {
     process: Process,
     topic: String,
     heard: (usize, usize),
-    /// It was paused, and has not yet said that its group went on without it: what it reads until then counts for nothing, for it cannot
-    /// commit it.
-    stale: bool,
-    /// It has said so. What it has read before may stand on its other stream, and is heard by the next time at the latest.
-    has_heard: bool,
+    /// Ends of partitions up to which others have read while it was paused. What it reads of that, before it hears that its group went on
+    /// without it, counts for nothing, for it cannot commit it; what it has read and what it has heard may come in any order.
+    read_by_others: Vec<i64>,
     pub owned: BTreeSet<i32>,
     /// Partitions and offsets, in the order read.
     pub read: Vec<(i32, i64)>,
@@ -114,8 +112,7 @@ impl Member {
             process: Process::spawn(&format!("{:?} in {}", wanted.client, wanted.group), command),
             topic: wanted.topic.to_owned(),
             heard: (0, 0),
-            stale: false,
-            has_heard: false,
+            read_by_others: Vec::new(),
             owned: BTreeSet::new(),
             read: Vec::new(),
             changes: 0,
@@ -129,7 +126,6 @@ impl Member {
         }
         let (out, err) = self.process.lines_from(self.heard.0, self.heard.1);
         self.heard = (self.heard.0 + out.len(), self.heard.1 + err.len());
-        let had_heard = self.has_heard;
         for line in err.iter().chain(&out) {
             let said = match self.client {
                 Client::Kcat => hear_kcat(line),
@@ -141,18 +137,14 @@ impl Member {
                 Some(Said::Taken(partitions)) => self.owned.retain(|owned| !partitions.contains(owned)),
                 Some(Said::Owns(partitions)) => self.owned = partitions.into_iter().collect(),
                 Some(Said::Read(partition, offset)) => {
-                    if !self.stale {
+                    if self.read_by_others.get(partition as usize).is_none_or(|end| offset >= *end) {
                         self.read.push((partition, offset));
                     }
                     continue;
                 }
                 None => continue,
             }
-            self.has_heard = self.stale;
             self.changes += 1;
-        }
-        if had_heard {
-            (self.stale, self.has_heard) = (false, false);
         }
     }
 
@@ -180,9 +172,9 @@ impl Member {
         self.state = State::Paused;
     }
 
-    /// It goes on as if nothing had been, until it is told otherwise.
-    pub fn resume(&mut self) {
-        self.stale = true;
+    /// It goes on as if nothing had been, until it is told otherwise. Up to `ends` others have read.
+    pub fn resume(&mut self, ends: &[i64]) {
+        self.read_by_others = ends.to_vec();
         self.process.signal(Signal::SIGCONT);
         self.state = State::Running;
     }
