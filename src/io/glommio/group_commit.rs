@@ -4,8 +4,9 @@
 //!
 //! A round has the disk begin with all its files before it waits for the first, and is the work of one thread, which tells of each file as it
 //! is done. Where that takes long, as on disks that write their cache out for each sync, more threads share the round: the kernel flushes
-//! the disk once for all that wait for it. Measured on ext4, 64 KiB to each of 16 logs, broker and threads on one core: 112 us of processor
-//! time a request and 0.44 GB/s, where each sync is the ring's 146 us and 0.39.
+//! the disk once for all that wait for it. Measured on ext4, 64 KiB to each of 16 logs, broker and threads on one core, beside a
+//! submission to the ring for each sync: a fifth less processor time a request on a slow hour of the machine and as much on a fast one,
+//! throughput from a tenth more to a tenth less, the worst hundredth a fifth sooner.
 //!
 //! `syncfs` would flush the disk once for a round, but waits for whatever else the filesystem has to write, and on ext4 without a journal
 //! writes the last of the metadata behind its flush.
