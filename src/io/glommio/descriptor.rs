@@ -61,17 +61,17 @@ impl SharedFile {
         }
     }
 
-    /// Keeps an error that says that written bytes may be lost: the kernel says so once.
-    pub(super) fn note_lost(&self, error: &io::Error) {
-        self.0.lost_errno.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
-    }
-
-    /// What was kept: no sync after it has made the file durable.
-    pub(super) fn is_whole(&self) -> io::Result<()> {
+    /// What came of a sync that ended with `result`. The kernel tells of an error once; no sync after it has made the file durable.
+    pub(super) fn on_synced(&self, result: io::Result<()>) -> io::Result<()> {
+        result.inspect_err(|error| self.note_lost(error))?;
         match self.0.lost_errno.load(Ordering::Acquire) {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
+    }
+
+    fn note_lost(&self, error: &io::Error) {
+        self.0.lost_errno.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
     }
 
     pub(super) fn note_read_until(&self, position: u64) {

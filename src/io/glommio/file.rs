@@ -220,8 +220,8 @@ impl crate::io::File for GlommioFile {
         self.run_to_end(async move |opened| {
             let begun = opened.reading();
             opened.instruments.on_submitted(Submission::Sync);
-            let synced = opened.ring().fdatasync().await.map_err(io::Error::from);
-            synced.inspect_err(|error| opened.shared.note_lost(error)).and_then(|_| opened.shared.is_whole())?;
+            let synced = opened.ring().fdatasync().await;
+            opened.shared.on_synced(synced.map(drop).map_err(io::Error::from))?;
             opened.on_done(Operation::SyncRing, 0, begun);
             Ok(())
         })

@@ -116,7 +116,7 @@ impl GroupCommit {
             if files.is_empty() {
                 return;
             }
-            let round = Round::begin(files, self.calls, &self.pool);
+            let round = Round::begin(files, self.calls, self.pool.clone());
             self.rounds.borrow_mut().push(round.clone());
             while let Some(synced) = round.next_synced().await {
                 for (at, result) in synced {
@@ -135,7 +135,7 @@ impl GroupCommit {
             for round in self.rounds.borrow().iter().filter(|round| round.has_untaken()) {
                 is_over = false;
                 if round.is_long() {
-                    round.get_help(&self.pool);
+                    round.get_help();
                 }
             }
             if !self.waiting.borrow().is_empty() {
@@ -156,6 +156,7 @@ struct Round {
     beginning: Vec<Mutex<()>>,
     began: Instant,
     calls: Calls,
+    pool: Arc<Pool>,
     /// The first file that no thread has taken.
     next: AtomicUsize,
     threads: AtomicUsize,
@@ -171,10 +172,11 @@ struct Progress {
 }
 
 impl Round {
-    fn begin(files: Vec<SharedFile>, calls: Calls, pool: &Arc<Pool>) -> Arc<Self> {
+    fn begin(files: Vec<SharedFile>, calls: Calls, pool: Arc<Pool>) -> Arc<Self> {
         let round = Arc::new(Self {
             began: Instant::now(),
             calls,
+            pool,
             next: AtomicUsize::new(0),
             threads: AtomicUsize::new(1),
             progress: Mutex::new(Progress { synced: Vec::with_capacity(files.len()), left: files.len() }),
@@ -182,8 +184,8 @@ impl Round {
             beginning: files.iter().map(|_| Mutex::default()).collect(),
             files,
         });
-        let (begun, threads) = (round.clone(), pool.clone());
-        pool.run(Box::new(move || {
+        let begun = round.clone();
+        round.pool.run(Box::new(move || {
             if begun.files.len() > 1 {
                 for (at, file) in begun.files.iter().enumerate() {
                     let _held = begun.beginning(at);
@@ -193,7 +195,7 @@ impl Round {
                     }
                 }
             }
-            begun.work(&threads);
+            begun.work();
         }));
         round
     }
@@ -229,26 +231,26 @@ impl Round {
     }
 
     /// Another thread, if there are files for it and the round has not had all.
-    fn get_help(self: &Arc<Self>, pool: &Arc<Pool>) {
+    fn get_help(self: &Arc<Self>) {
         let one_more = |threads| (threads < THREADS_MAX).then_some(threads + 1);
         if self.has_untaken() && self.threads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok() {
-            let (helped, threads) = (self.clone(), pool.clone());
-            pool.run(Box::new(move || helped.work(&threads)));
+            let helped = self.clone();
+            self.pool.run(Box::new(move || helped.work()));
         }
     }
 
     /// Syncs one file after another until all have been taken.
-    fn work(self: Arc<Self>, pool: &Arc<Pool>) {
+    fn work(self: Arc<Self>) {
         loop {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = self.files.get(at) else { return };
             let begun = Instant::now();
-            let synced = (self.calls.sync)(file).inspect_err(|error| file.note_lost(error));
+            let synced = (self.calls.sync)(file);
             drop(self.beginning(at));
-            let result = synced.and_then(|()| file.is_whole());
+            let result = file.on_synced(synced);
             let untaken = self.files.len().saturating_sub(self.next.load(Ordering::Relaxed));
             if begun.elapsed() * untaken as u32 > HELP_FROM {
-                self.get_help(pool);
+                self.get_help();
             }
             let mut progress = self.progress();
             progress.synced.push((at, result));
