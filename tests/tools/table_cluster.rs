@@ -165,7 +165,8 @@ const REASSIGN_DIRS: &[Row] = &[
 
 const PRODUCER_PERF: &[Row] = &[
     shape("--topic {lines} --num-records 200 --record-size 50 --throughput -1 --bootstrap-server {server}"),
-    shape("--topic {lines} --num-records 200 --record-size 50 --throughput 400 --reporting-interval 300 --bootstrap-server {server}"),
+    // Two seconds with one report, after one and a half: half a second late is not too late for the first nor enough for another.
+    shape("--topic {lines} --num-records 200 --record-size 50 --throughput 100 --reporting-interval 1500 --bootstrap-server {server}"),
     shape("--topic {lines} --num-records 50 --payload-monotonic --throughput -1 --command-property bootstrap.servers={server} linger.ms=1"),
     shape("--topic {lines} --num-records 50 --payload-file {files}/lines.txt --throughput -1 --bootstrap-server {server}"),
     shape("--topic {lines} --num-records 50 --record-size 9 --throughput -1 --producer-props bootstrap.servers={server} acks=1"),
