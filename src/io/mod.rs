@@ -161,12 +161,6 @@ pub trait File: Clone + 'static {
     /// Makes completed writes, and the length they gave the file, durable (fdatasync).
     async fn sync(&self) -> io::Result<()>;
 
-    /// As [`File::sync`], for a little that was just written and that somebody waits for: together with others who ask at the same time. For
-    /// one file by one at a time.
-    async fn sync_in_group(&self) -> io::Result<()> {
-        self.sync().await
-    }
-
     /// Cuts or extends (with zeros) the file; also frees space allocated beyond `len`.
     async fn truncate(&self, len: u64) -> io::Result<()>;
 

@@ -20,20 +20,18 @@ pub enum Operation {
     /// All or part of it read by the ring.
     ReadRing,
     SyncRing,
-    SyncThread,
     TruncateThread,
     AllocateThread,
 }
 
 impl Operation {
-    pub(super) const ALL: [Operation; 9] = [
+    pub(super) const ALL: [Operation; 8] = [
         Operation::AppendInline,
         Operation::AppendNowait,
         Operation::AppendRing,
         Operation::ReadCached,
         Operation::ReadRing,
         Operation::SyncRing,
-        Operation::SyncThread,
         Operation::TruncateThread,
         Operation::AllocateThread,
     ];
@@ -47,7 +45,6 @@ impl Operation {
             Operation::ReadCached => ("read", "cached"),
             Operation::ReadRing => ("read", "ring"),
             Operation::SyncRing => ("sync", "ring"),
-            Operation::SyncThread => ("sync", "thread"),
             Operation::TruncateThread => ("truncate", "thread"),
             Operation::AllocateThread => ("allocate", "thread"),
         }

@@ -1,5 +1,5 @@
 //! Threads for what may block, and for what takes long: opening and renaming files, cold reads; compression of a large batch. Shared by
-//! all shards, but for those of group commits; started as they are needed, gone when they are not.
+//! all shards, started as they are needed, gone when they are not.
 //!
 //! Called by `scheduler` users through [`off_shard`], [`at_leisure`] and [`at_length`]; calls nothing but the work it is given.
 //!
@@ -58,7 +58,7 @@ impl Pools {
     pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize) -> Self {
         let lengthy_max = NonZeroUsize::new(computing_max.get() / 2).unwrap_or(NonZeroUsize::MIN);
         Self {
-            blocking: Pool::of_waiting_threads(blocking_max),
+            blocking: Pool::new(blocking_max, Precedence::LikeShards),
             computing: Pool::new(computing_max, Precedence::BehindShards),
             lengthy: Pool::new(lengthy_max, Precedence::BehindShards),
             freeing: Pool::new(NonZeroUsize::MIN, Precedence::BehindShards),
@@ -74,11 +74,6 @@ struct State {
 }
 
 impl Pool {
-    /// Threads that mostly wait for the disk.
-    pub(super) fn of_waiting_threads(threads_max: NonZeroUsize) -> Arc<Self> {
-        Self::new(threads_max, Precedence::LikeShards)
-    }
-
     fn new(threads_max: NonZeroUsize, precedence: Precedence) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), has_job: Condvar::new(), threads_max: threads_max.get(), precedence })
     }

@@ -8,9 +8,8 @@
 //!    never on a shard.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
@@ -30,13 +29,11 @@ struct Descriptor {
     residency: Residency,
     /// Up to where it was brought in last, for whoever reads on from there; 0 if no range was found cold since it was opened.
     read_until: AtomicU64,
-    /// The error after which bytes that were written may be lost, 0 if there was none.
-    lost_errno: AtomicI32,
 }
 
 impl SharedFile {
     pub(super) fn new(file: File, residency: Residency) -> Self {
-        Self(Arc::new(Descriptor { file: Some(file.into()), residency, read_until: AtomicU64::new(0), lost_errno: AtomicI32::new(0) }))
+        Self(Arc::new(Descriptor { file: Some(file.into()), residency, read_until: AtomicU64::new(0) }))
     }
 
     /// How to ask whether a range of this file is in the page cache.
@@ -47,31 +44,6 @@ impl SharedFile {
     /// Up to where it was brought in last. None if no range was found cold since it was opened: no reads are under way in it.
     pub(super) fn read_until(&self) -> Option<u64> {
         Some(self.0.read_until.load(Ordering::Relaxed)).filter(|until| *until > 0)
-    }
-
-    /// Keeps an error with which the kernel refused to begin writing out. On some filesystems what could not be given a place on the disk is
-    /// dropped then, and no later sync says so.
-    pub(super) fn note_written_out(&self, result: io::Result<()>) {
-        // There is no such call for this file or this process, or no memory for it now: nothing was dropped.
-        const HARMLESS: [i32; 7] = [libc::EINVAL, libc::ESPIPE, libc::ENOSYS, libc::EPERM, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
-        if let Err(error) = result
-            && !error.raw_os_error().is_some_and(|errno| HARMLESS.contains(&errno))
-        {
-            self.note_lost(&error);
-        }
-    }
-
-    /// What came of a sync that ended with `result`. The kernel tells of an error once; no sync after it has made the file durable.
-    pub(super) fn on_synced(&self, result: io::Result<()>) -> io::Result<()> {
-        result.inspect_err(|error| self.note_lost(error))?;
-        match self.0.lost_errno.load(Ordering::Acquire) {
-            0 => Ok(()),
-            errno => Err(io::Error::from_raw_os_error(errno)),
-        }
-    }
-
-    fn note_lost(&self, error: &io::Error) {
-        self.0.lost_errno.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
     }
 
     pub(super) fn note_read_until(&self, position: u64) {

@@ -41,7 +41,6 @@ pub struct GlommioFile(Rc<Opened>);
 
 struct Opened {
     shared: SharedFile,
-    device: u64,
     append: Cell<AppendPath>,
     folios: Folios,
     dirty: Arc<DirtyWatch>,
@@ -85,9 +84,9 @@ impl Opened {
 
 impl GlommioFile {
     pub(super) fn new(file: fs::File, traits: DeviceTraits, dirty: Arc<DirtyWatch>, instruments: Rc<WorldInstruments>) -> Self {
-        let DeviceTraits { device, append, residency, folios } = traits;
+        let DeviceTraits { append, residency, folios, .. } = traits;
         let shared = SharedFile::new(file, residency);
-        Self(Rc::new(Opened { shared, device, append: Cell::new(append), folios, dirty, instruments, ring: OnceCell::new() }))
+        Self(Rc::new(Opened { shared, append: Cell::new(append), folios, dirty, instruments, ring: OnceCell::new() }))
     }
 
     async fn write(&self, mut gather: Gather) -> Written {
@@ -220,19 +219,11 @@ impl crate::io::File for GlommioFile {
         self.run_to_end(async move |opened| {
             let begun = opened.reading();
             opened.instruments.on_submitted(Submission::Sync);
-            let synced = opened.ring().fdatasync().await;
-            opened.shared.on_synced(synced.map(drop).map_err(io::Error::from))?;
+            opened.ring().fdatasync().await?;
             opened.on_done(Operation::SyncRing, 0, begun);
             Ok(())
         })
         .await
-    }
-
-    async fn sync_in_group(&self) -> io::Result<()> {
-        let begun = self.0.reading();
-        scheduler::current().group_commit(self.0.device).sync(self.share()).await?;
-        self.0.on_done(Operation::SyncThread, 0, begun);
-        Ok(())
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {

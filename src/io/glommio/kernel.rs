@@ -111,13 +111,6 @@ pub(super) fn give_precedence(nice: i32) {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
 }
 
-/// Has the disk begin with everything of the file that waits for it. Waits where the device has no room for more.
-pub(super) fn begin_writing_out(file: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: no memory is handed over.
-    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// `sendfile(2)`: 0 at the end of the file, `WouldBlock` when a non-blocking socket is full. Sleeps on pages that are not cached.
 pub(super) fn send_file(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, position: u64, len: usize) -> io::Result<usize> {
     let mut offset = position as libc::off_t;

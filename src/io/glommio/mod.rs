@@ -10,7 +10,7 @@
 //!   socket        listener, reader, writer        transfer      sendfile that waits for nobody
 //!   descriptor    a file that crosses shards      residency     what is in the page cache
 //!   dirty         is the disk behind              probe         what this machine allows
-//!   group_commit  syncs that are waited for       kernel        system calls: all `unsafe` of the crate
+//!   kernel        system calls: all `unsafe` of the crate
 //! ```
 //!
 //! Invariants:
@@ -44,7 +44,6 @@ mod cache_identity;
 mod descriptor;
 mod dirty;
 mod file;
-mod group_commit;
 mod kernel;
 pub mod probe;
 mod residency;
@@ -147,8 +146,7 @@ impl World for GlommioWorld {
             io::Result::Ok((file, device))
         })
         .await?;
-        let found = self.0.settings.devices.iter().find(|traits| traits.device == device).copied();
-        let traits = DeviceTraits { device, ..found.unwrap_or_default() };
+        let traits = self.0.settings.devices.iter().find(|traits| traits.device == device).copied().unwrap_or_default();
         Ok(GlommioFile::new(file, traits, self.0.dirty.clone(), self.0.scheduler.instruments.clone()))
     }
 

@@ -17,7 +17,7 @@
 //! 4. The kernel is asked for completions at least every [`TURN`], however much is ready.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
@@ -31,7 +31,6 @@ use crossbeam_queue::SegQueue;
 use slab::Slab;
 
 use super::blocking::{Pool, Pools};
-use super::group_commit::{Calls, GroupCommit};
 use super::kernel;
 use crate::io::Urgency;
 use crate::metrics::{Timing, WorldInstruments};
@@ -137,8 +136,6 @@ pub(super) struct Scheduler {
     pub(super) computing: Arc<Pool>,
     pub(super) lengthy: Arc<Pool>,
     pub(super) freeing: Arc<Pool>,
-    /// By device.
-    group_commits: RefCell<BTreeMap<u64, Rc<GroupCommit>>>,
     pub(super) instruments: Rc<WorldInstruments>,
 }
 
@@ -177,7 +174,6 @@ impl Scheduler {
             computing: pools.computing,
             lengthy: pools.lengthy,
             freeing: pools.freeing,
-            group_commits: RefCell::default(),
             instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));
@@ -217,23 +213,27 @@ impl Scheduler {
 
     /// Runs `operation` to its end, even if the future this answers with is dropped. Its first step is taken at once.
     pub(super) fn run_to_end<T: 'static>(&self, operation: impl Future<Output = T> + 'static) -> impl Future<Output = T> {
-        let ended = Rc::new(Ended::default());
+        let ended = Rc::new(Ended { value: Cell::new(None), waiter: Cell::new(None) });
         let mut operation = Box::pin(operation);
         match operation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(value) => ended.value.set(Some(value)),
             Poll::Pending => {
                 let ended = ended.clone();
                 self.spawn(Urgency::Foreground, async move {
-                    ended.end(operation.await);
+                    ended.value.set(Some(operation.await));
+                    if let Some(waiter) = ended.waiter.take() {
+                        waiter.wake();
+                    }
                 });
             }
         }
-        ended.value()
-    }
-
-    /// That of the files on a device.
-    pub(super) fn group_commit(&self, device: u64) -> Rc<GroupCommit> {
-        self.group_commits.borrow_mut().entry(device).or_insert_with(|| GroupCommit::new(Calls::default())).clone()
+        poll_fn(move |context| match ended.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                ended.waiter.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
     }
 
     fn push(&self, task: Arc<TaskWaker>) {
@@ -330,36 +330,10 @@ impl Scheduler {
     }
 }
 
-/// Where the result of what runs to its end waits for whoever still wants it.
-pub(super) struct Ended<T> {
+/// Where the result of [`Scheduler::run_to_end`] waits.
+struct Ended<T> {
     value: Cell<Option<T>>,
     waiter: Cell<Option<Waker>>,
-}
-
-impl<T> Default for Ended<T> {
-    fn default() -> Self {
-        Self { value: Cell::new(None), waiter: Cell::new(None) }
-    }
-}
-
-impl<T> Ended<T> {
-    pub(super) fn end(&self, value: T) {
-        self.value.set(Some(value));
-        if let Some(waiter) = self.waiter.take() {
-            waiter.wake();
-        }
-    }
-
-    /// The result, when it is there.
-    pub(super) fn value(self: Rc<Self>) -> impl Future<Output = T> {
-        poll_fn(move |context| match self.value.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                self.waiter.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        })
-    }
 }
 
 /// Lets other tasks run if this one has had its turn.

@@ -12,8 +12,6 @@ use super::*;
 use crate::io::{Accepted, File, Follows, Listener, Reader, Writer, replace_file};
 use crate::types::ShardId;
 
-mod group_commit;
-
 const LOOPBACK: &str = "127.0.0.1:0";
 
 /// Runs `body` on a single shard and answers with what it returns. A test that hangs says so instead of holding up the rest.

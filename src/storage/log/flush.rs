@@ -48,25 +48,11 @@ pub enum Upto {
     End,
 }
 
-/// Whom a log's files are synced for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Waiting {
-    /// For nobody, or for what waits for more than this.
-    None,
-    /// For records that are not acknowledged before.
-    Records,
-}
-
-/// Up to so many bytes are synced with other logs that records wait for; those are not to wait for more.
-const GROUP_BYTES_MAX: u64 = 1 << 20;
-
 struct SyncPlan<F> {
     segment: Offset,
     file: F,
     /// Bytes that completed before the sync.
     len: u64,
-    /// Those of them that no sync covers.
-    unsynced: u64,
     /// Space beyond is given back first.
     trim: bool,
     /// A cut was made before, and is durable with this sync.
@@ -94,11 +80,11 @@ impl<W: World> Log<W> {
     }
 
     /// Makes all that is written durable: one sync of a file, in most cases. Index files follow later.
-    pub(super) async fn sync_written(&self, waiting: Waiting) -> Result<Offset, LogError> {
+    pub(super) async fn sync_written(&self) -> Result<Offset, LogError> {
         let _turn = self.shared.turn.take().await;
         self.check_alive()?;
         let mark = self.state().end;
-        self.sync_upto(mark, waiting).await
+        self.sync_upto(mark).await
     }
 
     /// [`Log::flush`] for a procedure that has the turn.
@@ -111,7 +97,7 @@ impl<W: World> Log<W> {
             let _notes = self.shared.notes.take().await;
             self.write_indexes(Offset(i64::MAX), Durability::Synced).await?;
         }
-        self.sync_upto(mark, Waiting::None).await?;
+        self.sync_upto(mark).await?;
         {
             let _notes = self.shared.notes.take().await;
             self.write_indexes(mark.offset, Durability::Synced).await?;
@@ -155,19 +141,15 @@ impl<W: World> Log<W> {
     }
 
     /// Syncs what lies below `mark` and moves the durable end there.
-    async fn sync_upto(&self, mark: EndMark, waiting: Waiting) -> Result<Offset, LogError> {
+    async fn sync_upto(&self, mark: EndMark) -> Result<Offset, LogError> {
         let plans = self.state().plan_syncs(mark);
-        for SyncPlan { segment, file, len, unsynced, trim, cut } in plans {
+        for SyncPlan { segment, file, len, trim, cut } in plans {
             if trim {
                 // Nothing is written to a rolled segment any more: its length stays.
                 self.trim(segment, &file, len).await?;
             }
             if !planted::is(Bug::RecoveryPointAheadOfFlush) {
-                let synced = match waiting {
-                    Waiting::Records if unsynced <= GROUP_BYTES_MAX => file.sync_in_group().await,
-                    Waiting::Records | Waiting::None => file.sync().await,
-                };
-                synced.map_err(|source| self.io_failed("sync", segment, source))?;
+                file.sync().await.map_err(|source| self.io_failed("sync", segment, source))?;
             }
             if let Some(segment) = self.state_mut().segment_mut(segment) {
                 segment.cut_unsynced &= !(trim || cut);
@@ -325,8 +307,7 @@ impl<W: World> State<W> {
                 continue;
             }
             if let Some(file) = segment.file.clone() {
-                let unsynced = len.saturating_sub(segment.synced);
-                plans.push(SyncPlan { segment: segment.base, file, len, unsynced, trim, cut });
+                plans.push(SyncPlan { segment: segment.base, file, len, trim, cut });
             }
         }
         plans

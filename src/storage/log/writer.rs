@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::flush::Waiting;
 use super::{EndMark, Life, Log, LogError, State};
 use crate::io::{File, OpenMode, Urgency, World};
 use crate::storage::layout::{NEXT_SEGMENT, SegmentPart};
@@ -548,7 +547,7 @@ impl<W: World> Log<W> {
         self.shared.world.spawn(Urgency::Foreground, async move {
             loop {
                 // A failure was told to the observer.
-                let flushed = log.sync_written(Waiting::Records).await.is_ok();
+                let flushed = log.sync_written().await.is_ok();
                 let state = log.state();
                 let more = state.end.offset.since(state.durable_end) as u64 >= state.settings.flush_messages;
                 if !flushed || !more {

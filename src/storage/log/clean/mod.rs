@@ -38,7 +38,6 @@ use std::path::{Path, PathBuf};
 pub use plan::Cleanable;
 
 use self::copy::Pass;
-use super::flush::Waiting;
 use super::{Life, Log, LogError, ReadError};
 use crate::io::{World, is_of_process};
 use crate::metrics::Compaction;
@@ -139,7 +138,7 @@ impl<W: World> Log<W> {
         self.check_cleanable()?;
         if !self.state().producers.is_empty() {
             // What is dropped for the sake of a marker, or of a producer's later batch, may not outlive it.
-            self.sync_written(Waiting::None).await?;
+            self.sync_written().await?;
         }
         let mut pass = Pass::new(self, found, rules, counts);
         let (filling, told) = pass.fill_map(found).await?;
