@@ -13,7 +13,9 @@ use crate::support::topics::{self, Ask, FETCH, PRODUCE, fetch_request, produce_r
 
 const PARTITIONS: i32 = 16;
 /// The kernel spreads connections by a hash of their ports; with this many the odds of a lopsided draw are small.
-const CONNECTIONS: i32 = 64;
+const CONNECTIONS: i32 = 128;
+/// Clients that leave the cores half idle: where they do not, a shard's time is what they leave it, and that of the other the rest.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One client of one partition: produces and reads back until the time is up; gives how often.
 fn client(broker: &Broker, partition: i32, until: Instant) -> JoinHandle<u64> {
@@ -29,6 +31,7 @@ fn client(broker: &Broker, partition: i32, until: Instant) -> JoinHandle<u64> {
             let ask = Ask { partition, offset: part.base_offset, bytes_max: 64 << 10 };
             connection.call(FETCH, &fetch_request("spread", &[ask], 0, 1));
             rounds += 1;
+            std::thread::sleep(PAUSE);
         }
         rounds
     })
