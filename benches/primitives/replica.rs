@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use ottla::io::World;
 use ottla::io::memory::{MemoryWorld, Simulation, SimulationSettings};
 use ottla::partition::{AckListener, Acked, Acks, Directory, Isolation, Planned, ReadRequest, ReaderId, Refusal, Replica, WakeReaders};
-use ottla::storage::{LeaderBatch, Log, LogSettings, OpenLog, Shutdown};
+use ottla::storage::{LeaderBatch, Log, LogSettings, OpenLog, OwnedTurn, Shutdown};
 use ottla::types::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, ShardId, TimestampMs, TopicId, TopicName, TopicPartition,
 };
@@ -42,6 +42,10 @@ impl WakeReaders for Woken {
 struct Roomy;
 
 impl Directory for Roomy {
+    fn zeros_turn(&self) -> Option<OwnedTurn> {
+        None
+    }
+
     fn has_space_ahead(&self) -> bool {
         true
     }

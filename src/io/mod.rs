@@ -147,10 +147,10 @@ pub trait File: Clone + 'static {
     /// Answers with the bytes written from the front (all of them, unless there is an error) and the slices back.
     async fn write_at(&self, position: u64, slices: Vec<Bytes>) -> Written;
 
-    /// As [`File::write_at`], behind everything that was ever written to the file, by whoever begins such writes in the order of their
-    /// positions. Zeros may follow in the file, up to where `Written::reached` says, until the next such write or [`File::truncate`]; best
-    /// within the first `allocated` bytes, for which there is space, and for 0 best none.
-    async fn append_at(&self, position: u64, slices: Vec<Bytes>, allocated: u64) -> Written;
+    /// As [`File::write_at`], behind everything but zeros that was ever written to the file, by whoever begins such writes in the order of their
+    /// positions. Zeros may follow in the file, up to where `Written::reached` says, until the next such write or [`File::truncate`], as
+    /// far as `behind` advises.
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>, behind: Behind) -> Written;
 
     /// Up to `len` bytes from `position`; fewer only at the end of the file.
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>>;
@@ -166,7 +166,25 @@ pub trait File: Clone + 'static {
 
     /// Reserves space up to `end` bytes without changing the file's length. An error is advice only: the space is then taken as written.
     async fn allocate(&self, end: u64) -> io::Result<()>;
+
+    /// Has the disk write zeros to a range that nothing else is written to meanwhile: once they are synced, a later write there, and its sync,
+    /// change nothing but its bytes. Both ends are multiples of [`ZEROS_ALIGN`]. An error is advice only; the file may be longer all the same.
+    async fn write_zeros(&self, from: u64, to: u64) -> io::Result<()>;
 }
+
+/// What there is in a file behind an append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Behind {
+    /// Nothing, or nothing that zeros should be in.
+    Nothing,
+    /// Space up to here, for zeros that make what follows cheaper to write.
+    Space(u64),
+    /// Zeros on the disk up to here: none need be read if the append ends with a page.
+    Zeros(u64),
+}
+
+/// Ranges that [`File::write_zeros`] writes begin and end with whole blocks, and with pages where these are no larger.
+pub const ZEROS_ALIGN: u64 = 4096;
 
 /// What became of a write.
 #[derive(Debug)]

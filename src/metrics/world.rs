@@ -22,10 +22,12 @@ pub enum Operation {
     SyncRing,
     TruncateThread,
     AllocateThread,
+    /// Written behind a log ahead of its records.
+    ZeroThread,
 }
 
 impl Operation {
-    pub(super) const ALL: [Operation; 8] = [
+    pub(super) const ALL: [Operation; 9] = [
         Operation::AppendInline,
         Operation::AppendNowait,
         Operation::AppendRing,
@@ -34,6 +36,7 @@ impl Operation {
         Operation::SyncRing,
         Operation::TruncateThread,
         Operation::AllocateThread,
+        Operation::ZeroThread,
     ];
 
     /// Labels: what is done, and by what way.
@@ -47,6 +50,7 @@ impl Operation {
             Operation::SyncRing => ("sync", "ring"),
             Operation::TruncateThread => ("truncate", "thread"),
             Operation::AllocateThread => ("allocate", "thread"),
+            Operation::ZeroThread => ("zero", "thread"),
         }
     }
 }

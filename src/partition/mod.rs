@@ -20,7 +20,7 @@ use std::rc::{Rc, Weak};
 use crate::io::World;
 use crate::metrics::TopicTraffic;
 use crate::storage::planted::{self, Bug};
-use crate::storage::{Log, LogObserver, LogSettings};
+use crate::storage::{Log, LogObserver, LogSettings, OwnedTurn};
 use crate::types::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 mod append;
@@ -80,6 +80,8 @@ pub trait Directory {
     fn has_room(&self) -> bool;
     /// Whether it has so much room that logs may take space before they have a use for it.
     fn has_space_ahead(&self) -> bool;
+    /// The turn at writing zeros ahead of a log in it, as [`LogObserver::zeros_turn`].
+    fn zeros_turn(&self) -> Option<OwnedTurn>;
     /// So many bytes were appended to a log in it.
     fn on_appended(&self, bytes: u64);
     /// A log in it has something behind its recovery point. Said once, until its replica is found to have nothing.
@@ -295,6 +297,10 @@ impl<W: World> LogObserver for Observer<W> {
 
     fn has_space_ahead(&self) -> bool {
         self.0.upgrade().is_some_and(|replica| replica.directory.has_space_ahead())
+    }
+
+    fn zeros_turn(&self) -> Option<OwnedTurn> {
+        self.0.upgrade()?.directory.zeros_turn()
     }
 
     fn on_failed(&self, why: &str) {

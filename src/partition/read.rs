@@ -263,7 +263,7 @@ mod tests {
     use crate::io::memory::{DiskCall, DiskFault, MemoryWorld, Simulation, SimulationSettings};
     use crate::metrics::TopicTraffic;
     use crate::partition::{Directory, WakeReaders};
-    use crate::storage::{LeaderBatch, Log, LogSettings, OpenLog, Shutdown};
+    use crate::storage::{LeaderBatch, Log, LogSettings, OpenLog, OwnedTurn, Shutdown};
     use crate::types::{PartitionIndex, TopicId, TopicName, TopicPartition};
     use crate::wire::batch::{BatchBuilder, BatchHeader};
 
@@ -280,6 +280,10 @@ mod tests {
     impl Directory for Healthy {
         fn has_room(&self) -> bool {
             true
+        }
+
+        fn zeros_turn(&self) -> Option<OwnedTurn> {
+            None
         }
 
         fn has_space_ahead(&self) -> bool {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::io::{Urgency, World};
 use crate::partition::Directory;
-use crate::storage::layout;
+use crate::storage::{OwnedTurn, Turn, layout};
 use crate::types::TopicPartition;
 
 use super::Shard;
@@ -70,6 +70,7 @@ pub(super) struct LogDirectory<W: World> {
     pub partitions: Cell<usize>,
     in_use: Cell<bool>,
     room: Cell<Room>,
+    zeros_turn: Rc<Turn>,
     /// What this shard appended to it and did not flush.
     pub backlog: Backlog,
     /// Identity of the page cache that it is written to, as the start found it.
@@ -87,6 +88,7 @@ impl<W: World> LogDirectory<W> {
             partitions: Cell::new(0),
             in_use: Cell::new(true),
             room: Cell::new(Room::Plenty),
+            zeros_turn: Rc::default(),
             backlog,
             cache: RefCell::default(),
             checkpointed: RefCell::default(),
@@ -112,6 +114,10 @@ impl<W: World> Directory for LogDirectory<W> {
 
     fn has_space_ahead(&self) -> bool {
         self.room.get() == Room::Plenty
+    }
+
+    fn zeros_turn(&self) -> Option<OwnedTurn> {
+        self.zeros_turn.try_take()
     }
 
     fn on_appended(&self, bytes: u64) {

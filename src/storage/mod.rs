@@ -35,8 +35,8 @@ mod settings;
 pub use crate::types::planted;
 pub use log::clean::{CleanError, CleanRules, Cleanable};
 pub use log::{
-    ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, Planned, ReadError, ReadRange,
-    Recovered, Rest, Retained, Shutdown, Turn, mark_adopted, oldest_magic,
+    ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, OwnedTurn, Planned, ReadError,
+    ReadRange, Recovered, Rest, Retained, Shutdown, Turn, mark_adopted, oldest_magic,
 };
 pub use producer::{ProducerCheck, ProducerRefusal};
 pub use settings::LogSettings;

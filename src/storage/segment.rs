@@ -36,6 +36,9 @@ pub struct Segment<F> {
     pub allocated: u64,
     /// Bytes the file may have, zeros behind its batches included.
     pub reached: u64,
+    /// Up to where the disk was last given zeros ahead of the bytes; there may be none in front of the first that it was given, and none are
+    /// left once the bytes reach this. 0 before.
+    pub zeros_to: u64,
     /// Zeros were taken off, and a loss of power may bring them back.
     pub cut_unsynced: bool,
     /// End of the last range handed to a reader: bytes before it may still be on their way to a socket.
@@ -122,6 +125,7 @@ impl<F> Segment<F> {
             synced: 0,
             allocated: 0,
             reached: 0,
+            zeros_to: 0,
             cut_unsynced: false,
             served_to: 0,
             seal: Seal::Active,
@@ -141,6 +145,7 @@ impl<F> Segment<F> {
         self.cut_unsynced |= self.reached > len;
         self.allocated = len;
         self.reached = len;
+        self.zeros_to = 0;
     }
 
     /// `offset` relative to this segment's base, as the indexes hold it.

@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 use bytes::Bytes;
 
 use super::kernel;
-use crate::io::Written;
+use crate::io::{Behind, Written, ZEROS_ALIGN};
 
 /// How appends reach the page cache.
 ///
@@ -71,6 +71,8 @@ pub(super) struct Gather {
     left: usize,
     /// Zeros to be written behind the slices, with the first attempt or not at all: later there may be other bytes.
     fill: usize,
+    /// The last page is on the disk, and the kernel would read what is not written of it.
+    would_read: bool,
     /// The end of what was written, zeros included.
     reached: u64,
 }
@@ -89,17 +91,32 @@ pub(super) enum Attempt {
 impl Gather {
     pub(super) fn new(position: u64, slices: Vec<Bytes>) -> Self {
         let left = slices.iter().map(Bytes::len).sum();
-        Self { slices, next: 0, within: 0, position, left, fill: 0, reached: 0 }
+        Self { slices, next: 0, within: 0, position, left, fill: 0, would_read: false, reached: 0 }
     }
 
     /// Has zeros follow where that makes the pages of what comes next with those of this, and the file has space for them: a log has none ahead
-    /// that is written too slowly for this to matter, and whose pages would be written back with little in them.
-    pub(super) fn fill_up(&mut self, allocated: u64) {
+    /// that is written too slowly for this to matter, and whose pages would be written back with little in them. And where there are zeros on
+    /// the disk already: the kernel would read the rest of the last page.
+    pub(super) fn fill_up(&mut self, behind: Behind, folios: Folios) {
         let end = self.position + self.left as u64;
-        let begins_one = self.position.next_multiple_of(FILL_BYTES) < end;
-        if begins_one && (FILL_FROM..=INLINE_BYTES_MAX).contains(&self.left) && self.slices.len() < kernel::SLICES_MAX {
-            self.fill = end.next_multiple_of(FILL_BYTES).min(allocated).saturating_sub(end) as usize;
+        if self.slices.len() >= kernel::SLICES_MAX || self.left > INLINE_BYTES_MAX {
+            self.would_read = matches!(behind, Behind::Zeros(_));
+            return;
         }
+        let filled_to = match (behind, folios) {
+            (Behind::Zeros(to), _) => end.next_multiple_of(ZEROS_ALIGN).min(to),
+            (Behind::Space(to), Folios::Large) => {
+                let begins_one = self.position.next_multiple_of(FILL_BYTES) < end;
+                if begins_one && self.left >= FILL_FROM { end.next_multiple_of(FILL_BYTES).min(to) } else { end }
+            }
+            (Behind::Space(_), Folios::Small) | (Behind::Nothing, _) => end,
+        };
+        self.fill = filled_to.saturating_sub(end) as usize;
+    }
+
+    /// Whether a write on the shard's thread would wait for the disk to read.
+    pub(super) fn would_read(&self) -> bool {
+        self.would_read
     }
 
     pub(super) fn fill_no_more(&mut self) {

@@ -27,8 +27,9 @@ use super::blocking::{begin_off_shard, off_shard};
 use super::descriptor::SharedFile;
 use super::dirty::DirtyWatch;
 use super::probe::DeviceTraits;
+use super::zeros::{self, Overwrites};
 use super::{kernel, residency, scheduler};
-use crate::io::Written;
+use crate::io::{Behind, Written};
 use crate::metrics::{Operation, Submission, Timing, WorldInstruments};
 use crate::types::Monotonic;
 
@@ -43,6 +44,9 @@ struct Opened {
     shared: SharedFile,
     append: Cell<AppendPath>,
     folios: Folios,
+    overwrites: Overwrites,
+    /// Zeros are being written: a write on the shard's thread would wait for the inode.
+    zeroing: Cell<bool>,
     dirty: Arc<DirtyWatch>,
     instruments: Rc<WorldInstruments>,
     /// Made at the first operation of the ring.
@@ -84,9 +88,18 @@ impl Opened {
 
 impl GlommioFile {
     pub(super) fn new(file: fs::File, traits: DeviceTraits, dirty: Arc<DirtyWatch>, instruments: Rc<WorldInstruments>) -> Self {
-        let DeviceTraits { append, residency, folios, .. } = traits;
+        let DeviceTraits { append, residency, folios, overwrites, .. } = traits;
         let shared = SharedFile::new(file, residency);
-        Self(Rc::new(Opened { shared, append: Cell::new(append), folios, dirty, instruments, ring: OnceCell::new() }))
+        Self(Rc::new(Opened {
+            shared,
+            append: Cell::new(append),
+            folios,
+            overwrites,
+            zeroing: Cell::new(false),
+            dirty,
+            instruments,
+            ring: OnceCell::new(),
+        }))
     }
 
     async fn write(&self, mut gather: Gather) -> Written {
@@ -122,7 +135,7 @@ impl GlommioFile {
 fn write_at_once(opened: &Opened, gather: &mut Gather) -> io::Result<Attempt> {
     match opened.append.get() {
         AppendPath::Ring => Ok(Attempt::WouldWait),
-        AppendPath::Inline if opened.dirty.is_behind() => Ok(Attempt::WouldWait),
+        AppendPath::Inline if opened.dirty.is_behind() || opened.zeroing.get() || gather.would_read() => Ok(Attempt::WouldWait),
         AppendPath::Inline => gather.write_inline(opened.fd()),
         AppendPath::NowaitThenRing => {
             let attempt = gather.write_nowait(opened.fd())?;
@@ -172,11 +185,9 @@ impl crate::io::File for GlommioFile {
         self.write(Gather::new(position, slices)).await
     }
 
-    async fn append_at(&self, position: u64, slices: Vec<Bytes>, allocated: u64) -> Written {
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>, behind: Behind) -> Written {
         let mut gather = Gather::new(position, slices);
-        if self.0.folios == Folios::Large {
-            gather.fill_up(allocated);
-        }
+        gather.fill_up(behind, self.0.folios);
         self.write(gather).await
     }
 
@@ -246,6 +257,20 @@ impl crate::io::File for GlommioFile {
         })
         .await?;
         self.0.on_done(Operation::AllocateThread, allocated, begun);
+        Ok(())
+    }
+
+    async fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        if self.0.overwrites == Overwrites::Elsewhere {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let file = self.share();
+        let begun = self.0.reading();
+        self.0.zeroing.set(true);
+        let written = off_shard(move || zeros::write(file.as_fd(), from, to)).await;
+        self.0.zeroing.set(false);
+        written?;
+        self.0.on_done(Operation::ZeroThread, to - from, begun);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@
 //!   socket        listener, reader, writer        transfer      sendfile that waits for nobody
 //!   descriptor    a file that crosses shards      residency     what is in the page cache
 //!   dirty         is the disk behind              probe         what this machine allows
-//!   kernel        system calls: all `unsafe` of the crate
+//!   zeros         zeros ahead of a log            kernel        system calls: all `unsafe` of the crate
 //! ```
 //!
 //! Invariants:
@@ -52,6 +52,7 @@ mod shards;
 mod socket;
 mod termination;
 mod transfer;
+mod zeros;
 
 pub use append::{AppendPath, Folios};
 pub use descriptor::SharedFile;

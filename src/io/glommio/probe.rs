@@ -22,6 +22,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::append::{AppendPath, Folios};
 use super::residency::{Reads, Residency};
 use super::socket::{Sharing, listening_socket};
+use super::zeros::Overwrites;
 use super::{StartError, kernel, usable_cpus};
 
 const REMEMBERED: &str = ".ottla-device-traits";
@@ -38,6 +39,8 @@ pub struct DeviceTraits {
     pub residency: Residency,
     /// Not probed: the kernel's release tells.
     pub folios: Folios,
+    /// Not probed: the filesystem's name tells.
+    pub overwrites: Overwrites,
 }
 
 /// What a broker needs of its machine.
@@ -183,6 +186,11 @@ fn folios(filesystem: &str, release: &str) -> Folios {
     if version(release) >= since { Folios::Large } else { Folios::Small }
 }
 
+/// Whether a block that was written stays where it is when it is written again.
+fn overwrites(filesystem: &str) -> Overwrites {
+    if matches!(filesystem, "ext4" | "xfs") { Overwrites::InPlace } else { Overwrites::Elsewhere }
+}
+
 struct Filesystem {
     name: &'static str,
     is_volatile: bool,
@@ -215,12 +223,13 @@ pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let filesystem = filesystem(directory)?;
     let release = kernel_release();
     let folios = folios(filesystem.name, &release);
+    let overwrites = overwrites(filesystem.name);
     let subject = format!("probe={PROBE} device={device} filesystem={} kernel={release}", filesystem.name);
     let remembered = directory.join(REMEMBERED);
     if let Ok(line) = fs::read_to_string(&remembered)
         && let Some((append, residency)) = parse_line(&subject, &line)
     {
-        return Ok(DeviceTraits { device, append, residency, folios });
+        return Ok(DeviceTraits { device, append, residency, folios, overwrites });
     }
     let scratch = directory.join(SCRATCH);
     let mut file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&scratch)?;
@@ -230,7 +239,7 @@ pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let line = format!("{subject} append={} residency={}\n", append_name(append), residency_name(residency));
     // Only saves the next start the probing.
     let _remembered = fs::write(&remembered, line);
-    Ok(DeviceTraits { device, append, residency, folios })
+    Ok(DeviceTraits { device, append, residency, folios, overwrites })
 }
 
 fn parse_line(subject: &str, line: &str) -> Option<(AppendPath, Residency)> {
@@ -319,6 +328,12 @@ mod tests {
         assert_eq!(folios("xfs", "7"), Folios::Large);
         assert_eq!(folios("btrfs", "7.1"), Folios::Small);
         assert_eq!(folios("ext4", "unknown"), Folios::Small);
+    }
+
+    #[test]
+    fn zeros_are_of_use_where_writes_stay_in_place() {
+        assert_eq!(["ext4", "xfs"].map(overwrites), [Overwrites::InPlace; 2]);
+        assert_eq!(["btrfs", "zfs", "nfs", "an unknown filesystem"].map(overwrites), [Overwrites::Elsewhere; 4]);
     }
 
     /// What a directory remembers is believed, not probed again: an answer that no probe would give here comes back.

@@ -9,7 +9,7 @@ use futures_lite::future;
 
 use super::append::FILL_BYTES;
 use super::*;
-use crate::io::{Accepted, File, Follows, Listener, Reader, Writer, replace_file};
+use crate::io::{Accepted, Behind, File, Follows, Listener, Reader, Writer, ZEROS_ALIGN, replace_file};
 use crate::types::ShardId;
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -35,7 +35,8 @@ fn bytes_of(len: usize, seed: u8) -> Vec<u8> {
 
 fn with_append(directory: &Path, append: AppendPath) -> Settings {
     let device = std::fs::metadata(directory).unwrap().dev();
-    let traits = DeviceTraits { device, append, residency: Residency::Counted, folios: Folios::Large };
+    let traits =
+        DeviceTraits { device, append, residency: Residency::Counted, folios: Folios::Large, overwrites: zeros::Overwrites::InPlace };
     Settings { devices: vec![traits], ..Settings::default() }
 }
 
@@ -130,8 +131,9 @@ fn appends_take_the_place_of_zeros_behind_those_before() {
         // Space ends within the last but one.
         let allocated = (lens[..9].iter().sum::<usize>() + 410_000) as u64;
         for len in lens {
-            let written =
-                file.append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)], allocated).await;
+            let written = file
+                .append_at(at as u64, vec![whole.slice(at..at + len / 2), whole.slice(at + len / 2..at + len)], Behind::Space(allocated))
+                .await;
             written.result.unwrap();
             at += len;
             reached = written.reached.max(reached);
@@ -586,6 +588,35 @@ fn an_address_in_use_is_noticed() {
     assert_eq!(probe::address_is_free(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     drop(listener);
     probe::address_is_free(address).unwrap();
+}
+
+/// The file has them at once and keeps them where nothing was appended; appends among them end with a page, and no further.
+#[test]
+fn zeros_ahead_are_written_over() {
+    on_each_append_path(|append, file| async move {
+        let content = bytes_of(400_000, 9);
+        file.write_at(0, vec![Bytes::from(content[..70_000].to_vec())]).await.result.unwrap();
+        let zeros = 128 << 10..2 << 20;
+        match file.write_zeros(zeros.start, zeros.end).await {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return eprintln!("not tested: no O_DIRECT here"),
+            written => written.unwrap(),
+        }
+        assert_eq!(file.len().await.unwrap(), zeros.end);
+        let mut at = 70_000;
+        for len in [62_000, 9, 100_000, 4096, 163_895] {
+            let slice = Bytes::from(content[at..at + len].to_vec());
+            let written = file.append_at(at as u64, vec![slice], Behind::Zeros(zeros.end)).await;
+            written.result.unwrap();
+            at += len;
+            let filled = written.reached - at as u64;
+            let must_fill = append == AppendPath::Inline;
+            assert!(filled == (at as u64).next_multiple_of(ZEROS_ALIGN) - at as u64 || (filled == 0 && !must_fill), "{filled} zeros");
+        }
+        file.sync().await.unwrap();
+        assert_eq!(file.read_at(0, at).await.unwrap(), content);
+        let behind = file.read_at(at as u64, 4 << 20).await.unwrap();
+        assert_eq!(behind, vec![0; zeros.end as usize - at]);
+    });
 }
 
 #[test]

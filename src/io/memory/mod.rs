@@ -86,7 +86,7 @@ pub use network::{MemoryListener, MemoryReader, MemoryWriter};
 pub use settings::{DiskSettings, EntryLoss, NetworkSettings, SimulationSettings};
 pub use simulation::{RunError, Simulation, run};
 
-use super::{DirEntry, File, OpenMode, Space, Urgency, World, Written};
+use super::{Behind, DirEntry, File, OpenMode, Space, Urgency, World, Written, ZEROS_ALIGN};
 use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
 use disk::{Done, Effect, Handle};
@@ -336,7 +336,7 @@ impl File for MemoryFile {
         self.write(position, slices, 1).await
     }
 
-    async fn append_at(&self, position: u64, slices: Vec<Bytes>, _allocated: u64) -> Written {
+    async fn append_at(&self, position: u64, slices: Vec<Bytes>, _behind: Behind) -> Written {
         let fill = self.world.core.with_disk(self.world.node, |disk| disk.settings_mut().fill_bytes);
         self.write(position, slices, fill).await
     }
@@ -358,5 +358,11 @@ impl File for MemoryFile {
 
     async fn allocate(&self, end: u64) -> io::Result<()> {
         self.call(DiskCall::Allocate, Effect::Allocate { file: self.handle.clone(), end }).await
+    }
+
+    async fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        assert!(from.is_multiple_of(ZEROS_ALIGN) && to.is_multiple_of(ZEROS_ALIGN), "zeros from {from} to {to}");
+        let effect = Effect::Write { file: self.handle.clone(), position: from, bytes: vec![0; (to - from) as usize], fill_to: to };
+        self.call(DiskCall::Write, effect).await
     }
 }

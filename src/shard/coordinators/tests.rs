@@ -12,7 +12,7 @@ use crate::io::memory::{Control, DiskCall, DiskFault, MemoryWorld, Simulation, S
 use crate::metrics::{Coordination, TopicTraffic};
 use crate::partition::{AckListener, Acked, Acks, Directory, ReaderId, Refusal, Replica, WakeReaders};
 use crate::shard::Timers;
-use crate::storage::{Log, LogSettings, OpenLog, Shutdown};
+use crate::storage::{Log, LogSettings, OpenLog, OwnedTurn, Shutdown};
 use crate::types::{LeaderEpoch, Monotonic, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::wire::batch::{Batch, BatchBuilder, BatchHeader, ControlType};
 
@@ -142,6 +142,10 @@ impl WakeReaders for Nobody {
 struct Room(std::cell::Cell<bool>);
 
 impl Directory for Room {
+    fn zeros_turn(&self) -> Option<OwnedTurn> {
+        None
+    }
+
     fn has_space_ahead(&self) -> bool {
         true
     }

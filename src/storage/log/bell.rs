@@ -7,6 +7,7 @@
 //! 2. A turn ends when its guard is dropped, also when the procedure is.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use futures_lite::future::poll_fn;
@@ -46,16 +47,34 @@ pub struct Turn {
 
 pub struct TurnGuard<'a>(&'a Turn);
 
+/// A [`TurnGuard`] that keeps what it guards.
+pub struct OwnedTurn(Rc<Turn>);
+
 impl Turn {
     pub async fn take(&self) -> TurnGuard<'_> {
         self.bell.until(|| (!self.taken.replace(true)).then(|| TurnGuard(self))).await
+    }
+
+    /// The turn, if nobody has it.
+    pub fn try_take(self: &Rc<Self>) -> Option<OwnedTurn> {
+        (!self.taken.replace(true)).then(|| OwnedTurn(self.clone()))
+    }
+
+    fn end(&self) {
+        self.taken.set(false);
+        self.bell.ring();
     }
 }
 
 impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
-        self.0.taken.set(false);
-        self.0.bell.ring();
+        self.0.end();
+    }
+}
+
+impl Drop for OwnedTurn {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -73,6 +92,19 @@ mod tests {
             assert!(poll_once(turn.take()).await.is_none(), "asking for a turn that is taken does not end it");
             drop(first);
             assert!(poll_once(turn.take()).await.is_some());
+        });
+    }
+
+    #[test]
+    fn an_owned_turn_is_there_or_not() {
+        block_on(async {
+            let turn = Rc::new(Turn::default());
+            let first = turn.try_take();
+            assert!(first.is_some() && turn.try_take().is_none());
+            assert!(poll_once(turn.take()).await.is_none());
+            drop(first);
+            let again = turn.try_take();
+            assert!(again.is_some(), "asking for a turn that is taken does not end it");
         });
     }
 }

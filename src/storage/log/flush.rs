@@ -267,7 +267,8 @@ impl<W: World> Log<W> {
             let next = state.segments[at + 1].base;
             let snapshot_waits = state.snapshots.waiting.iter().any(|(offset, _)| *offset == next);
             let segment = &mut state.segments[at];
-            let is_synced = segment.synced == segment.len && segment.reached <= segment.len && !segment.cut_unsynced;
+            let is_as_synced = segment.reached <= segment.len && !segment.cut_unsynced && !state.writer.is_zeroing(segment.base);
+            let is_synced = segment.synced == segment.len && is_as_synced;
             if segment.seal == Seal::Rolled && is_synced && segment.is_indexed() && !snapshot_waits {
                 segment.seal = Seal::Sealed;
             }
@@ -300,7 +301,8 @@ impl<W: World> State<W> {
         let mut plans = Vec::new();
         for (at, segment) in self.segments.iter().enumerate() {
             let len = if segment.base == mark.segment { mark.position } else { self.completed_len(at) };
-            let trim = segment.seal == Seal::Rolled && len == segment.len && segment.has_space_ahead();
+            let is_at_rest = len == segment.len && !self.writer.is_zeroing(segment.base);
+            let trim = segment.seal == Seal::Rolled && is_at_rest && segment.has_space_ahead();
             let cut = segment.cut_unsynced;
             let behind = segment.synced < len || trim || cut;
             if segment.seal == Seal::Sealed || segment.base > mark.segment || !behind {

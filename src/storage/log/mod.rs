@@ -65,7 +65,7 @@ mod written;
 
 pub use append::{Appended, LeaderBatch};
 
-pub use bell::{Bell, Turn};
+pub use bell::{Bell, OwnedTurn, Turn};
 pub use close::remove_directory;
 pub use error::{AppendError, LogError, ReadError};
 pub use maintain::Retained;
@@ -84,6 +84,9 @@ pub trait LogObserver {
     fn has_space_ahead(&self) -> bool {
         true
     }
+    /// The turn at writing zeros ahead of a log, for one log of a directory and shard at a time: what waits for the disk would wait for all of them.
+    /// `None` while another has it.
+    fn zeros_turn(&self) -> Option<OwnedTurn>;
     /// The log takes nothing more; what was not below the end may be lost.
     fn on_failed(&self, why: &str);
 }

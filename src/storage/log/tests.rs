@@ -183,6 +183,7 @@ struct Witness {
     flushed: RefCell<Vec<Offset>>,
     failures: RefCell<Vec<String>>,
     is_crowded: Cell<bool>,
+    zeros: Rc<Turn>,
 }
 
 impl LogObserver for Witness {
@@ -196,6 +197,10 @@ impl LogObserver for Witness {
 
     fn has_space_ahead(&self) -> bool {
         !self.is_crowded.get()
+    }
+
+    fn zeros_turn(&self) -> Option<OwnedTurn> {
+        self.zeros.try_take()
     }
 
     fn on_failed(&self, why: &str) {

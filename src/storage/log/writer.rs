@@ -14,13 +14,15 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{EndMark, Life, Log, LogError, State};
-use crate::io::{File, OpenMode, Urgency, World};
+use super::{EndMark, Life, Log, LogError, State, Turn};
+use crate::io::{Behind, File, OpenMode, Urgency, World, ZEROS_ALIGN};
 use crate::storage::layout::{NEXT_SEGMENT, SegmentPart};
 use crate::storage::planted::{self, Bug};
 use crate::storage::segment::Stored;
@@ -38,6 +40,14 @@ const NO_SPACE_AHEAD: u64 = u64::MAX;
 /// Who is nearer to a segment's end than a part of it leaves no more zeros: those before are written over, and nothing is to be cut when it is
 /// rolled.
 const NEAR_END_PART: u64 = 64;
+/// A log whose appends are synced one by one has zeros on the disk ahead of it, in steps of at most so many bytes: longer ones hold up what waits for
+/// the disk, shorter ones cost more. As many as are written twice.
+const ZEROS_STEP_MAX: u64 = 4 << 20;
+/// If a sync covers more than this on average, what it writes beside the records does not count, and the zeros would.
+const ZEROS_SYNC_BYTES_MAX: u64 = 256 << 10;
+/// Zeros begin so much of a step behind what is queued, where there are none yet: what comes while they are written is to have room before
+/// them.
+const ZEROS_LEAD_PART: u64 = 4;
 /// Longest gather of slices, twice over: a batch is a prefix and its bytes.
 const SLICES_MAX: usize = 1024;
 
@@ -81,15 +91,16 @@ enum Next<F> {
 struct Pace {
     /// When the last step was taken, or the pace was too slow for one.
     since: Option<Monotonic>,
-    /// What was queued until then.
+    /// What was queued, and how often it was synced, until then.
     queued: u64,
+    syncs: u64,
     /// The last step; zero where there is none.
     step: u64,
 }
 
 impl Pace {
     /// The next step, of at most `most` bytes.
-    fn next(&mut self, queued: u64, now: Monotonic, most: u64) -> Option<u64> {
+    fn next(&mut self, queued: u64, syncs: u64, now: Monotonic, most: u64) -> Option<u64> {
         let since = *self.since.get_or_insert(now);
         let elapsed_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
         let bytes = queued.saturating_sub(self.queued);
@@ -98,11 +109,11 @@ impl Pace {
         let least = ALLOCATE_STEP_FIRST.min(most);
         let step = written_in_time.min((self.step * 2).max(least)).min(most);
         if step >= least {
-            *self = Self { since: Some(now), queued, step };
+            *self = Self { since: Some(now), queued, syncs, step };
             return Some(step);
         }
         if elapsed_ms >= for_ms {
-            *self = Self { since: Some(now), queued, step: 0 };
+            *self = Self { since: Some(now), queued, syncs, step: 0 };
         }
         None
     }
@@ -124,9 +135,15 @@ pub struct Writer<F> {
     prefixes: BytesMut,
     next: Next<F>,
     allocating: bool,
+    /// Zeros are written to the segment from there on: nothing else may be.
+    zeroing: Option<(Offset, u64)>,
+    /// The filesystem has refused them.
+    has_no_zeros: bool,
     pace: Pace,
     /// Bytes queued since the log was opened.
     queued_bytes: u64,
+    /// Syncs of what was appended since then.
+    syncs: u64,
     /// Whether a timer for `flush.ms` runs.
     pub flush_timer: bool,
 }
@@ -145,8 +162,11 @@ impl<F> Default for Writer<F> {
             prefixes: BytesMut::new(),
             next: Next::None,
             allocating: false,
+            zeroing: None,
+            has_no_zeros: false,
             pace: Pace::default(),
             queued_bytes: 0,
+            syncs: 0,
             flush_timer: false,
         }
     }
@@ -172,6 +192,21 @@ impl<F> Writer<F> {
         self.pending.is_empty() && self.under_way.is_empty()
     }
 
+    /// Up to where a segment may be written to for now.
+    fn limit(&self, segment: Offset) -> u64 {
+        self.zeroing.filter(|(zeroed, _)| *zeroed == segment).map_or(u64::MAX, |(_, from)| from)
+    }
+
+    /// Zeros are on their way to the segment: it may be longer than it is known to be.
+    pub fn is_zeroing(&self, segment: Offset) -> bool {
+        self.zeroing.is_some_and(|(zeroed, _)| zeroed == segment)
+    }
+
+    /// What is to be written next lies where zeros are being written.
+    pub fn waits_for_zeros(&self) -> bool {
+        self.pending.front().is_some_and(|next| next.position + next.len() as u64 > self.limit(next.segment))
+    }
+
     pub fn is_allocating(&self) -> bool {
         self.allocating
     }
@@ -188,7 +223,7 @@ impl<F> Writer<F> {
 
     /// An idle log begins small again.
     pub fn rest(&mut self) {
-        self.pace = Pace::default();
+        self.pace = Pace { since: None, queued: self.queued_bytes, syncs: self.syncs, step: 0 };
         self.pending.shrink_to(0);
         self.under_way.shrink_to(0);
         self.prefixes = BytesMut::new();
@@ -224,6 +259,15 @@ impl<F> Writer<F> {
     }
 }
 
+/// Space that a segment is about to get.
+struct Allocation<F> {
+    segment: Offset,
+    file: F,
+    to: u64,
+    /// What of it is to have zeros in it.
+    zeros: Option<Range<u64>>,
+}
+
 /// A write that is about to begin.
 struct Planned<F> {
     number: u64,
@@ -231,20 +275,20 @@ struct Planned<F> {
     segment: Offset,
     position: u64,
     slices: Vec<Bytes>,
-    /// Up to where zeros may follow.
-    fill_within: u64,
+    behind: Behind,
 }
 
 impl<W: World> State<W> {
     /// Takes the next write from the queue. `None` if there is none, or its segment has no file yet.
     fn plan_write(&mut self, mut slices: Vec<Bytes>) -> Option<Planned<W::File>> {
-        if self.writer.held || self.life == Life::Failed {
+        if self.writer.held || self.writer.waits_for_zeros() || self.life == Life::Failed {
             return None;
         }
         let segment = self.writer.pending.front()?.segment;
         let written_to = self.segment_mut(segment)?;
         let file = written_to.file.clone()?;
-        let allocated = written_to.allocated;
+        let (allocated, zeros_to) = (written_to.allocated, written_to.zeros_to);
+        let limit = self.writer.limit(segment);
         let window = self.settings.append_window_bytes;
         let writer = &mut self.writer;
         let first = writer.pending.front()?;
@@ -252,7 +296,8 @@ impl<W: World> State<W> {
         let mut mark = EndMark { offset: first.end, segment, position };
         let mut bytes = 0;
         let count = writer.pending.iter().take(SLICES_MAX).take_while(|next| {
-            let fits = next.segment == segment && (bytes == 0 || bytes + next.len() <= window);
+            let within = position + (bytes + next.len()) as u64 <= limit;
+            let fits = next.segment == segment && within && (bytes == 0 || bytes + next.len() <= window);
             if fits {
                 bytes += next.len();
             }
@@ -275,10 +320,14 @@ impl<W: World> State<W> {
         writer.under_way.push_back(Write { mark, bytes: bytes as u64, completed: false });
         let full = u64::from(self.settings.segment_bytes);
         let is_near_end = mark.position > full - full / NEAR_END_PART;
-        // What is flushed after each write is as short as it can be.
+        // What is flushed after each write is as short as it can be, or ends with a page.
         let leaves_none = self.settings.flushes_appends() || is_near_end || allocated == NO_SPACE_AHEAD;
-        let fill_within = if leaves_none { 0 } else { allocated };
-        Some(Planned { number, file, segment, position, slices, fill_within })
+        let behind = match leaves_none {
+            _ if mark.position <= zeros_to => Behind::Zeros(zeros_to),
+            true => Behind::Nothing,
+            false => Behind::Space(allocated),
+        };
+        Some(Planned { number, file, segment, position, slices, behind })
     }
 
     /// How many more lanes the queue asks for.
@@ -286,7 +335,7 @@ impl<W: World> State<W> {
         let writer = &self.writer;
         let Some(front) = writer.pending.front() else { return 0 };
         let ready = self.position_of(front.segment).is_some_and(|at| self.segments[at].file.is_some());
-        if writer.held || !ready {
+        if writer.held || !ready || writer.waits_for_zeros() {
             return 0;
         }
         let windows = writer.pending_bytes / self.settings.append_window_bytes.max(1);
@@ -331,8 +380,8 @@ impl<W: World> Log<W> {
                 }
                 planned
             };
-            let Some(Planned { number, file, segment, position, slices: gathered, fill_within }) = planned else { break };
-            let written = file.append_at(position, gathered, fill_within).await;
+            let Some(Planned { number, file, segment, position, slices: gathered, behind }) = planned else { break };
+            let written = file.append_at(position, gathered, behind).await;
             self.on_write_done(number, segment, written.reached, written.result);
             slices = written.slices;
             slices.clear();
@@ -452,24 +501,23 @@ impl<W: World> Log<W> {
         if !self.state().is_preparation_due() {
             return;
         }
-        let (now, roomy) = (self.shared.world.monotonic(), self.observer().is_none_or(|observer| observer.has_space_ahead()));
+        let (now, observer) = (self.shared.world.monotonic(), self.observer());
+        let roomy = observer.as_ref().is_none_or(|observer| observer.has_space_ahead());
+        let wants_zeros = roomy && self.state().wants_zeros();
+        let take_turn = || observer.map_or_else(|| Rc::new(Turn::default()).try_take(), |observer| observer.zeros_turn());
+        let zeros_turn = if wants_zeros { take_turn() } else { None };
         let (allocate, next) = {
             let mut state = self.state_mut();
-            let allocate = if roomy { state.plan_allocation(now) } else { None };
+            // While it is another's turn this is asked again after the next write, as long as there is space.
+            let may_allocate = roomy && (wants_zeros == zeros_turn.is_some() || state.has_little_space());
+            let allocate = if may_allocate { state.plan_allocation(now, wants_zeros, zeros_turn.is_some()) } else { None };
             (allocate, state.plan_next(roomy))
         };
-        if let Some((segment, file, to)) = allocate {
+        if let Some(allocation) = allocate {
             let log = self.clone();
             self.shared.world.spawn(Urgency::Background, async move {
-                // Advice only: without it, space is taken as it is written.
-                let result = file.allocate(to).await;
-                let mut state = log.state_mut();
-                state.writer.allocating = false;
-                if let Some(segment) = state.segment_mut(segment) {
-                    segment.allocated = if result.is_ok() { to } else { NO_SPACE_AHEAD };
-                }
-                drop(state);
-                log.shared.bell.ring();
+                log.allocate(allocation).await;
+                drop(zeros_turn);
             });
         }
         if let Some((path, to)) = next {
@@ -488,6 +536,30 @@ impl<W: World> Log<W> {
                 log.shared.bell.ring();
             });
         }
+    }
+
+    /// Advice only, all of it: without it, space is taken as it is written, and a sync writes down where.
+    async fn allocate(&self, Allocation { segment, file, to, zeros }: Allocation<W::File>) {
+        let allocated = file.allocate(to).await.is_ok();
+        let zeroed = match zeros.filter(|_| allocated) {
+            Some(range) => Some((range.end, file.write_zeros(range.start, range.end).await)),
+            None => None,
+        };
+        let mut state = self.state_mut();
+        state.writer.allocating = false;
+        state.writer.zeroing = None;
+        let refused = [io::ErrorKind::Unsupported, io::ErrorKind::InvalidInput];
+        state.writer.has_no_zeros |= matches!(&zeroed, Some((_, Err(error))) if refused.contains(&error.kind()));
+        if let Some(segment) = state.segment_mut(segment) {
+            segment.allocated = if allocated { to } else { NO_SPACE_AHEAD };
+            if let Some((zeros_to, result)) = zeroed {
+                segment.reached = segment.reached.max(zeros_to);
+                segment.zeros_to = if result.is_ok() { zeros_to } else { segment.zeros_to };
+            }
+        }
+        drop(state);
+        self.shared.bell.ring();
+        self.start_lanes();
     }
 
     /// Waits until every queued batch is written, and nothing else is being done to the active file.
@@ -548,7 +620,8 @@ impl<W: World> Log<W> {
             loop {
                 // A failure was told to the observer.
                 let flushed = log.sync_written().await.is_ok();
-                let state = log.state();
+                let mut state = log.state_mut();
+                state.writer.syncs += 1;
                 let more = state.end.offset.since(state.durable_end) as u64 >= state.settings.flush_messages;
                 if !flushed || !more {
                     break;
@@ -582,17 +655,48 @@ impl<W: World> State<W> {
         self.active().len >= full - full / 4 && matches!(self.writer.next, Next::None)
     }
 
-    fn plan_allocation(&mut self, now: Monotonic) -> Option<(Offset, W::File, u64)> {
+    /// What is allocated is nearly used up.
+    fn has_little_space(&self) -> bool {
+        let active = self.active();
+        active.allocated.saturating_sub(active.len) <= self.writer.pace.step / 8
+    }
+
+    /// Whether the space that is allocated next is to have zeros in it: not the first, before there is a pace.
+    fn wants_zeros(&self) -> bool {
+        let writer = &self.writer;
+        if writer.pace.step == 0 {
+            return false;
+        }
+        let syncs = writer.syncs - writer.pace.syncs;
+        let bytes = writer.queued_bytes - writer.pace.queued;
+        let is_synced_often = syncs > 0 && bytes / syncs <= ZEROS_SYNC_BYTES_MAX;
+        is_synced_often && !writer.has_no_zeros && !self.settings.preallocate && self.wants_space()
+    }
+
+    fn plan_allocation(&mut self, now: Monotonic, wants_zeros: bool, with_zeros: bool) -> Option<Allocation<W::File>> {
         if self.life != Life::Open || !self.wants_space() {
             return None;
         }
-        let (most, segment_bytes) = (self.settings.allocate_step_bytes, u64::from(self.settings.segment_bytes));
+        let segment_bytes = u64::from(self.settings.segment_bytes);
+        let most = if wants_zeros { self.settings.allocate_step_bytes.min(ZEROS_STEP_MAX) } else { self.settings.allocate_step_bytes };
         let active = self.segments.back()?;
         let file = active.file.clone()?;
-        let step = if self.settings.preallocate { segment_bytes } else { self.writer.pace.next(self.writer.queued_bytes, now, most)? };
+        let (queued, syncs) = (self.writer.queued_bytes, self.writer.syncs);
+        let step = if self.settings.preallocate { segment_bytes } else { self.writer.pace.next(queued, syncs, now, most)? };
         let to = (active.len.max(active.allocated) + step).min(segment_bytes);
+        let zeros = if with_zeros {
+            let behind_queued = (active.len + step / ZEROS_LEAD_PART).next_multiple_of(ZEROS_ALIGN);
+            let from = if active.zeros_to >= active.len { active.zeros_to } else { behind_queued };
+            let end = to.min(from + ZEROS_STEP_MAX).min(segment_bytes - segment_bytes / NEAR_END_PART);
+            let end = end - end % ZEROS_ALIGN;
+            (from < end).then_some(from..end)
+        } else {
+            None
+        };
+        let segment = active.base;
         self.writer.allocating = true;
-        Some((active.base, file, to))
+        self.writer.zeroing = zeros.as_ref().map(|zeros| (segment, zeros.start));
+        Some(Allocation { segment, file, to, zeros })
     }
 
     /// The file for the next segment, once the active one is three quarters full.

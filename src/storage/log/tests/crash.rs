@@ -1,6 +1,7 @@
 use super::*;
 use crate::io::OpenMode;
 use crate::io::memory::{Crash, DiskCall, DiskFault, RunError, Simulation, SimulationSettings};
+use futures_lite::future;
 
 /// Opens the log of a node that crashed.
 async fn recover(world: &MemoryWorld, settings: LogSettings, recovery_point: Option<Offset>) -> (Log<MemoryWorld>, Recovered) {
@@ -567,4 +568,111 @@ fn zeros_stand_behind_the_last_segment_only() {
 fn log_files(log: &Log<MemoryWorld>) -> Vec<(PathBuf, u64)> {
     let state = log.state();
     state.segments.iter().map(|segment| (state.path(segment.base, SegmentPart::Log), segment.len)).collect()
+}
+
+/// A log that is synced append by append, with room for zeros ahead in steps that a test fills.
+fn synced_ahead() -> LogSettings {
+    LogSettings { segment_bytes: 2 << 20, segment_ms: 20_000, flush_messages: 1, allocate_step_bytes: 256 << 10, ..small() }
+}
+
+/// Zeros that are written ahead of records come before them whatever takes how long: records wait where zeros are on their way, none is written over,
+/// what is told to be durable is so, and no other segment than the last ends with zeros.
+#[test]
+fn zeros_ahead_of_records_take_the_place_of_none() {
+    let (mut waited, mut ended_in_zeros, mut zeroed) = (0, 0, 0);
+    for seed in 0..40 {
+        let simulation = Simulation::new(seed, SimulationSettings::default());
+        let world = simulation.world(0, 0);
+        let (end, durable) = simulation.block_on(0, async {
+            let log = new_log(&world, synced_ahead()).await;
+            let is_zeroing = || log.state().writer.is_zeroing(log.state().active().base);
+            let mut rolls = 0;
+            for n in 0..300 + seed {
+                append(&log, batch_at(1, 9000, TimestampMs(NOW.get() + rolls * 30_000)));
+                match n % 71 {
+                    11 => drop(log.flush().await.unwrap()),
+                    // Segments roll before they are full, and recovery points move, while zeros are on their way.
+                    _ if seed % 3 == 0 && is_zeroing() => {
+                        rolls += 1;
+                        let later = batch_at(1, 9000, TimestampMs(NOW.get() + rolls * 30_000));
+                        let (advanced, _) = future::zip(log.advance_recovery_point(), async { append(&log, later) }).await;
+                        advanced.unwrap();
+                    }
+                    _ => {}
+                }
+                if n % (3 + seed % 9) == 0 {
+                    // Some write as a client that waits does, others as much as there is.
+                    match seed % 4 < 2 {
+                        true => written(&log).await,
+                        false => world.sleep(std::time::Duration::from_micros(n)).await,
+                    }
+                    let state = log.state();
+                    zeroed += u64::from(state.active().zeros_to > state.active().len);
+                    waited += u64::from(state.writer.waits_for_zeros());
+                }
+            }
+            if seed % 4 < 2 {
+                written(&log).await;
+            }
+            (log.end(), log.durable_end())
+        });
+        if seed % 2 == 0 {
+            simulation.crash(0);
+        } else {
+            simulation.power_loss(0);
+        }
+        let world = simulation.world(0, 0);
+        simulation.block_on(0, async {
+            let last = names(&world).await.into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+            let found = world.read_file(&Path::new(DIR).join(last)).await.unwrap();
+            ended_in_zeros += u32::from(found.ends_with(&[0; 8192]));
+        });
+        let recovered_to = simulation.block_on(0, async {
+            let (log, recovered) = recover(&world, synced_ahead(), None).await;
+            assert!(log.end() >= durable && (seed % 2 == 1 || log.end() >= end), "{recovered:?}, durable {durable}, written {end}");
+            for _ in 0..60 {
+                append(&log, batch(1, 9000));
+            }
+            written(&log).await;
+            let read = read_all(&log, Offset(0), log.end(), 1 << 20).await;
+            let offsets = offsets_in(&read);
+            assert!(offsets.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0) && offsets.len() as i64 == log.end().get());
+            log.close().await.unwrap();
+            check_files(&world, Path::new(DIR)).await;
+            for (path, len) in log_files(&log) {
+                assert_eq!(world.read_file(&path).await.unwrap().len() as u64, len, "{}", path.display());
+            }
+            log.end()
+        });
+        simulation.block_on(0, async {
+            // Every record is read again, and its sum checked.
+            let (log, recovered) = recover(&world, synced_ahead(), None).await;
+            assert_eq!((log.end(), recovered.bytes_cut), (recovered_to, 0));
+        });
+    }
+    assert!(zeroed > 40 && waited > 5 && ended_in_zeros > 5, "{zeroed} with zeros ahead, {waited} waits, {ended_in_zeros} ends");
+}
+
+/// One log of a directory at a time: another goes on without, and has its turn later.
+#[test]
+fn zeros_are_written_ahead_in_turn() {
+    run(85, |world| async move {
+        let log = new_log(&world, synced_ahead()).await;
+        let witness = Rc::new(Witness::default());
+        log.observe(witness.clone());
+        let fill = async || {
+            for _ in 0..50 {
+                append(&log, batch(1, 9000));
+                written(&log).await;
+            }
+            log.drain().await.unwrap();
+        };
+        let others = witness.zeros.try_take();
+        fill().await;
+        assert_eq!(log.state().active().zeros_to, 0);
+        drop(others);
+        fill().await;
+        assert!(log.state().active().zeros_to > log.state().active().len);
+        assert!(witness.zeros.try_take().is_some(), "the turn ends");
+    });
 }

@@ -1,0 +1,51 @@
+//! Zeros that are on the disk before there is anything to write in their place.
+//!
+//! Called by `file`; calls the kernel. Blocks: not for a shard's thread.
+//!
+//! A sync after an append has the disk write the data, the file's length, its map of blocks, each waited for by itself, and then flush. Where
+//! zeros were before there is only the data: nothing else has changed. Measured on ext4 without a journal, 64 KiB to each of 16 logs, a sync for
+//! each: two writes fewer, 156 us of core to 108, 2.9 ms to 1.9, 0.35 GB/s to 0.50; batches of 4 KiB 20,000 requests/s to 33,000. Written by way
+//! of the page cache the zeros cost more than they spare (0.29 GB/s).
+//!
+//! Invariants:
+//! 1. Nothing but the range is written, whole pieces of it in order.
+//! 2. Nothing is synced here: an error of a sync is told once, and is for whoever waits for records. The next sync of the file has the disk write
+//!    its length and its map, and those after it nothing but data.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use crate::io::ZEROS_ALIGN;
+
+/// Bytes of one write. Of 1 MiB, zeros cost a tenth less core, and the worst hundredth of what waits for the disk waits 1.4 times as long.
+const PIECE: usize = 256 << 10;
+
+/// Around the page cache, memory is to begin where a block does.
+#[repr(align(4096))]
+struct Piece([u8; PIECE]);
+
+static PIECE_OF_ZEROS: Piece = Piece([0; PIECE]);
+
+/// Where what is written stays when it is written over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Overwrites {
+    /// A sync writes down where it went.
+    #[default]
+    Elsewhere,
+    InPlace,
+}
+
+/// Writes zeros to the range. The inode is locked while a piece is written: a buffered write of the same file waits for it.
+pub(super) fn write(file: BorrowedFd<'_>, from: u64, to: u64) -> io::Result<()> {
+    assert!(from.is_multiple_of(ZEROS_ALIGN) && to.is_multiple_of(ZEROS_ALIGN), "zeros from {from} to {to}");
+    let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let mut at = from;
+    while at < to {
+        let piece = &PIECE_OF_ZEROS.0[..PIECE.min((to - at) as usize)];
+        direct.write_all_at(piece, at)?;
+        at += piece.len() as u64;
+    }
+    Ok(())
+}
