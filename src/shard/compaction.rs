@@ -9,6 +9,8 @@
 //! Invariants:
 //! 1. A log whose compaction failed for a reason that stays is left as it is until the broker is restarted, and said once.
 //! 2. A pass that was overtaken, or finds no room, is tried again no sooner than after the rest.
+//! 3. A pass begins when the checkpoint file has a recovery point at or behind the end of it: a recovery that began before would look for the
+//!    markers that it drops, and take the transactions for open.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -69,6 +71,10 @@ impl<W: World> Shard<W> {
 
     async fn compact_filthiest(self: &Rc<Self>, cleaner: &Cleaner) -> Pass {
         let Some((replica, found)) = self.find_filthiest().await else { return Pass::Rest };
+        if replica.log().recovery_point() < found.upper {
+            return Pass::Rest;
+        }
+        let Some(Ok(())) = self.write_checkpoints_now().await else { return Pass::Rest };
         let counts = &self.metrics.compaction;
         match replica.log().clean(&found, &self.clean_rules(cleaner), counts).await {
             // It came no further than the one before: the next will not either, until there is more.
