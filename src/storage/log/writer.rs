@@ -204,7 +204,7 @@ impl<F> Writer<F> {
 
     /// What is to be written next lies where zeros are being written.
     pub fn waits_for_zeros(&self) -> bool {
-        self.pending.front().is_some_and(|next| next.position + next.len() as u64 > self.limit(next.segment))
+        self.zeroing.is_some() && self.pending.front().is_some_and(|next| next.position + next.len() as u64 > self.limit(next.segment))
     }
 
     pub fn is_allocating(&self) -> bool {
@@ -293,11 +293,12 @@ impl<W: World> State<W> {
         let writer = &mut self.writer;
         let first = writer.pending.front()?;
         let position = first.position;
+        // The first of them lies before zeros that are on their way, or it would wait.
+        let most = window.min(usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX));
         let mut mark = EndMark { offset: first.end, segment, position };
         let mut bytes = 0;
         let count = writer.pending.iter().take(SLICES_MAX).take_while(|next| {
-            let within = position + (bytes + next.len()) as u64 <= limit;
-            let fits = next.segment == segment && within && (bytes == 0 || bytes + next.len() <= window);
+            let fits = next.segment == segment && (bytes == 0 || bytes + next.len() <= most);
             if fits {
                 bytes += next.len();
             }
