@@ -67,6 +67,16 @@ pub(super) async fn read<W: World>(world: &W, path: &Path) -> Result<BTreeMap<(T
     }
 }
 
+impl CheckpointsNotWritten {
+    /// Whether the files of the log directory may say what they said before.
+    pub fn is_about(&self, directory: usize) -> bool {
+        match self {
+            Self::Closing => true,
+            Self::In(directories) => directories.contains(&directory),
+        }
+    }
+}
+
 fn outcome_of(failed: &BTreeSet<usize>) -> Result<(), CheckpointsNotWritten> {
     if failed.is_empty() { Ok(()) } else { Err(CheckpointsNotWritten::In(failed.clone())) }
 }

@@ -74,7 +74,11 @@ impl<W: World> Shard<W> {
         if replica.log().recovery_point() < found.upper {
             return Pass::Rest;
         }
-        let Some(Ok(())) = self.write_checkpoints_now().await else { return Pass::Rest };
+        let Some(written) = self.write_checkpoints_now().await else { return Pass::Rest };
+        let directory = self.placed.borrow().get(&replica.id()).copied().unwrap_or(0);
+        if written.is_err_and(|why| why.is_about(directory)) {
+            return Pass::Rest;
+        }
         let counts = &self.metrics.compaction;
         match replica.log().clean(&found, &self.clean_rules(cleaner), counts).await {
             // It came no further than the one before: the next will not either, until there is more.

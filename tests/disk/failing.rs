@@ -23,7 +23,8 @@ fn batch() -> bytes::Bytes {
 /// A broker on a healthy directory and another, with a topic on both and a record in each partition; and the partitions of the other.
 fn start(healthy: &std::path::Path, other: &std::path::Path, configs: &[(&str, &str)]) -> (Broker, Connection, Vec<i32>) {
     let dirs = format!("{},{}", healthy.display(), other.display());
-    let broker = Broker::start(Settings::new().shards(2).with("log.dirs", dirs).with("ottla.disk.reserve.bytes", 0));
+    let settings = Settings::new().with("log.dirs", dirs).with("ottla.disk.reserve.bytes", 0).with("log.cleaner.backoff.ms", 50);
+    let broker = Broker::start(settings.shards(2));
     let mut connection = broker.connect();
     topics::create(&mut connection, TOPIC, PARTITIONS, configs);
     let lost: Vec<i32> = (0..PARTITIONS).filter(|partition| other.join(format!("{TOPIC}-{partition}")).exists()).collect();
@@ -59,6 +60,19 @@ fn expect_half(broker: &Broker, connection: &mut Connection, lost: &[i32]) {
     assert_eq!(said.matches("is offline").count(), 1, "{said}");
 }
 
+/// Logs in the other directory are compacted as before.
+fn expect_compaction(healthy: &std::path::Path, connection: &mut Connection) {
+    let configs = [("cleanup.policy", "compact"), ("segment.ms", "1000000"), ("min.cleanable.dirty.ratio", "0.001")];
+    topics::create(connection, "compacted", 1, &configs);
+    for segment in 0..3 {
+        topics::produce(connection, "compacted", 0, Batch::at(THEN + segment * 2_000_000).keyed("key", Some(b"value")).encode());
+    }
+    eventually("a pass of compaction", SOON, || {
+        let checkpoint = std::fs::read_to_string(healthy.join("cleaner-offset-checkpoint")).ok()?;
+        checkpoint.lines().any(|line| line.starts_with("compacted 0 ")).then_some(())
+    });
+}
+
 fn expect_all(broker: &Broker) {
     let mut connection = broker.connect();
     for partition in 0..PARTITIONS {
@@ -79,6 +93,7 @@ fn a_log_directory_that_vanishes_is_noticed_and_the_others_go_on() {
     let (mut broker, mut connection, lost) = start(healthy.path(), &there, &[]);
     std::fs::rename(&there, &away).unwrap();
     expect_half(&broker, &mut connection, &lost);
+    expect_compaction(healthy.path(), &mut connection);
     broker.kill();
     std::fs::rename(&away, &there).unwrap();
     broker.launch();

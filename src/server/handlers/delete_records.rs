@@ -13,7 +13,6 @@ use crate::metadata::image::MetadataImage;
 use crate::partition::DeleteUpTo;
 use crate::server::dispatch::Call;
 use crate::server::errors;
-use crate::shard::CheckpointsNotWritten;
 use crate::shard::message::{DeleteRecordsRequest as OwnerRequest, Shortened};
 use crate::types::{NodeId, Offset, PartitionIndex, ShardId, TopicPartition};
 use crate::wire::error::ErrorCode;
@@ -56,18 +55,11 @@ pub async fn answer<W: World>(call: Call<W>, request: DeleteRecordsRequest) -> O
         && let Err(why) = shard.write_checkpoints_now().await?
     {
         // They are gone for readers, and would come back with a crash: the client is to ask again.
-        for outcome in outcomes.values_mut().filter(|outcome| outcome.is_ok_and(|shortened| !is_on_disk(shortened, &why))) {
+        for outcome in outcomes.values_mut().filter(|outcome| outcome.is_ok_and(|shortened| why.is_about(shortened.directory))) {
             *outcome = Err(ErrorCode::KafkaStorageError);
         }
     }
     Some(DeleteRecordsResponse::default().with_topics(lines(&names, &outcomes)))
-}
-
-fn is_on_disk(shortened: Shortened, why: &CheckpointsNotWritten) -> bool {
-    match why {
-        CheckpointsNotWritten::Closing => false,
-        CheckpointsNotWritten::In(directories) => !directories.contains(&shortened.directory),
-    }
 }
 
 /// The names of the topics, and the offsets by topic and partition. Of what is named twice the last word counts, as in Kafka.
