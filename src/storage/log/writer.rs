@@ -192,19 +192,20 @@ impl<F> Writer<F> {
         self.pending.is_empty() && self.under_way.is_empty()
     }
 
-    /// Up to where a segment may be written to for now.
-    fn limit(&self, segment: Offset) -> u64 {
-        self.zeroing.filter(|(zeroed, _)| *zeroed == segment).map_or(u64::MAX, |(_, from)| from)
+    /// From where on zeros are on their way to the segment, if they are.
+    fn zeros_from(&self, segment: Offset) -> Option<u64> {
+        self.zeroing.filter(|(zeroed, _)| *zeroed == segment).map(|(_, from)| from)
     }
 
     /// Zeros are on their way to the segment: it may be longer than it is known to be.
     pub fn is_zeroing(&self, segment: Offset) -> bool {
-        self.zeroing.is_some_and(|(zeroed, _)| zeroed == segment)
+        self.zeros_from(segment).is_some()
     }
 
     /// What is to be written next lies where zeros are being written.
     pub fn waits_for_zeros(&self) -> bool {
-        self.zeroing.is_some() && self.pending.front().is_some_and(|next| next.position + next.len() as u64 > self.limit(next.segment))
+        let Some((zeroed, from)) = self.zeroing else { return false };
+        self.pending.front().is_some_and(|next| next.segment == zeroed && next.position + next.len() as u64 > from)
     }
 
     pub fn is_allocating(&self) -> bool {
@@ -288,7 +289,7 @@ impl<W: World> State<W> {
         let written_to = self.segment_mut(segment)?;
         let file = written_to.file.clone()?;
         let (allocated, zeros_to) = (written_to.allocated, written_to.zeros_to);
-        let limit = self.writer.limit(segment);
+        let limit = self.writer.zeros_from(segment).unwrap_or(u64::MAX);
         let window = self.settings.append_window_bytes;
         let writer = &mut self.writer;
         let first = writer.pending.front()?;

@@ -527,23 +527,9 @@ fn zeros_stand_behind_the_last_segment_only() {
             written(&log).await;
             (log.end(), log.recovery_point())
         });
-        let lens = async |world: &MemoryWorld, log: &Log<MemoryWorld>| {
-            let mut lens = Vec::new();
-            for (path, len) in log_files(log) {
-                lens.push((world.read_file(&path).await.unwrap().len() as u64, len));
-            }
-            lens
-        };
-        if seed % 2 == 0 {
-            simulation.crash(0);
-        } else {
-            simulation.power_loss(0);
-        }
-        let world = simulation.world(0, 0);
+        let world = end_run(&simulation, seed);
         simulation.block_on(0, async {
-            let last = names(&world).await.into_iter().rfind(|name| name.ends_with(".log")).unwrap();
-            let found = world.read_file(&Path::new(DIR).join(last)).await.unwrap();
-            ended_in_zeros += u32::from(found.ends_with(&[0; 64]));
+            ended_in_zeros += u32::from(last_log(&world).await.ends_with(&[0; 64]));
             let (log, recovered) = recover(&world, small(), Some(point)).await;
             assert!(recovered.bytes_cut == 0 || seed % 2 == 1, "{recovered:?}");
             assert!(log.end() == end || seed % 2 == 1, "{recovered:?}, the end was {end}");
@@ -568,6 +554,31 @@ fn zeros_stand_behind_the_last_segment_only() {
 fn log_files(log: &Log<MemoryWorld>) -> Vec<(PathBuf, u64)> {
     let state = log.state();
     state.segments.iter().map(|segment| (state.path(segment.base, SegmentPart::Log), segment.len)).collect()
+}
+
+/// Lengths of the log's files, and of what it has in them.
+async fn lens(world: &MemoryWorld, log: &Log<MemoryWorld>) -> Vec<(u64, u64)> {
+    let mut lens = Vec::new();
+    for (path, len) in log_files(log) {
+        lens.push((world.read_file(&path).await.unwrap().len() as u64, len));
+    }
+    lens
+}
+
+/// Even seeds end by a kill, odd ones by a loss of power; answers with the world of the next run.
+fn end_run(simulation: &Simulation, seed: u64) -> MemoryWorld {
+    if seed.is_multiple_of(2) {
+        simulation.crash(0);
+    } else {
+        simulation.power_loss(0);
+    }
+    simulation.world(0, 0)
+}
+
+/// Content of the last segment's file.
+async fn last_log(world: &MemoryWorld) -> Vec<u8> {
+    let last = names(world).await.into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+    world.read_file(&Path::new(DIR).join(last)).await.unwrap()
 }
 
 /// A log that is synced append by append, with room for zeros ahead in steps that a test fills.
@@ -616,18 +627,9 @@ fn zeros_ahead_of_records_take_the_place_of_none() {
             }
             (log.end(), log.durable_end())
         });
-        if seed % 2 == 0 {
-            simulation.crash(0);
-        } else {
-            simulation.power_loss(0);
-        }
-        let world = simulation.world(0, 0);
-        simulation.block_on(0, async {
-            let last = names(&world).await.into_iter().rfind(|name| name.ends_with(".log")).unwrap();
-            let found = world.read_file(&Path::new(DIR).join(last)).await.unwrap();
-            ended_in_zeros += u32::from(found.ends_with(&[0; 8192]));
-        });
+        let world = end_run(&simulation, seed);
         let recovered_to = simulation.block_on(0, async {
+            ended_in_zeros += u32::from(last_log(&world).await.ends_with(&[0; 8192]));
             let (log, recovered) = recover(&world, synced_ahead(), None).await;
             assert!(log.end() >= durable && (seed % 2 == 1 || log.end() >= end), "{recovered:?}, durable {durable}, written {end}");
             for _ in 0..60 {
@@ -639,9 +641,8 @@ fn zeros_ahead_of_records_take_the_place_of_none() {
             assert!(offsets.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0) && offsets.len() as i64 == log.end().get());
             log.close().await.unwrap();
             check_files(&world, Path::new(DIR)).await;
-            for (path, len) in log_files(&log) {
-                assert_eq!(world.read_file(&path).await.unwrap().len() as u64, len, "{}", path.display());
-            }
+            let lens_closed = lens(&world, &log).await;
+            assert!(lens_closed.iter().all(|(file, segment)| file == segment), "{lens_closed:?}");
             log.end()
         });
         simulation.block_on(0, async {
