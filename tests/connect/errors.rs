@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 
 use super::{Bench, WITHIN, broker};
+use crate::support::broker::lasting_port;
 use crate::support::process::{command, run};
 use crate::support::records::Batch;
 use crate::support::{eventually, noisy, topics};
@@ -68,7 +69,7 @@ fn syslog_is_routed_and_filtered_into_a_file() {
     let broker = broker();
     let text = "org.apache.kafka.connect.storage.StringConverter";
     let bench = Bench::new(&broker, &format!("key.converter={text}\nvalue.converter={text}"));
-    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = format!("127.0.0.1:{}", lasting_port());
     let source = bench.write(
         "syslog.json",
         &format!(
@@ -89,13 +90,13 @@ fn syslog_is_routed_and_filtered_into_a_file() {
     let worker = bench.start(&[source, sink]);
     worker.wait_for_state("syslog", "RUNNING");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // A port that was just free may take a moment to be the source's; a datagram to nobody is lost.
+    // A connector is running before its task listens, maybe; a datagram to nobody is lost.
     eventually("a message arrives", WITHIN, || {
-        let _lost = socket.send_to(b"<34>1 2026-11-28T09:50:18Z mill su - - - hello", address);
+        let _lost = socket.send_to(b"<34>1 2026-11-28T09:50:18Z mill su - - - hello", &address);
         std::thread::sleep(std::time::Duration::from_millis(50));
         (!bench.lines("out.txt").is_empty()).then_some(())
     });
-    socket.send_to(b"without a priority", address).unwrap();
+    socket.send_to(b"without a priority", &address).unwrap();
     eventually("the other is dropped", WITHIN, || (worker.metric("ottla_connect_task_filtered_total", "sink") >= 1.0).then_some(()));
     assert!(bench.lines("out.txt").iter().all(|line| line.ends_with("su - - - hello")));
     let topics = worker.get("/connectors/syslog/topics");
