@@ -9,6 +9,7 @@
 //! | sendfile | send a cached file in pieces of 1 MiB to a socket whose reader discards it |
 //! | tcp-echo | give back 128 bytes to a peer that spins, one message under way |
 //! | tcp-echo-8 | the same over eight connections, one message under way on each |
+//! | tcp-echo-1000, -5000, -10000, -20000 | the same at so many messages a second over one connection, from the intended send |
 //! | fdatasync | append 4 KiB and wait for the disk |
 //! | fdatasync-32 | the same by 32 threads on 32 files |
 //! | fdatasync-64k-16 | 64 KiB by 16 threads on 16 files |
@@ -61,12 +62,17 @@ pub fn main(options: Options) -> Result<(), String> {
     let share = if options.quick { 1 } else { 4 };
     fs::create_dir_all(&options.dir).map_err(|why| format!("{}: {why}", options.dir.display()))?;
     let rounds = 5_000 * share;
-    let steps: [(&str, Step); 8] = [
+    let on_schedule = Duration::from_secs(2 * share);
+    let steps: [(&str, Step); 12] = [
         ("append-64k", Box::new(move |dir| append(dir, cores, 65_536, 256 * MIB * share))),
         ("append-16k", Box::new(move |dir| append(dir, cores, 16_384, 256 * MIB * share))),
         ("sendfile", Box::new(move |dir| send(dir, cores, 2048 * MIB * share))),
         ("tcp-echo", Box::new(move |_| echo(cores, 1, rounds))),
         ("tcp-echo-8", Box::new(move |_| echo(cores, 8, rounds * 8))),
+        ("tcp-echo-1000", Box::new(move |_| echo_on_schedule(cores, 1_000, on_schedule))),
+        ("tcp-echo-5000", Box::new(move |_| echo_on_schedule(cores, 5_000, on_schedule))),
+        ("tcp-echo-10000", Box::new(move |_| echo_on_schedule(cores, 10_000, on_schedule))),
+        ("tcp-echo-20000", Box::new(move |_| echo_on_schedule(cores, 20_000, on_schedule))),
         ("fdatasync", Box::new(move |dir| synced(dir, 1, 4096, 100 * share))),
         ("fdatasync-32", Box::new(move |dir| synced(dir, 32, 4096, 25 * share))),
         ("fdatasync-64k-16", Box::new(move |dir| synced(dir, 16, 65_536, 50 * share))),
@@ -264,6 +270,52 @@ fn ask(streams: &[TcpStream], messages: u64) -> io::Result<(Histogram<u64>, f64)
     Ok((histogram, begun.elapsed().as_secs_f64()))
 }
 
+/// Tails of it are pauses of the machine: neither thread has anything else to do.
+fn echo_on_schedule(cores: Cores, rate: u64, long: Duration) -> Measured {
+    let (near, far) = pair()?;
+    let server = on_core(cores.broker, move || spent(|| give_back(vec![far])));
+    let messages = rate * long.as_secs();
+    let client = on_core(cores.generator, move || ask_on_schedule(&near, Duration::from_secs(1) / rate as u32, messages));
+    let histogram = joined(client)?;
+    let spent = joined(server)?;
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    let cpu = spent.cpu_seconds * 1e6 / messages as f64;
+    let metrics = vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::P999, at(0.999)), (Metric::CpuPerRequest, cpu)];
+    Ok(("echo of 128 bytes at so many a second, from the intended send", metrics))
+}
+
+/// Sends every message when it is due, or as soon after it as it can; spins. Latency counts from when it was due.
+fn ask_on_schedule(mut stream: &TcpStream, every: Duration, messages: u64) -> io::Result<Histogram<u64>> {
+    let mut histogram = histogram()?;
+    stream.set_nonblocking(true)?;
+    let mut buffer = [0; 64 * MESSAGE];
+    let (mut sent, mut answered, mut received) = (0, 0, 0);
+    let begun = Instant::now();
+    while answered < messages {
+        if sent < messages && begun.elapsed() >= every * sent as u32 {
+            // A message is small and few are under way: it finds room in the socket, or the machine has stood still for long.
+            match stream.write(&[1; MESSAGE]) {
+                Ok(MESSAGE) => sent += 1,
+                Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Err(why) => return Err(why),
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => received += count as u64,
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(why) => return Err(why),
+        }
+        let now = begun.elapsed();
+        while answered < received / MESSAGE as u64 {
+            histogram.saturating_record(now.saturating_sub(every * answered as u32).as_nanos() as u64);
+            answered += 1;
+        }
+    }
+    Ok(histogram)
+}
+
 fn synced(dir: &Path, threads: usize, block: usize, rounds: u64) -> Measured {
     let begun = Instant::now();
     let writers: Vec<JoinHandle<io::Result<Histogram<u64>>>> = (0..threads)
@@ -314,6 +366,7 @@ mod tests {
             send(&dir, cores, 3 * MIB + 5),
             echo(cores, 1, 50),
             echo(cores, 8, 80),
+            echo_on_schedule(cores, 500, Duration::from_secs(1)),
             synced(&dir, 2, 4096, 2),
         ];
         fs::remove_dir_all(&dir).unwrap();

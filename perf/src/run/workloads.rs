@@ -63,13 +63,15 @@ impl Metric {
     }
 }
 
+pub type Floors = &'static [(Metric, &'static str)];
+
 pub struct Workload {
     pub name: &'static str,
     pub sentence: &'static str,
     pub kind: Kind,
     pub metrics: &'static [Metric],
     /// The floor each metric is held against: what the machine does when only the bare work is done.
-    pub floors: &'static [(Metric, &'static str)],
+    pub floors: Floors,
     pub choice: Choice,
     pub contest: Contest,
     /// Fewer pairs where one run takes minutes.
@@ -148,11 +150,14 @@ const THROUGHPUT: &[Metric] = &[Metric::CpuPerGb, Metric::Throughput];
 const BROKERS: Contest = Contest::Brokers;
 const LATENCY: &[Metric] = &[Metric::P50, Metric::P99, Metric::P999];
 const SYNCED: &[Metric] = &[Metric::Throughput, Metric::RequestRate, Metric::P50, Metric::P99, Metric::CpuPerRequest];
-const APPEND: &[(Metric, &str)] = &[(Metric::CpuPerGb, "append-64k"), (Metric::Throughput, "append-64k")];
-const APPEND_SMALL: &[(Metric, &str)] = &[(Metric::CpuPerGb, "append-16k"), (Metric::Throughput, "append-16k")];
-const SEND: &[(Metric, &str)] = &[(Metric::CpuPerGb, "sendfile"), (Metric::Throughput, "sendfile")];
-const ECHO: &[(Metric, &str)] = &[(Metric::P50, "tcp-echo"), (Metric::P99, "tcp-echo")];
-const SYNCED_64K: &[(Metric, &str)] = &[
+const APPEND: Floors = &[(Metric::CpuPerGb, "append-64k"), (Metric::Throughput, "append-64k")];
+const APPEND_SMALL: Floors = &[(Metric::CpuPerGb, "append-16k"), (Metric::Throughput, "append-16k")];
+const SEND: Floors = &[(Metric::CpuPerGb, "sendfile"), (Metric::Throughput, "sendfile")];
+const ECHO_1000: Floors = &tails("tcp-echo-1000");
+const ECHO_5000: Floors = &tails("tcp-echo-5000");
+const ECHO_10000: Floors = &tails("tcp-echo-10000");
+const ECHO_20000: Floors = &tails("tcp-echo-20000");
+const SYNCED_64K: Floors = &[
     (Metric::Throughput, "fdatasync-64k-16"),
     (Metric::RequestRate, "fdatasync-64k-16"),
     (Metric::P50, "fdatasync-64k-16"),
@@ -178,8 +183,12 @@ const fn throughput(name: &'static str, sentence: &'static str, choice: Choice, 
     }
 }
 
-const fn latency(name: &'static str, sentence: &'static str, choice: Choice, load: Load) -> Workload {
-    Workload { name, sentence, kind: Kind::Load(load), metrics: LATENCY, floors: ECHO, choice, contest: BROKERS, pairs_max: usize::MAX }
+const fn tails(floor: &'static str) -> [(Metric, &'static str); 3] {
+    [(Metric::P50, floor), (Metric::P99, floor), (Metric::P999, floor)]
+}
+
+const fn latency(name: &'static str, sentence: &'static str, choice: Choice, floors: Floors, load: Load) -> Workload {
+    Workload { name, sentence, kind: Kind::Load(load), metrics: LATENCY, floors, choice, contest: BROKERS, pairs_max: usize::MAX }
 }
 
 const fn reading(name: &'static str, sentence: &'static str, choice: Choice, command: &'static str) -> Workload {
@@ -324,30 +333,35 @@ pub const TABLE: &[Workload] = &[
         "open-loop-5000",
         "5,000 requests/s of one 1 KiB record each on a fixed schedule over one connection, 16 partitions, from the intended send to the answer",
         Choice::Quick,
+        ECHO_5000,
         load(16, "produce-at --rate 5000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "open-loop-20000",
         "20,000 requests/s of one 1 KiB record each on a fixed schedule over one connection, 16 partitions",
         Choice::Full,
+        ECHO_20000,
         load(16, "produce-at --rate 20000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "open-loop-20000-16c",
         "20,000 requests/s of one 1 KiB record each on a fixed schedule over 16 connections in turn, which Kafka can answer side by side",
         Choice::Full,
+        ECHO_20000,
         load(16, "produce-at --rate 20000 --connections 16 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "end-to-end-1000",
         "1,000 records/s of 1 KiB on a fixed schedule, from the intended send until a waiting consumer has them",
         Choice::Quick,
+        ECHO_1000,
         load(1, "end-to-end --rate 1000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     latency(
         "end-to-end-10000",
         "10,000 records/s of 1 KiB on a fixed schedule, from the intended send until a waiting consumer has them",
         Choice::Full,
+        ECHO_10000,
         load(1, "end-to-end --rate 10000 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
     ),
     Workload {
@@ -397,6 +411,7 @@ pub const TABLE: &[Workload] = &[
             "shard-listeners",
             "two shards, 16 partitions, four clients that send 5,000 requests/s of one 1 KiB record each on a fixed schedule: with and without a port for each shard",
             Choice::Full,
+            ECHO_5000,
             load(16, "produce-at --rate 5000 --connections 4 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
         )
     },
@@ -406,6 +421,7 @@ pub const TABLE: &[Workload] = &[
             "soak",
             "5,000 requests/s of 16 KiB on a fixed schedule until retention has deleted for long; p99 minute by minute",
             Choice::OnlyByName,
+            ECHO_5000,
             Load { configs: BOUNDED, ..load(1, "produce-at --rate 5000 --record-bytes 1024 --batch-bytes 16384 --seconds {soak}") },
         )
     },
