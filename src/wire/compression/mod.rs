@@ -22,6 +22,7 @@ use super::batch::Codec;
 mod compressor;
 mod lz4;
 mod snappy;
+mod zstd;
 
 pub use compressor::Compressor;
 pub use lz4::block_bytes as lz4_block_bytes;
@@ -83,7 +84,7 @@ enum Source<'a> {
     Gzip(io::BufReader<flate2::bufread::MultiGzDecoder<&'a [u8]>>),
     Snappy(snappy::Blocks<'a>),
     Lz4(Box<lz4_flex::frame::FrameDecoder<&'a [u8]>>),
-    Zstd(io::BufReader<zstd::Decoder<'a, &'a [u8]>>),
+    Zstd(zstd::Frames<'a>),
 }
 
 impl<'a> Decompressor<'a> {
@@ -96,10 +97,7 @@ impl<'a> Decompressor<'a> {
                 lz4::check_frame(input)?;
                 Source::Lz4(Box::new(lz4_flex::frame::FrameDecoder::new(input)))
             }
-            Codec::Zstd => {
-                let decoder = zstd::Decoder::with_buffer(input).map_err(|error| corrupt(codec, &error))?;
-                Source::Zstd(io::BufReader::with_capacity(CHUNK_BYTES, decoder))
-            }
+            Codec::Zstd => Source::Zstd(zstd::Frames::new(input).map_err(|error| corrupt(codec, &error))?),
         };
         Ok(Self { codec, limit, consumed: 0, source })
     }
@@ -114,7 +112,7 @@ impl<'a> Decompressor<'a> {
             Source::Gzip(reader) => reader.fill_buf().map_err(|error| corrupt(codec, &error))?,
             Source::Snappy(blocks) => blocks.fill(left).map_err(|error| error.at_limit(limit))?,
             Source::Lz4(decoder) => decoder.fill_buf().map_err(|error| corrupt(codec, &error))?,
-            Source::Zstd(reader) => reader.fill_buf().map_err(|error| corrupt(codec, &error))?,
+            Source::Zstd(frames) => frames.fill().map_err(|error| corrupt(codec, &error))?,
         };
         if chunk.len() > left { Err(CompressionError::TooLarge { limit }) } else { Ok(chunk) }
     }
@@ -127,7 +125,7 @@ impl<'a> Decompressor<'a> {
             Source::Gzip(reader) => reader.consume(len),
             Source::Snappy(blocks) => blocks.consume(len),
             Source::Lz4(decoder) => decoder.consume(len),
-            Source::Zstd(reader) => reader.consume(len),
+            Source::Zstd(frames) => frames.consume(len),
         }
     }
 }
