@@ -3,16 +3,22 @@
 //!
 //! Invariants:
 //! 1. Between batches a thread keeps one context of [`KEPT_BYTES_MAX`] at most, and nothing of what went through it is seen again.
-//! 2. Input that ends within a frame is an error, once what was whole of it has been given.
+//! 2. Frames are of the format of zstd 0.8 and later, older than Kafka's support of it (KIP-110): for older ones the library, built to read
+//!    them, keeps up to 128 MiB in a context and does not count it.
+//! 3. Input that ends within a frame is an error, once what was whole of it has been given.
 
 use std::cell::Cell;
 
-use zstd::zstd_safe::{DCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective, get_error_name};
+use zstd::zstd_safe::{
+    DCtx, ErrorCode, InBuffer, MAGIC_SKIPPABLE_MASK, MAGIC_SKIPPABLE_START, MAGICNUMBER, OutBuffer, ResetDirective, get_error_name,
+};
 
 use super::CHUNK_BYTES;
 
 /// What levels up to 8 look back into without being told the size, as most clients compress, and the context with it.
 const KEPT_BYTES_MAX: usize = 3 << 20;
+
+const INCOMPLETE: &str = "incomplete frame";
 
 struct Workspace {
     context: DCtx<'static>,
@@ -40,27 +46,33 @@ pub(super) struct Frames<'a> {
     /// How much of the chunk is filled, and of that taken.
     filled: usize,
     taken: usize,
-    /// No frame is begun.
-    is_whole: bool,
+    /// No frame is begun that has not ended.
+    is_between: bool,
 }
 
 impl<'a> Frames<'a> {
     pub(super) fn new(input: &'a [u8]) -> Result<Self, String> {
-        Ok(Self { workspace: Some(Workspace::take()?), input, filled: 0, taken: 0, is_whole: false })
+        if input.is_empty() {
+            return Err(INCOMPLETE.to_owned());
+        }
+        Ok(Self { workspace: Some(Workspace::take()?), input, filled: 0, taken: 0, is_between: true })
     }
 
     /// The next decompressed bytes, not yet taken; empty at the end.
     pub(super) fn fill(&mut self) -> Result<&[u8], String> {
         let Some(Workspace { context, chunk }) = self.workspace.as_deref_mut() else { return Ok(&[]) };
-        while self.taken == self.filled && !(self.is_whole && self.input.is_empty()) {
+        while self.taken == self.filled && !(self.is_between && self.input.is_empty()) {
+            if self.is_between {
+                check_magic(self.input)?;
+            }
             let mut input = InBuffer::around(self.input);
             let mut output = OutBuffer::around(&mut chunk[..]);
             let wanted = context.decompress_stream(&mut output, &mut input).map_err(sentence)?;
             (self.filled, self.taken) = (output.pos(), 0);
             self.input = &self.input[input.pos()..];
-            self.is_whole = wanted == 0;
-            if self.filled == 0 && self.input.is_empty() && !self.is_whole {
-                return Err("incomplete frame".to_owned());
+            self.is_between = wanted == 0;
+            if self.filled == 0 && self.input.is_empty() && !self.is_between {
+                return Err(INCOMPLETE.to_owned());
             }
         }
         Ok(&chunk[self.taken..self.filled])
@@ -80,6 +92,13 @@ impl Drop for Frames<'_> {
             KEPT.set(Some(workspace));
         }
     }
+}
+
+/// Of less than a magic the decoder tells what it is.
+fn check_magic(frame: &[u8]) -> Result<(), String> {
+    let magic = frame.first_chunk().map_or(MAGICNUMBER, |magic| u32::from_le_bytes(*magic));
+    let is_known = magic == MAGICNUMBER || magic & MAGIC_SKIPPABLE_MASK == MAGIC_SKIPPABLE_START;
+    if is_known { Ok(()) } else { Err(format!("magic {magic:#010x}, {MAGICNUMBER:#010x} wanted")) }
 }
 
 fn sentence(code: ErrorCode) -> String {
@@ -134,9 +153,24 @@ mod tests {
         let mut half_read = Frames::new(&frame).unwrap();
         half_read.fill().unwrap();
         drop(half_read);
-        assert_eq!(read(&[framed(1, b"one"), framed(19, b""), framed(19, b" and another")].concat()).unwrap(), b"one and another");
+        let skippable = [&(MAGIC_SKIPPABLE_START | 7).to_le_bytes()[..], &3_u32.to_le_bytes(), b"any"].concat();
+        assert_eq!(
+            read(&[framed(1, b"one"), skippable, framed(19, b""), framed(19, b" and another")].concat()).unwrap(),
+            b"one and another"
+        );
         let (mut near, mut far) = (Frames::new(&frame).unwrap(), Frames::new(&frame).unwrap());
         assert_eq!(near.fill().unwrap(), far.fill().unwrap());
+    }
+
+    #[test]
+    fn frames_of_formats_before_kafkas_support_are_refused() {
+        for version in 1..8_u8 {
+            let magic: &[u8] = if version == 1 { &[0x1e, 0xb5, 0x2f, 0xfd] } else { &[0x20 + version, 0xb5, 0x2f, 0xfd] };
+            let why = read(&[magic, &[0; 20]].concat()).unwrap_err();
+            assert!(why.starts_with("magic 0xfd2fb52") || version == 1, "{why}");
+            let why = read(&[framed(1, b"one"), magic.to_vec(), vec![0; 20]].concat()).unwrap_err();
+            assert!(why.ends_with("0xfd2fb528 wanted"), "{why}");
+        }
     }
 
     #[test]
