@@ -109,7 +109,11 @@ fn sentence(code: ErrorCode) -> String {
 mod tests {
     use std::io::Write;
 
+    use bytes::Bytes;
+
     use super::*;
+    use crate::wire::batch::Codec;
+    use crate::wire::compression::{CompressionError, DECOMPRESSED_BYTES_MAX, decompress};
 
     fn framed(level: i32, input: &[u8]) -> Vec<u8> {
         let mut encoder = zstd::Encoder::new(Vec::new(), level).unwrap();
@@ -118,17 +122,11 @@ mod tests {
     }
 
     fn read(input: &[u8]) -> Result<Vec<u8>, String> {
-        let mut frames = Frames::new(input)?;
-        let mut output = Vec::new();
-        loop {
-            let chunk = frames.fill()?;
-            if chunk.is_empty() {
-                return Ok(output);
-            }
-            output.extend_from_slice(chunk);
-            let len = chunk.len();
-            frames.consume(len);
-        }
+        let output = decompress(Codec::Zstd, &Bytes::copy_from_slice(input), DECOMPRESSED_BYTES_MAX);
+        output.map(Vec::from).map_err(|error| match error {
+            CompressionError::Corrupt { reason, .. } => reason,
+            other => other.to_string(),
+        })
     }
 
     fn kept_bytes() -> Option<usize> {
