@@ -200,17 +200,17 @@ fn echo(cores: Cores, connections: usize, messages: u64) -> Measured {
     let client = on_core(cores.generator, move || ask(&near, messages));
     let (histogram, seconds) = joined(client)?;
     let spent = joined(server)?;
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    let metrics = vec![
-        (Metric::P50, at(0.5)),
-        (Metric::P99, at(0.99)),
-        (Metric::P999, at(0.999)),
-        (Metric::RequestRate, messages as f64 / seconds),
-        (Metric::CpuPerRequest, spent.cpu_seconds * 1e6 / messages as f64),
-    ];
+    let mut metrics = echoed(&histogram, &spent, messages);
+    metrics.push((Metric::RequestRate, messages as f64 / seconds));
     let sentence =
         if connections == 1 { "echo of 128 bytes to a spinning peer on the other core" } else { "the same over eight connections" };
     Ok((sentence, metrics))
+}
+
+fn echoed(histogram: &Histogram<u64>, spent: &Spent, messages: u64) -> Vec<(Metric, f64)> {
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    let cpu = spent.cpu_seconds * 1e6 / messages as f64;
+    vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::P999, at(0.999)), (Metric::CpuPerRequest, cpu)]
 }
 
 /// Waits with poll, until every peer has gone.
@@ -278,10 +278,7 @@ fn echo_on_schedule(cores: Cores, rate: u64, long: Duration) -> Measured {
     let client = on_core(cores.generator, move || ask_on_schedule(&near, Duration::from_secs(1) / rate as u32, messages));
     let histogram = joined(client)?;
     let spent = joined(server)?;
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    let cpu = spent.cpu_seconds * 1e6 / messages as f64;
-    let metrics = vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::P999, at(0.999)), (Metric::CpuPerRequest, cpu)];
-    Ok(("echo of 128 bytes at so many a second, from the intended send", metrics))
+    Ok(("echo of 128 bytes at so many a second, from the intended send", echoed(&histogram, &spent, messages)))
 }
 
 /// Sends every message when it is due, or as soon after it as it can; spins. Latency counts from when it was due.

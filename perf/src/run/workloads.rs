@@ -405,13 +405,12 @@ pub const TABLE: &[Workload] = &[
     },
     Workload {
         metrics: &[Metric::Messages, Metric::CpuPerRequest, Metric::P50, Metric::P99],
-        floors: &[],
         contest: Contest::Listeners,
         ..latency(
             "shard-listeners",
             "two shards, 16 partitions, four clients that send 5,000 requests/s of one 1 KiB record each on a fixed schedule: with and without a port for each shard",
             Choice::Full,
-            ECHO_5000,
+            &[],
             load(16, "produce-at --rate 5000 --connections 4 --record-bytes 1024 --batch-bytes 1 --seconds {seconds}"),
         )
     },
