@@ -75,7 +75,7 @@ impl<W: World> Shard<W> {
             return Pass::Rest;
         }
         let Some(written) = self.write_checkpoints_now().await else { return Pass::Rest };
-        let directory = self.placed.borrow().get(&replica.id()).copied().unwrap_or(0);
+        let directory = self.directory_of(replica.id()).unwrap_or(0);
         if written.is_err_and(|why| why.is_about(directory)) {
             return Pass::Rest;
         }
@@ -151,7 +151,7 @@ impl<W: World> Shard<W> {
             CleanError::Log(_) => tracing::debug!("{topic}-{partition}: compaction ended with its log: {why}"),
             CleanError::Io { .. } if why.is_of_disk() => {
                 tracing::error!("{topic}-{partition}: compaction: {why}");
-                let directory = self.placed.borrow().get(&replica.id()).copied();
+                let directory = self.directory_of(replica.id());
                 directory.into_iter().for_each(|directory| self.fail_directory(directory, &why.to_string()));
             }
             CleanError::Unsound { .. } | CleanError::Io { .. } => {

@@ -30,7 +30,7 @@ impl<W: World> Shard<W> {
             starts.push(replica.and_then(|replica| {
                 let start = replica.delete_records(upto)?;
                 shortened.push(replica);
-                Ok(Shortened { start, directory: self.placed.borrow().get(&partition).copied().unwrap_or(0) })
+                Ok(Shortened { start, directory: self.directory_of(partition).unwrap_or(0) })
             }));
         }
         responder.respond(Reply::DeleteRecords(starts));

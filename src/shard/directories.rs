@@ -252,6 +252,11 @@ impl<W: World> Shard<W> {
         self.on_directory_failed(METADATA_DIRECTORY, why);
     }
 
+    /// The log directory of a log that this shard has.
+    pub(super) fn directory_of(&self, partition: TopicPartition) -> Option<usize> {
+        self.placed.borrow().get(&partition).copied()
+    }
+
     /// Refuses from here on what lies in the directory, stops writing there, and has clients told that nobody leads it.
     pub(super) fn leave_directory(self: &Rc<Self>, index: usize) {
         self.directories[index].in_use.set(false);

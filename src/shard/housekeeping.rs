@@ -119,6 +119,6 @@ impl<W: World> Shard<W> {
         if !said {
             tracing::error!("{}-{}: not closed cleanly: {error}", replica.topic(), replica.id().partition);
         }
-        self.placed.borrow().get(&replica.id()).copied()
+        self.directory_of(replica.id())
     }
 }
