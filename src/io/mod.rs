@@ -7,7 +7,7 @@
 //! ZooKeeper servers: `zookeeper` is the real one, `memory::tree` stands in for it.
 //!
 //! Invariants:
-//! 1. Completions of one file's operations may arrive in any order; a `sync` covers only writes that completed before it was called.
+//! 1. Completions of one file's operations may arrive in any order; a sync covers only writes that completed before it was called.
 //! 2. A failed write or sync is final for that file: callers take the log directory offline and never retry.
 //! 3. A buffer handed to an operation belongs to it until its future resolves. Dropping such a future leaves the operation running.
 //! 4. Bytes once readable below a high watermark are never overwritten in place: `send_file` references live pages.
@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -160,6 +161,10 @@ pub trait File: Clone + 'static {
 
     /// Makes completed writes, and the length they gave the file, durable (fdatasync).
     async fn sync(&self) -> io::Result<()>;
+
+    /// Makes the bytes of a range durable that completed writes have put over bytes, or zeros of [`File::write_zeros`], which a [`File::sync`] has
+    /// covered: where they lie is on the disk already, and the file's length. Of files that ask for this at a time, the disk is flushed once.
+    async fn sync_range(&self, range: Range<u64>) -> io::Result<()>;
 
     /// Cuts or extends (with zeros) the file; also frees space allocated beyond `len`.
     async fn truncate(&self, len: u64) -> io::Result<()>;

@@ -20,6 +20,8 @@ pub enum Operation {
     /// All or part of it read by the ring.
     ReadRing,
     SyncRing,
+    /// Of a range, together with those of other files.
+    SyncThread,
     TruncateThread,
     AllocateThread,
     /// Written behind a log ahead of its records.
@@ -27,13 +29,14 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub(super) const ALL: [Operation; 9] = [
+    pub(super) const ALL: [Operation; 10] = [
         Operation::AppendInline,
         Operation::AppendNowait,
         Operation::AppendRing,
         Operation::ReadCached,
         Operation::ReadRing,
         Operation::SyncRing,
+        Operation::SyncThread,
         Operation::TruncateThread,
         Operation::AllocateThread,
         Operation::ZeroThread,
@@ -48,6 +51,7 @@ impl Operation {
             Operation::ReadCached => ("read", "cached"),
             Operation::ReadRing => ("read", "ring"),
             Operation::SyncRing => ("sync", "ring"),
+            Operation::SyncThread => ("sync", "thread"),
             Operation::TruncateThread => ("truncate", "thread"),
             Operation::AllocateThread => ("allocate", "thread"),
             Operation::ZeroThread => ("zero", "thread"),

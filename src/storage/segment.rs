@@ -8,6 +8,8 @@
 //!
 //! What a crash leaves: a file as long as the kernel cared to make it; `log::recover` finds what of it is whole.
 
+use std::ops::Range;
+
 use super::index::{AbortedTransaction, Entries, LargestTimestamp, OffsetIndex, TimeIndex};
 use super::layout::SegmentPart;
 use crate::types::{Offset, TimestampMs};
@@ -36,9 +38,7 @@ pub struct Segment<F> {
     pub allocated: u64,
     /// Bytes the file may have, zeros behind its batches included.
     pub reached: u64,
-    /// Up to where the disk was last given zeros ahead of the bytes; there may be none in front of the first that it was given, and none are
-    /// left once the bytes reach this. 0 before.
-    pub zeros_to: u64,
+    pub zeros: Zeros,
     /// Zeros were taken off, and a loss of power may bring them back.
     pub cut_unsynced: bool,
     /// End of the last range handed to a reader: bytes before it may still be on their way to a socket.
@@ -49,6 +49,41 @@ pub struct Segment<F> {
     pub indexes_synced: IndexesSynced,
     /// Read or written since `maintain` last looked.
     pub touched: bool,
+}
+
+/// Zeros that the disk was given ahead of a segment's bytes. None are left once the bytes reach their end.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Zeros {
+    from: u64,
+    /// 0 before the first.
+    to: u64,
+    /// Up to where a sync has told the disk of their place.
+    placed_to: u64,
+}
+
+impl Zeros {
+    pub fn end(&self) -> u64 {
+        self.to
+    }
+
+    pub fn add(&mut self, range: Range<u64>) {
+        if range.start != self.to {
+            *self = Self { from: range.start, ..Self::default() };
+        }
+        self.to = range.end;
+    }
+
+    /// A sync of the file is over that began when they were `then`.
+    pub fn on_synced(&mut self, then: Zeros) {
+        if self.from == then.from {
+            self.placed_to = then.to.min(self.to);
+        }
+    }
+
+    /// Whether all of the range lies where they were, and a sync of it has nothing but bytes to tell of.
+    pub fn hold(&self, range: &Range<u64>) -> bool {
+        self.from <= range.start && range.end <= self.placed_to
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,7 +160,7 @@ impl<F> Segment<F> {
             synced: 0,
             allocated: 0,
             reached: 0,
-            zeros_to: 0,
+            zeros: Zeros::default(),
             cut_unsynced: false,
             served_to: 0,
             seal: Seal::Active,
@@ -145,7 +180,7 @@ impl<F> Segment<F> {
         self.cut_unsynced |= self.reached > len;
         self.allocated = len;
         self.reached = len;
-        self.zeros_to = 0;
+        self.zeros = Zeros::default();
     }
 
     /// `offset` relative to this segment's base, as the indexes hold it.

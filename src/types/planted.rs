@@ -23,6 +23,8 @@ pub enum Bug {
     IndexAheadOfLog,
     /// A segment that others follow keeps the zeros behind its last write.
     RolledWithZeros,
+    /// Bytes are synced by themselves where the disk was not told of the zeros before them.
+    ZerosNotPlaced,
     /// A truncation takes one batch more than it was asked to.
     TruncatePastHighWatermark,
     /// The recovery point moves over data that was never flushed.
@@ -95,7 +97,7 @@ pub enum Bug {
 
 impl Bug {
     /// Those that the simulation of whole brokers must find.
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 26] = [
         Bug::AckBeforeCompletion,
         Bug::EndOverHole,
         Bug::TornTailServed,
@@ -103,6 +105,7 @@ impl Bug {
         Bug::NoDirectorySync,
         Bug::IndexAheadOfLog,
         Bug::RolledWithZeros,
+        Bug::ZerosNotPlaced,
         Bug::TruncatePastHighWatermark,
         Bug::RecoveryPointAheadOfFlush,
         Bug::CloseWithoutFlush,

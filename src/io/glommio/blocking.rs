@@ -19,6 +19,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use super::group_commit::ROUNDS_AT_ONCE;
 use super::{kernel, scheduler, shards};
 
 /// A thread without work this long ends.
@@ -52,16 +53,19 @@ pub(super) struct Pools {
     pub computing: Arc<Pool>,
     pub lengthy: Arc<Pool>,
     pub freeing: Arc<Pool>,
+    pub syncing: Arc<Pool>,
 }
 
 impl Pools {
-    pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize) -> Self {
+    pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize, shards: usize) -> Self {
+        let syncing_max = NonZeroUsize::new(shards * ROUNDS_AT_ONCE).unwrap_or(NonZeroUsize::MIN);
         let lengthy_max = NonZeroUsize::new(computing_max.get() / 2).unwrap_or(NonZeroUsize::MIN);
         Self {
             blocking: Pool::new(blocking_max, Precedence::LikeShards),
             computing: Pool::new(computing_max, Precedence::BehindShards),
             lengthy: Pool::new(lengthy_max, Precedence::BehindShards),
             freeing: Pool::new(NonZeroUsize::MIN, Precedence::BehindShards),
+            syncing: Pool::new(syncing_max, Precedence::LikeShards),
         }
     }
 }
@@ -154,6 +158,12 @@ pub(super) fn begin_off_shard(work: impl FnOnce() + Send + 'static) {
 /// Runs `work` on one of the blocking threads. It runs to its end even if the future is dropped.
 pub(super) async fn off_shard<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let pool = scheduler::current().blocking.clone();
+    on(&pool, IfDropped::Done, work).await
+}
+
+/// As [`off_shard`], for rounds of syncs: what else blocks does not wait behind them.
+pub(super) async fn in_sync_round<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let pool = scheduler::current().syncing.clone();
     on(&pool, IfDropped::Done, work).await
 }
 

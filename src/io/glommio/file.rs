@@ -14,6 +14,7 @@ use std::cell::{Cell, OnceCell};
 use std::fs;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::append::{AppendPath, Attempt, Folios, Gather, INLINE_BYTES_MAX};
 use super::blocking::{begin_off_shard, off_shard};
 use super::descriptor::SharedFile;
 use super::dirty::DirtyWatch;
+use super::group_commit::GroupCommit;
 use super::probe::DeviceTraits;
 use super::zeros::{self, Overwrites};
 use super::{kernel, residency, scheduler};
@@ -48,6 +50,7 @@ struct Opened {
     /// Zeros are being written: a write on the shard's thread would wait for the inode.
     zeroing: Cell<bool>,
     dirty: Arc<DirtyWatch>,
+    group_commit: Rc<GroupCommit>,
     instruments: Rc<WorldInstruments>,
     /// Made at the first operation of the ring.
     ring: OnceCell<ManuallyDrop<BufferedFile>>,
@@ -87,7 +90,13 @@ impl Opened {
 }
 
 impl GlommioFile {
-    pub(super) fn new(file: fs::File, traits: DeviceTraits, dirty: Arc<DirtyWatch>, instruments: Rc<WorldInstruments>) -> Self {
+    pub(super) fn new(
+        file: fs::File,
+        traits: DeviceTraits,
+        dirty: Arc<DirtyWatch>,
+        group_commit: Rc<GroupCommit>,
+        instruments: Rc<WorldInstruments>,
+    ) -> Self {
         let DeviceTraits { append, residency, folios, overwrites, .. } = traits;
         let shared = SharedFile::new(file, residency);
         Self(Rc::new(Opened {
@@ -97,6 +106,7 @@ impl GlommioFile {
             overwrites,
             zeroing: Cell::new(false),
             dirty,
+            group_commit,
             instruments,
             ring: OnceCell::new(),
         }))
@@ -235,6 +245,13 @@ impl crate::io::File for GlommioFile {
             Ok(())
         })
         .await
+    }
+
+    async fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        let (begun, bytes) = (self.0.reading(), range.end - range.start);
+        self.0.group_commit.sync(self.share(), range).await?;
+        self.0.on_done(Operation::SyncThread, bytes, begun);
+        Ok(())
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {

@@ -6,14 +6,18 @@
 //! 1. Every pointer handed to the kernel outlives its call: nothing here is asynchronous.
 //! 2. A descriptor is borrowed for the length of the call; only [`adopt_listener`] hands one over.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::path::Path;
 use std::task::Poll;
 
 use ::glommio::io::BufferedFile;
 use ::glommio::net::TcpListener;
 use bytes::BytesMut;
+use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 
 /// `cachestat(2)`, Linux 6.5: the same number on every architecture.
@@ -103,6 +107,73 @@ pub(super) fn is_readable(file: BorrowedFd<'_>, position: u64) -> Option<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => None,
         Err(_) => Some(false),
     }
+}
+
+/// Has the disk begin to write what is dirty of the range (`sync_file_range(2)`). Waits only for a full queue of the disk, and may leave out what is
+/// being written already.
+pub(super) fn begin_writing(file: BorrowedFd<'_>, range: &Range<u64>) -> nix::Result<()> {
+    sync_file_range(file, range, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Waits until the disk has taken all that was written to the range: its cache may have it, and what tells where it lies may be missing.
+pub(super) fn write_out(file: BorrowedFd<'_>, range: &Range<u64>) -> nix::Result<()> {
+    // Without the first wait, what has changed since it was begun to be written would be left out.
+    let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_file_range(file, range, all)
+}
+
+fn sync_file_range(file: BorrowedFd<'_>, range: &Range<u64>, flags: libc::c_uint) -> nix::Result<()> {
+    let (from, len) = (range.start as libc::off64_t, (range.end - range.start) as libc::off64_t);
+    // SAFETY: the call takes no pointers.
+    Errno::result(unsafe { libc::sync_file_range(file.as_raw_fd(), from, len, flags) }).map(drop)
+}
+
+/// `struct fsxattr` of `FS_IOC_FSGETXATTR`.
+#[repr(C)]
+#[derive(Default)]
+pub struct ExtendedFlags {
+    flags: u32,
+    extent_size: u32,
+    extents: u32,
+    project: u32,
+    cow_extent_size: u32,
+    padding: [u8; 8],
+}
+
+const FS_XFLAG_RTINHERIT: u32 = 0x100;
+const FS_JOURNAL_DATA_FL: libc::c_long = 0x4000;
+
+nix::ioctl_read!(
+    /// What a file was told by `chattr`, or inherits.
+    get_flags,
+    b'f',
+    1,
+    libc::c_long
+);
+nix::ioctl_read!(
+    /// What XFS files were told, or inherit.
+    get_extended_flags,
+    b'X',
+    31,
+    ExtendedFlags
+);
+
+/// Whether files of the directory are to write data to the journal first (`chattr +j`).
+pub(super) fn journals_data(directory: &Path) -> io::Result<bool> {
+    let directory = File::open(directory)?;
+    let mut flags = 0;
+    // SAFETY: the kernel writes an integer to `flags`, which outlives the call.
+    unsafe { get_flags(directory.as_raw_fd(), &raw mut flags) }?;
+    Ok(flags & FS_JOURNAL_DATA_FL != 0)
+}
+
+/// Whether files of the directory lie in the realtime section of XFS.
+pub(super) fn inherits_realtime(directory: &Path) -> io::Result<bool> {
+    let directory = File::open(directory)?;
+    let mut found = ExtendedFlags::default();
+    // SAFETY: the structure has the kernel's layout and outlives the call.
+    unsafe { get_extended_flags(directory.as_raw_fd(), &raw mut found) }?;
+    Ok(found.flags & FS_XFLAG_RTINHERIT != 0)
 }
 
 /// Lets all other threads come before this one, by so much. A system that refuses leaves it as it is.

@@ -10,7 +10,8 @@
 //!   socket        listener, reader, writer        transfer      sendfile that waits for nobody
 //!   descriptor    a file that crosses shards      residency     what is in the page cache
 //!   dirty         is the disk behind              probe         what this machine allows
-//!   zeros         zeros ahead of a log            kernel        system calls: all `unsafe` of the crate
+//!   zeros         zeros ahead of a log            group_commit  one flush for many files
+//!   kernel        system calls: all `unsafe` of the crate
 //! ```
 //!
 //! Invariants:
@@ -19,6 +20,7 @@
 //! 2. The runtime stays behind this module: nothing above names it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::io;
@@ -36,6 +38,7 @@ use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
 use blocking::{at_leisure, at_length, off_shard};
 use dirty::DirtyWatch;
+use group_commit::GroupCommit;
 use scheduler::Scheduler;
 
 mod append;
@@ -44,6 +47,7 @@ mod cache_identity;
 mod descriptor;
 mod dirty;
 mod file;
+mod group_commit;
 mod kernel;
 pub mod probe;
 mod residency;
@@ -75,11 +79,13 @@ struct Shard {
     settings: Settings,
     dirty: Arc<DirtyWatch>,
     random: RefCell<Vec<u64>>,
+    /// One for each filesystem.
+    group_commits: RefCell<BTreeMap<u64, Rc<GroupCommit>>>,
 }
 
 impl GlommioWorld {
     fn new(scheduler: Rc<Scheduler>, settings: Settings, dirty: Arc<DirtyWatch>) -> Self {
-        Self(Rc::new(Shard { scheduler, settings, dirty, random: RefCell::default() }))
+        Self(Rc::new(Shard { scheduler, settings, dirty, random: RefCell::default(), group_commits: RefCell::default() }))
     }
 }
 
@@ -148,7 +154,8 @@ impl World for GlommioWorld {
         })
         .await?;
         let traits = self.0.settings.devices.iter().find(|traits| traits.device == device).copied().unwrap_or_default();
-        Ok(GlommioFile::new(file, traits, self.0.dirty.clone(), self.0.scheduler.instruments.clone()))
+        let group_commit = self.0.group_commits.borrow_mut().entry(device).or_default().clone();
+        Ok(GlommioFile::new(file, traits, self.0.dirty.clone(), group_commit, self.0.scheduler.instruments.clone()))
     }
 
     async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {

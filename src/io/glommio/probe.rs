@@ -39,7 +39,7 @@ pub struct DeviceTraits {
     pub residency: Residency,
     /// Not probed: the kernel's release tells.
     pub folios: Folios,
-    /// Not probed: the filesystem's name tells.
+    /// Not probed: the filesystem's name and options tell.
     pub overwrites: Overwrites,
 }
 
@@ -186,9 +186,23 @@ fn folios(filesystem: &str, release: &str) -> Folios {
     if version(release) >= since { Folios::Large } else { Folios::Small }
 }
 
-/// Whether a block that was written stays where it is when it is written again.
-fn overwrites(filesystem: &str) -> Overwrites {
-    if matches!(filesystem, "ext4" | "xfs") { Overwrites::InPlace } else { Overwrites::Elsewhere }
+/// Whether a block that was written stays where it is when it is written again. What cannot be told counts as no.
+fn overwrites(directory: &Path, device: u64, filesystem: &str) -> Overwrites {
+    let is_in_place = match filesystem {
+        "ext4" => !journals_data(device) && kernel::journals_data(directory).is_ok_and(|journals| !journals),
+        // A realtime section of zones is written like a log.
+        "xfs" => kernel::inherits_realtime(directory).is_ok_and(|inherits| !inherits),
+        _ => false,
+    };
+    if is_in_place { Overwrites::InPlace } else { Overwrites::Elsewhere }
+}
+
+/// Whether ext4 was mounted to write data to its journal first, by an option or by the superblock's default.
+fn journals_data(device: u64) -> bool {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let named = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok();
+    let options = named.and_then(|path| fs::read_to_string(Path::new("/proc/fs/ext4").join(path.file_name()?).join("options")).ok());
+    options.is_none_or(|options| options.lines().any(|option| option == "data=journal"))
 }
 
 struct Filesystem {
@@ -223,7 +237,7 @@ pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let filesystem = filesystem(directory)?;
     let release = kernel_release();
     let folios = folios(filesystem.name, &release);
-    let overwrites = overwrites(filesystem.name);
+    let overwrites = overwrites(directory, device, filesystem.name);
     let subject = format!("probe={PROBE} device={device} filesystem={} kernel={release}", filesystem.name);
     let remembered = directory.join(REMEMBERED);
     if let Ok(line) = fs::read_to_string(&remembered)
@@ -332,8 +346,15 @@ mod tests {
 
     #[test]
     fn zeros_are_of_use_where_writes_stay_in_place() {
-        assert_eq!(["ext4", "xfs"].map(overwrites), [Overwrites::InPlace; 2]);
-        assert_eq!(["btrfs", "zfs", "nfs", "an unknown filesystem"].map(overwrites), [Overwrites::Elsewhere; 4]);
+        let directory = tempfile::tempdir().unwrap();
+        let of = |device, filesystem| overwrites(directory.path(), device, filesystem);
+        let DeviceTraits { device, overwrites: found, .. } = device_traits(directory.path()).unwrap();
+        assert_eq!(["btrfs", "zfs", "nfs", "an unknown filesystem"].map(|name| of(device, name)), [Overwrites::Elsewhere; 4]);
+        assert_eq!(of(0, "ext4"), Overwrites::Elsewhere, "nothing tells how it was mounted");
+        match filesystem(directory.path()).unwrap().name {
+            "ext4" | "xfs" => assert_eq!(found, Overwrites::InPlace, "unless it was told to journal data, or has a realtime section"),
+            other => eprintln!("not tested: {other} does not write over in place"),
+        }
     }
 
     /// What a directory remembers is believed, not probed again: an answer that no probe would give here comes back.

@@ -136,6 +136,7 @@ pub(super) struct Scheduler {
     pub(super) computing: Arc<Pool>,
     pub(super) lengthy: Arc<Pool>,
     pub(super) freeing: Arc<Pool>,
+    pub(super) syncing: Arc<Pool>,
     pub(super) instruments: Rc<WorldInstruments>,
 }
 
@@ -174,6 +175,7 @@ impl Scheduler {
             computing: pools.computing,
             lengthy: pools.lengthy,
             freeing: pools.freeing,
+            syncing: pools.syncing,
             instruments: Rc::new(WorldInstruments::new(timing)),
         });
         CURRENT.set(Some(scheduler.clone()));
@@ -213,27 +215,16 @@ impl Scheduler {
 
     /// Runs `operation` to its end, even if the future this answers with is dropped. Its first step is taken at once.
     pub(super) fn run_to_end<T: 'static>(&self, operation: impl Future<Output = T> + 'static) -> impl Future<Output = T> {
-        let ended = Rc::new(Ended { value: Cell::new(None), waiter: Cell::new(None) });
+        let ended = Rc::new(Ended::default());
         let mut operation = Box::pin(operation);
         match operation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(value) => ended.value.set(Some(value)),
             Poll::Pending => {
                 let ended = ended.clone();
-                self.spawn(Urgency::Foreground, async move {
-                    ended.value.set(Some(operation.await));
-                    if let Some(waiter) = ended.waiter.take() {
-                        waiter.wake();
-                    }
-                });
+                self.spawn(Urgency::Foreground, async move { ended.settle(operation.await) });
             }
         }
-        poll_fn(move |context| match ended.value.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                ended.waiter.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        })
+        poll_fn(move |context| ended.poll(context))
     }
 
     fn push(&self, task: Arc<TaskWaker>) {
@@ -330,10 +321,35 @@ impl Scheduler {
     }
 }
 
-/// Where the result of [`Scheduler::run_to_end`] waits.
-struct Ended<T> {
+/// Where the result of what runs to its end waits for the one that asked for it, who may be gone.
+pub(super) struct Ended<T> {
     value: Cell<Option<T>>,
     waiter: Cell<Option<Waker>>,
+}
+
+impl<T> Default for Ended<T> {
+    fn default() -> Self {
+        Self { value: Cell::new(None), waiter: Cell::new(None) }
+    }
+}
+
+impl<T> Ended<T> {
+    pub(super) fn settle(&self, value: T) {
+        self.value.set(Some(value));
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<T> {
+        match self.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                self.waiter.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
 }
 
 /// Lets other tasks run if this one has had its turn.

@@ -128,7 +128,7 @@ where
     let appends_inline = settings.devices.iter().any(|traits| traits.append == AppendPath::Inline);
     let dirty = if appends_inline { DirtyWatch::start() } else { Arc::default() };
     let computing_max = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let shared = Shared { pools: Pools::new(settings.blocking_threads, computing_max), dirty };
+    let shared = Shared { pools: Pools::new(settings.blocking_threads, computing_max, cpus.len()), dirty };
     let mut threads = Vec::with_capacity(cpus.len());
     for (index, &cpu) in cpus.iter().enumerate() {
         let shard = ShardId(index as u16);

@@ -1,11 +1,13 @@
 //! The world on real executors: files, sockets and wake-ups, cited by the invariants of the module headers.
 
+use std::cell::Cell;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use atomic_waker::AtomicWaker;
 use bytes::{Bytes, BytesMut};
-use futures_lite::future;
+use futures_lite::future::{self, poll_once};
 
 use super::append::FILL_BYTES;
 use super::*;
@@ -616,6 +618,49 @@ fn zeros_ahead_are_written_over() {
         assert_eq!(file.read_at(0, at).await.unwrap(), content);
         let behind = file.read_at(at as u64, 4 << 20).await.unwrap();
         assert_eq!(behind, vec![0; zeros.end as usize - at]);
+    });
+}
+
+/// Each is answered, however many ask at a time and whoever of them is gone meanwhile.
+#[test]
+fn ranges_of_many_files_are_synced_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_owned();
+    on_shard(Settings::default(), move |world| {
+        let root = root.clone();
+        async move {
+            let mut files = Vec::new();
+            for n in 0..20 {
+                let file = world.open(&root.join(format!("{n}")), OpenMode::CreateOrEmpty).await.unwrap();
+                file.write_at(0, vec![Bytes::from(vec![0; 1 << 18])]).await.result.unwrap();
+                file.sync().await.unwrap();
+                files.push(file);
+            }
+            let answered = Rc::new(Cell::new(0));
+            for (n, file) in files.iter().enumerate() {
+                let (file, answered, other) = (file.clone(), answered.clone(), world.clone());
+                world.spawn(Urgency::Foreground, async move {
+                    for at in 0..8 {
+                        let position = at * 9000 + n as u64;
+                        file.write_at(position, vec![Bytes::from(bytes_of(9000, n as u8))]).await.result.unwrap();
+                        let sync = file.sync_range(position..position + 9000);
+                        if n == 3 {
+                            assert!(poll_once(pin!(sync)).await.is_none(), "a round takes a thread");
+                        } else {
+                            sync.await.unwrap();
+                            answered.set(answered.get() + 1);
+                        }
+                        if n % 4 == 1 {
+                            other.sleep(Duration::from_micros(at * 100)).await;
+                        }
+                    }
+                });
+            }
+            while answered.get() < 19 * 8 {
+                world.sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(files[7].read_at(7, 72_000).await.unwrap(), bytes_of(9000, 7).repeat(8));
+        }
     });
 }
 

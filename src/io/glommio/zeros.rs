@@ -28,10 +28,10 @@ struct Piece([u8; PIECE]);
 
 static PIECE_OF_ZEROS: Piece = Piece([0; PIECE]);
 
-/// Where what is written stays when it is written over.
+/// Where what is written goes when it is written over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overwrites {
-    /// A sync writes down where it went.
+    /// By way of a journal, or to another place that a sync writes down.
     #[default]
     Elsewhere,
     InPlace,

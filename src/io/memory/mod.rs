@@ -73,6 +73,7 @@ pub mod tree;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -350,6 +351,10 @@ impl File for MemoryFile {
 
     async fn sync(&self) -> io::Result<()> {
         self.call(DiskCall::Sync, Effect::Sync { file: self.handle.clone() }).await
+    }
+
+    async fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        self.call(DiskCall::Sync, Effect::SyncRange { file: self.handle.clone(), range }).await
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {

@@ -14,6 +14,7 @@
 //!
 //! What a crash leaves: a recovery point that is older than it could be; index entries up to some durable end.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::storage::checkpoint;
 use crate::storage::index::Unwritten;
 use crate::storage::layout::{LEADER_EPOCH_CHECKPOINT, SegmentFile, SegmentPart};
 use crate::storage::planted::{self, Bug};
-use crate::storage::segment::{Seal, Stored};
+use crate::storage::segment::{Seal, Stored, Zeros};
 use crate::types::Offset;
 
 /// Snapshots kept besides those at segments' base offsets, as Kafka does.
@@ -57,6 +58,10 @@ struct SyncPlan<F> {
     trim: bool,
     /// A cut was made before, and is durable with this sync.
     cut: bool,
+    /// Those that the sync covers.
+    zeros: Zeros,
+    /// What alone is to be synced, if nothing else has changed.
+    bytes: Option<Range<u64>>,
 }
 
 /// One index file to be added to.
@@ -143,17 +148,24 @@ impl<W: World> Log<W> {
     /// Syncs what lies below `mark` and moves the durable end there.
     async fn sync_upto(&self, mark: EndMark) -> Result<Offset, LogError> {
         let plans = self.state().plan_syncs(mark);
-        for SyncPlan { segment, file, len, trim, cut } in plans {
+        for SyncPlan { segment, file, len, trim, cut, zeros, bytes } in plans {
             if trim {
                 // Nothing is written to a rolled segment any more: its length stays.
                 self.trim(segment, &file, len).await?;
             }
             if !planted::is(Bug::RecoveryPointAheadOfFlush) {
-                file.sync().await.map_err(|source| self.io_failed("sync", segment, source))?;
+                let synced = match bytes.clone() {
+                    Some(range) => file.sync_range(range).await,
+                    None => file.sync().await,
+                };
+                synced.map_err(|source| self.io_failed("sync", segment, source))?;
             }
             if let Some(segment) = self.state_mut().segment_mut(segment) {
                 segment.cut_unsynced &= !(trim || cut);
                 segment.synced = segment.synced.max(len);
+                if bytes.is_none() {
+                    segment.zeros.on_synced(zeros);
+                }
             }
         }
         self.sync_directory().await?;
@@ -309,7 +321,10 @@ impl<W: World> State<W> {
                 continue;
             }
             if let Some(file) = segment.file.clone() {
-                plans.push(SyncPlan { segment: segment.base, file, len, trim, cut });
+                let zeros = segment.zeros;
+                let bytes =
+                    (!trim && !cut).then_some(segment.synced..len).filter(|bytes| zeros.hold(bytes) || planted::is(Bug::ZerosNotPlaced));
+                plans.push(SyncPlan { segment: segment.base, file, len, trim, cut, zeros, bytes });
             }
         }
         plans

@@ -288,7 +288,7 @@ impl<W: World> State<W> {
         let segment = self.writer.pending.front()?.segment;
         let written_to = self.segment_mut(segment)?;
         let file = written_to.file.clone()?;
-        let (allocated, zeros_to) = (written_to.allocated, written_to.zeros_to);
+        let (allocated, zeros_to) = (written_to.allocated, written_to.zeros.end());
         let limit = self.writer.zeros_from(segment).unwrap_or(u64::MAX);
         let window = self.settings.append_window_bytes;
         let writer = &mut self.writer;
@@ -544,7 +544,10 @@ impl<W: World> Log<W> {
     async fn allocate(&self, Allocation { segment, file, to, zeros }: Allocation<W::File>) {
         let allocated = file.allocate(to).await.is_ok();
         let zeroed = match zeros.filter(|_| allocated) {
-            Some(range) => Some((range.end, file.write_zeros(range.start, range.end).await)),
+            Some(range) => {
+                let result = file.write_zeros(range.start, range.end).await;
+                Some((range, result))
+            }
             None => None,
         };
         let mut state = self.state_mut();
@@ -554,9 +557,11 @@ impl<W: World> Log<W> {
         state.writer.has_no_zeros |= matches!(&zeroed, Some((_, Err(error))) if refused.contains(&error.kind()));
         if let Some(segment) = state.segment_mut(segment) {
             segment.allocated = if allocated { to } else { NO_SPACE_AHEAD };
-            if let Some((zeros_to, result)) = zeroed {
-                segment.reached = segment.reached.max(zeros_to);
-                segment.zeros_to = if result.is_ok() { zeros_to } else { segment.zeros_to };
+            if let Some((range, result)) = zeroed {
+                segment.reached = segment.reached.max(range.end);
+                if result.is_ok() {
+                    segment.zeros.add(range);
+                }
             }
         }
         drop(state);
@@ -644,7 +649,8 @@ impl<W: World> State<W> {
     fn wants_space(&self) -> bool {
         let active = self.active();
         let ahead = active.allocated.saturating_sub(active.len);
-        let has_enough = ahead > self.writer.pace.step / 2 || active.allocated >= u64::from(self.settings.segment_bytes);
+        let has_enough =
+            ahead > self.writer.pace.step - self.writer.pace.step / 4 || active.allocated >= u64::from(self.settings.segment_bytes);
         let may = !self.writer.allocating && !self.writer.held && self.settings.allocate_step_bytes > 0;
         if self.settings.preallocate {
             return may && active.allocated < u64::from(self.settings.segment_bytes);
@@ -680,7 +686,12 @@ impl<W: World> State<W> {
             return None;
         }
         let segment_bytes = u64::from(self.settings.segment_bytes);
-        let most = if wants_zeros { self.settings.allocate_step_bytes.min(ZEROS_STEP_MAX) } else { self.settings.allocate_step_bytes };
+        let most = match (wants_zeros, with_zeros) {
+            (false, _) => self.settings.allocate_step_bytes,
+            (true, true) => self.settings.allocate_step_bytes.min(ZEROS_STEP_MAX),
+            // As little as there must be until it is this log's turn.
+            (true, false) => self.settings.allocate_step_bytes.min(ALLOCATE_STEP_FIRST),
+        };
         let active = self.segments.back()?;
         let file = active.file.clone()?;
         let (queued, syncs) = (self.writer.queued_bytes, self.writer.syncs);
@@ -688,7 +699,7 @@ impl<W: World> State<W> {
         let to = (active.len.max(active.allocated) + step).min(segment_bytes);
         let zeros = if with_zeros {
             let behind_queued = (active.len + step / ZEROS_LEAD_PART).next_multiple_of(ZEROS_ALIGN);
-            let from = if active.zeros_to >= active.len { active.zeros_to } else { behind_queued };
+            let from = if active.zeros.end() >= active.len { active.zeros.end() } else { behind_queued };
             let end = to.min(from + ZEROS_STEP_MAX).min(segment_bytes - segment_bytes / NEAR_END_PART);
             let end = end - end % ZEROS_ALIGN;
             (from < end).then_some(from..end)

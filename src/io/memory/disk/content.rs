@@ -7,6 +7,7 @@
 //! 2. A page of an image is zero past the image's length.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -134,6 +135,44 @@ impl Content {
         while self.settled < covered && !self.changes.is_empty() {
             self.settle_first();
         }
+    }
+
+    /// Makes the bytes of the range durable that changes numbered below `covered` have written to pages which are durable themselves, within a
+    /// durable length. Others are as before: where they lie is not on the disk. The changes stay, and write no other bytes there. Answers with how many
+    /// pages that were.
+    pub(super) fn settle_range(&mut self, range: Range<u64>, covered: u64) -> u64 {
+        let count = covered.saturating_sub(self.settled).min(self.changes.len() as u64) as usize;
+        let is_cut = |change: &Change| matches!(change, Change::Truncate { len } if *len < range.end);
+        if self.changes.range(..count).any(is_cut) {
+            return 0;
+        }
+        let settled = self.changes.range(..count).fold(self.durable.clone(), |mut image, change| {
+            change.apply(&mut image);
+            image
+        });
+        let durable_len = self.durable.len;
+        let mut pages_settled = 0;
+        let pages = range.start / PAGE_BYTES..range.end.min(durable_len).div_ceil(PAGE_BYTES);
+        for number in pages {
+            let start = range.start.max(number * PAGE_BYTES);
+            let end = range.end.min(durable_len).min((number + 1) * PAGE_BYTES);
+            if start >= end || !self.durable.pages.contains_key(&number) {
+                continue;
+            }
+            let bytes = settled.read(start, (end - start) as usize);
+            self.durable.write(start, &bytes);
+            pages_settled += 1;
+            for change in self.changes.range_mut(..count) {
+                if let Change::Write { position, bytes: written } = change {
+                    let (from, to) = (start.max(*position), end.min(*position + written.len() as u64));
+                    if from < to {
+                        written[(from - *position) as usize..(to - *position) as usize]
+                            .copy_from_slice(&bytes[(from - start) as usize..(to - start) as usize]);
+                    }
+                }
+            }
+        }
+        pages_settled
     }
 
     fn settle_first(&mut self) {

@@ -17,6 +17,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ pub(super) enum Effect {
     Truncate { file: Arc<Handle>, len: u64 },
     Allocate { file: Arc<Handle>, end: u64 },
     Sync { file: Arc<Handle> },
+    SyncRange { file: Arc<Handle>, range: Range<u64> },
     CreateDirectories { path: PathBuf },
     SyncDirectory { path: PathBuf },
     Rename { from: PathBuf, to: PathBuf },
@@ -230,7 +232,7 @@ impl Disk {
     pub(super) fn begin(&mut self, call: DiskCall, path: &str, effect: Effect) -> Begun {
         let admitted = self.admit(call, path);
         let covered = match &effect {
-            Effect::Sync { file } => file.inode.content().changes_end(),
+            Effect::Sync { file } | Effect::SyncRange { file, .. } => file.inode.content().changes_end(),
             Effect::SyncDirectory { .. } => self.namespace.changes_end(),
             _ => 0,
         };
@@ -294,6 +296,10 @@ impl Disk {
             }
             Effect::Allocate { file, end } => self.allocate(&file.inode, end)?,
             Effect::Sync { file } => file.inode.content().settle(covered),
+            Effect::SyncRange { file, range } => {
+                let pages = file.inode.content().settle_range(range, covered);
+                self.count("disk.range_page_settled", pages);
+            }
             Effect::CreateDirectories { path } => drop(self.namespace.create_directories(&path, u64::MAX)?),
             Effect::SyncDirectory { path } => {
                 let directory = self.namespace.directory(&path)?;
@@ -335,7 +341,7 @@ impl Disk {
                 bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
                 let _full = self.write(&file.inode, position, bytes);
             }
-            Effect::Sync { file } => {
+            Effect::Sync { file } | Effect::SyncRange { file, .. } => {
                 let survival = Survival::draw(&mut self.random);
                 let mut content = file.inode.content();
                 let changes = content.take_changes(covered);

@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
@@ -227,6 +228,46 @@ fn a_failed_sync_is_not_repaired_by_the_next() {
         lost += u64::from(content[..20_000] != stretch(0, 0, 20_000));
     }
     assert!(lost > 20, "the failed sync lost something {lost} times only");
+}
+
+/// The bytes of a range survive if the disk has their place, whatever becomes of those around them, and not for sure anywhere else.
+#[test]
+fn a_range_is_durable_where_the_disk_has_its_place() {
+    let (mut elsewhere, mut beyond, mut behind_cut) = (0, 0, 0);
+    for seed in 0..120 {
+        let sim = Simulation::new(seed, SimulationSettings::default());
+        let world = sim.world(0, 0);
+        sim.block_on(0, async {
+            for path in ["/placed", "/not", "/cut"] {
+                let file = create(&world, path).await;
+                file.write_zeros(0, 40_960).await.unwrap();
+                if path != "/not" {
+                    file.sync().await.unwrap();
+                }
+                if path == "/cut" {
+                    file.truncate(5000).await.unwrap();
+                }
+                world.sync_dir(Path::new("/")).await.unwrap();
+                // What was there before, within pages and across them.
+                file.write_at(5000, slices(&stretch(1, 5000, 3000))).await.result.unwrap();
+                file.write_at(5000, slices(&stretch(0, 5000, 40_000))).await.result.unwrap();
+                file.sync_range(5000..45_000).await.unwrap();
+                file.write_at(30_000, slices(&stretch(2, 30_000, 1000))).await.result.unwrap();
+            }
+        });
+        sim.power_loss(0);
+        let content = sim.peek(0, Path::new("/placed")).unwrap();
+        assert_eq!(content[5000..30_000], stretch(0, 5000, 25_000), "seed {seed}");
+        assert_eq!(content[31_000..40_960], stretch(0, 31_000, 9960), "seed {seed}");
+        let is_lost = |path: &str, range: Range<usize>| {
+            let content = sim.peek(0, Path::new(path)).unwrap_or_default();
+            content.get(range.clone()) != Some(&stretch(0, range.start as u64, range.len() as u64)[..])
+        };
+        elsewhere += u64::from(is_lost("/not", 5000..30_000));
+        beyond += u64::from(is_lost("/placed", 40_960..45_000));
+        behind_cut += u64::from(is_lost("/cut", 5000..30_000));
+    }
+    assert!(elsewhere > 20 && beyond > 20 && behind_cut > 20, "{elsewhere}, {beyond}, {behind_cut}");
 }
 
 #[test]
