@@ -163,7 +163,8 @@ pub trait File: Clone + 'static {
     async fn sync(&self) -> io::Result<()>;
 
     /// Makes the bytes of a range durable that completed writes have put over bytes, or zeros of [`File::write_zeros`], which a [`File::sync`] has
-    /// covered: where they lie is on the disk already, and the file's length. Of files that ask for this at a time, the disk is flushed once.
+    /// covered: where they lie is on the disk already, and the file's length. Where that can be trusted, the disk is flushed once for all files that ask at a
+    /// time.
     async fn sync_range(&self, range: Range<u64>) -> io::Result<()>;
 
     /// Cuts or extends (with zeros) the file; also frees space allocated beyond `len`.

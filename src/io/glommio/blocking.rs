@@ -1,7 +1,7 @@
-//! Threads for what may block, and for what takes long: opening and renaming files, cold reads; compression of a large batch. Shared by
-//! all shards, started as they are needed, gone when they are not.
+//! Threads for what may block, and for what takes long: opening and renaming files, cold reads, rounds of syncs; compression of a large batch. Shared
+//! by all shards, started as they are needed, gone when they are not.
 //!
-//! Called by `scheduler` users through [`off_shard`], [`at_leisure`] and [`at_length`]; calls nothing but the work it is given.
+//! Called by `scheduler` users through [`off_shard`], [`in_sync_round`], [`at_leisure`] and [`at_length`]; calls nothing but the work it is given.
 //!
 //! Invariants:
 //! 1. At most the named number of threads exist; work beyond them waits in order.
@@ -10,6 +10,7 @@
 //!    What computes for long has others, half as many: whoever sends batches that decompress to hundreds of mebibytes waits for them by himself.
 //! 4. What is read ahead is left out where all threads are busy: nobody waits for it, or in the queue behind it.
 //! 5. What gives memory back to the system gives way too, and waits for neither.
+//! 6. There is a thread for each round of syncs that may be under way: none waits for that of another disk.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,7 +20,6 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use super::group_commit::ROUNDS_AT_ONCE;
 use super::{kernel, scheduler, shards};
 
 /// A thread without work this long ends.
@@ -57,15 +57,14 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize, shards: usize) -> Self {
-        let syncing_max = NonZeroUsize::new(shards * ROUNDS_AT_ONCE).unwrap_or(NonZeroUsize::MIN);
+    pub(super) fn new(blocking_max: NonZeroUsize, computing_max: NonZeroUsize, rounds_max: NonZeroUsize) -> Self {
         let lengthy_max = NonZeroUsize::new(computing_max.get() / 2).unwrap_or(NonZeroUsize::MIN);
         Self {
             blocking: Pool::new(blocking_max, Precedence::LikeShards),
             computing: Pool::new(computing_max, Precedence::BehindShards),
             lengthy: Pool::new(lengthy_max, Precedence::BehindShards),
             freeing: Pool::new(NonZeroUsize::MIN, Precedence::BehindShards),
-            syncing: Pool::new(syncing_max, Precedence::LikeShards),
+            syncing: Pool::new(rounds_max, Precedence::LikeShards),
         }
     }
 }

@@ -248,6 +248,9 @@ impl crate::io::File for GlommioFile {
     }
 
     async fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        if self.0.overwrites != Overwrites::InPlace {
+            return self.sync().await;
+        }
         let (begun, bytes) = (self.0.reading(), range.end - range.start);
         self.0.group_commit.sync(self.share(), range).await?;
         self.0.on_done(Operation::SyncThread, bytes, begun);

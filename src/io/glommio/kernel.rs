@@ -6,12 +6,10 @@
 //! 1. Every pointer handed to the kernel outlives its call: nothing here is asynchronous.
 //! 2. A descriptor is borrowed for the length of the call; only [`adopt_listener`] hands one over.
 
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::path::Path;
 use std::task::Poll;
 
 use ::glommio::io::BufferedFile;
@@ -128,52 +126,22 @@ fn sync_file_range(file: BorrowedFd<'_>, range: &Range<u64>, flags: libc::c_uint
     Errno::result(unsafe { libc::sync_file_range(file.as_raw_fd(), from, len, flags) }).map(drop)
 }
 
-/// `struct fsxattr` of `FS_IOC_FSGETXATTR`.
-#[repr(C)]
-#[derive(Default)]
-pub struct ExtendedFlags {
-    flags: u32,
-    extent_size: u32,
-    extents: u32,
-    project: u32,
-    cow_extent_size: u32,
-    padding: [u8; 8],
-}
-
-const FS_XFLAG_RTINHERIT: u32 = 0x100;
 const FS_JOURNAL_DATA_FL: libc::c_long = 0x4000;
 
 nix::ioctl_read!(
-    /// What a file was told by `chattr`, or inherits.
+    /// `FS_IOC_GETFLAGS`: what a file was told by `chattr`, or has inherited.
     get_flags,
     b'f',
     1,
     libc::c_long
 );
-nix::ioctl_read!(
-    /// What XFS files were told, or inherit.
-    get_extended_flags,
-    b'X',
-    31,
-    ExtendedFlags
-);
 
-/// Whether files of the directory are to write data to the journal first (`chattr +j`).
-pub(super) fn journals_data(directory: &Path) -> io::Result<bool> {
-    let directory = File::open(directory)?;
+/// Whether what is written to the file goes to the journal first (`chattr +j`).
+pub(super) fn journals_data(file: BorrowedFd<'_>) -> io::Result<bool> {
     let mut flags = 0;
-    // SAFETY: the kernel writes an integer to `flags`, which outlives the call.
-    unsafe { get_flags(directory.as_raw_fd(), &raw mut flags) }?;
+    // SAFETY: the kernel writes an integer, of 32 bits, to `flags`, which outlives the call.
+    unsafe { get_flags(file.as_raw_fd(), &raw mut flags) }?;
     Ok(flags & FS_JOURNAL_DATA_FL != 0)
-}
-
-/// Whether files of the directory lie in the realtime section of XFS.
-pub(super) fn inherits_realtime(directory: &Path) -> io::Result<bool> {
-    let directory = File::open(directory)?;
-    let mut found = ExtendedFlags::default();
-    // SAFETY: the structure has the kernel's layout and outlives the call.
-    unsafe { get_extended_flags(directory.as_raw_fd(), &raw mut found) }?;
-    Ok(found.flags & FS_XFLAG_RTINHERIT != 0)
 }
 
 /// Lets all other threads come before this one, by so much. A system that refuses leaves it as it is.
@@ -229,11 +197,21 @@ struct Cachestat {
 
 /// How many pages of the range are in the page cache. A page whose read is still under way counts.
 pub(super) fn cached_pages(file: BorrowedFd<'_>, position: u64, len: u64) -> io::Result<u64> {
+    cachestat(file, position, len).map(|answer| answer.cached)
+}
+
+/// How many pages of the range the disk has not taken yet.
+#[cfg(test)]
+pub(super) fn dirty_pages(file: BorrowedFd<'_>, position: u64, len: u64) -> io::Result<u64> {
+    cachestat(file, position, len).map(|answer| answer.dirty + answer.writeback)
+}
+
+fn cachestat(file: BorrowedFd<'_>, position: u64, len: u64) -> io::Result<Cachestat> {
     let range = CachestatRange { offset: position, len };
     let mut answer = Cachestat::default();
     // SAFETY: both structures have the kernel's layout and outlive the call.
     let result = unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut answer, 0) };
-    checked(result as libc::ssize_t).map(|_| answer.cached)
+    checked(result as libc::ssize_t).map(|_| answer)
 }
 
 pub(super) fn page_bytes() -> u64 {

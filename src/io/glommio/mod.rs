@@ -25,6 +25,7 @@ use std::fs;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
@@ -38,8 +39,9 @@ use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
 use blocking::{at_leisure, at_length, off_shard};
 use dirty::DirtyWatch;
-use group_commit::GroupCommit;
+use group_commit::{GroupCommit, file_to_flush};
 use scheduler::Scheduler;
+use zeros::Overwrites;
 
 mod append;
 mod blocking;
@@ -139,8 +141,9 @@ impl World for GlommioWorld {
     }
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<GlommioFile> {
+        let directory = path.parent().map(Path::to_owned);
         let path = path.to_owned();
-        let (file, device) = off_shard(move || {
+        let (file, device, journals_data) = off_shard(move || {
             let mut options = fs::OpenOptions::new();
             options.read(true).write(true).mode(0o644);
             match mode {
@@ -150,11 +153,23 @@ impl World for GlommioWorld {
             }
             let file = options.open(path)?;
             let device = file.metadata()?.dev();
-            io::Result::Ok((file, device))
+            // Not every filesystem has such flags; of those that do, none that writes in place is without.
+            let journals_data = kernel::journals_data(file.as_fd()).unwrap_or(true);
+            io::Result::Ok((file, device, journals_data))
         })
         .await?;
-        let traits = self.0.settings.devices.iter().find(|traits| traits.device == device).copied().unwrap_or_default();
+        let mut traits = self.0.settings.devices.iter().find(|traits| traits.device == device).copied().unwrap_or_default();
+        if traits.overwrites == Overwrites::InPlace && journals_data {
+            traits.overwrites = Overwrites::Elsewhere;
+        }
         let group_commit = self.0.group_commits.borrow_mut().entry(device).or_default().clone();
+        if traits.overwrites == Overwrites::InPlace
+            && !group_commit.has_file_to_flush()
+            && let Some(directory) = directory
+            && let Some(file) = off_shard(move || file_to_flush(&directory)).await
+        {
+            group_commit.set_file_to_flush(file);
+        }
         Ok(GlommioFile::new(file, traits, self.0.dirty.clone(), group_commit, self.0.scheduler.instruments.clone()))
     }
 

@@ -187,14 +187,12 @@ fn folios(filesystem: &str, release: &str) -> Folios {
 }
 
 /// Whether a block that was written stays where it is when it is written again. What cannot be told counts as no.
-fn overwrites(directory: &Path, device: u64, filesystem: &str) -> Overwrites {
-    let is_in_place = match filesystem {
-        "ext4" => !journals_data(device) && kernel::journals_data(directory).is_ok_and(|journals| !journals),
-        // A realtime section of zones is written like a log.
-        "xfs" => kernel::inherits_realtime(directory).is_ok_and(|inherits| !inherits),
-        _ => false,
-    };
-    if is_in_place { Overwrites::InPlace } else { Overwrites::Elsewhere }
+fn overwrites(device: u64, filesystem: &str) -> Overwrites {
+    match filesystem {
+        "ext4" if !journals_data(device) => Overwrites::InPlace,
+        "xfs" => Overwrites::InPlaceUnlessShared,
+        _ => Overwrites::Elsewhere,
+    }
 }
 
 /// Whether ext4 was mounted to write data to its journal first, by an option or by the superblock's default.
@@ -237,7 +235,7 @@ pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let filesystem = filesystem(directory)?;
     let release = kernel_release();
     let folios = folios(filesystem.name, &release);
-    let overwrites = overwrites(directory, device, filesystem.name);
+    let overwrites = overwrites(device, filesystem.name);
     let subject = format!("probe={PROBE} device={device} filesystem={} kernel={release}", filesystem.name);
     let remembered = directory.join(REMEMBERED);
     if let Ok(line) = fs::read_to_string(&remembered)
@@ -347,13 +345,13 @@ mod tests {
     #[test]
     fn zeros_are_of_use_where_writes_stay_in_place() {
         let directory = tempfile::tempdir().unwrap();
-        let of = |device, filesystem| overwrites(directory.path(), device, filesystem);
         let DeviceTraits { device, overwrites: found, .. } = device_traits(directory.path()).unwrap();
-        assert_eq!(["btrfs", "zfs", "nfs", "an unknown filesystem"].map(|name| of(device, name)), [Overwrites::Elsewhere; 4]);
-        assert_eq!(of(0, "ext4"), Overwrites::Elsewhere, "nothing tells how it was mounted");
+        assert_eq!(["btrfs", "zfs", "nfs", "an unknown filesystem"].map(|name| overwrites(device, name)), [Overwrites::Elsewhere; 4]);
+        assert_eq!(overwrites(0, "ext4"), Overwrites::Elsewhere, "nothing tells how it was mounted");
+        assert_eq!(overwrites(0, "xfs"), Overwrites::InPlaceUnlessShared);
         match filesystem(directory.path()).unwrap().name {
-            "ext4" | "xfs" => assert_eq!(found, Overwrites::InPlace, "unless it was told to journal data, or has a realtime section"),
-            other => eprintln!("not tested: {other} does not write over in place"),
+            "ext4" => assert_eq!(found, Overwrites::InPlace, "unless it was told to journal data"),
+            other => eprintln!("not tested: how {other} was mounted"),
         }
     }
 

@@ -25,6 +25,7 @@ use nix::unistd::Pid;
 use super::append::AppendPath;
 use super::blocking::Pools;
 use super::dirty::DirtyWatch;
+use super::group_commit::ROUNDS_AT_ONCE;
 use super::probe::DeviceTraits;
 use super::scheduler::{Scheduler, Step};
 use super::{GlommioWorld, kernel};
@@ -128,7 +129,9 @@ where
     let appends_inline = settings.devices.iter().any(|traits| traits.append == AppendPath::Inline);
     let dirty = if appends_inline { DirtyWatch::start() } else { Arc::default() };
     let computing_max = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let shared = Shared { pools: Pools::new(settings.blocking_threads, computing_max, cpus.len()), dirty };
+    // A disk that hangs leaves the rounds of others their threads.
+    let rounds_max = NonZeroUsize::new(cpus.len() * settings.devices.len() * ROUNDS_AT_ONCE).unwrap_or(NonZeroUsize::MIN);
+    let shared = Shared { pools: Pools::new(settings.blocking_threads, computing_max, rounds_max), dirty };
     let mut threads = Vec::with_capacity(cpus.len());
     for (index, &cpu) in cpus.iter().enumerate() {
         let shard = ShardId(index as u16);

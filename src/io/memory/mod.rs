@@ -16,7 +16,9 @@
 //! 1. A call takes effect at one moment between its begin and its completion; calls complete out of order. One write in four takes effect
 //!    in two parts, the front first, so that readers see it half done.
 //! 2. A `sync` covers the writes and truncations that completed before it was called, with the length they gave the file. `sync_dir`
-//!    covers creations, renames and removals in that directory, likewise; a rename belongs to the directory it moved to.
+//!    covers creations, renames and removals in that directory, likewise; a rename belongs to the directory it moved to. A `sync_range` covers the
+//!    bytes of its range in pages, and up to the length, that a `sync` has covered: of others it promises nothing, and of none where the file was cut
+//!    to less and not synced.
 //! 3. A failed write has written any prefix of itself. A failed sync has made any part of what it covered durable, and the kernel takes the
 //!    rest for written: no later sync repairs that.
 //! 4. A write that finds no space writes what fits, in whole pages, and fails with ENOSPC. `allocate` reserves space without changing

@@ -6,7 +6,7 @@
 //! 1. `live` equals `durable` with all of `changes` applied in order, unless a sync of the file has failed.
 //! 2. A page of an image is zero past the image's length.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,6 +99,10 @@ pub(super) struct Content {
     /// Changes ever made durable or given up: the number of the first of `changes`.
     pub(super) settled: u64,
     dirty_bytes: usize,
+    /// Pages whose bytes the disk was given without being asked, and their place not: no sync has covered them since.
+    unplaced: BTreeSet<u64>,
+    /// The length as of the last sync.
+    placed_len: u64,
     /// When it was last written to.
     pub(super) modified: u64,
     /// Bytes reserved from the start of the file.
@@ -110,7 +114,7 @@ pub(super) struct Content {
 impl Content {
     /// A file all of which is durable.
     pub(super) fn synced(image: Image, allocated: u64) -> Self {
-        Self { live: image.clone(), durable: image, allocated, ..Self::default() }
+        Self { placed_len: image.len, live: image.clone(), durable: image, allocated, ..Self::default() }
     }
 
     pub(super) fn change(&mut self, change: Change, dirty_bytes_max: usize) {
@@ -121,7 +125,13 @@ impl Content {
         self.dirty_bytes += change.held_bytes();
         self.changes.push_back(change);
         while self.dirty_bytes > dirty_bytes_max {
+            if let Some(Change::Write { position, bytes }) = self.changes.front()
+                && !bytes.is_empty()
+            {
+                self.unplaced.extend(position / PAGE_BYTES..=(position + bytes.len() as u64 - 1) / PAGE_BYTES);
+            }
             self.settle_first();
+            self.placed_len = self.placed_len.min(self.durable.len);
         }
     }
 
@@ -135,10 +145,12 @@ impl Content {
         while self.settled < covered && !self.changes.is_empty() {
             self.settle_first();
         }
+        self.unplaced.clear();
+        self.placed_len = self.durable.len;
     }
 
-    /// Makes the bytes of the range durable that changes numbered below `covered` have written to pages which are durable themselves, within a
-    /// durable length. Others are as before: where they lie is not on the disk. The changes stay, and write no other bytes there. Answers with how many
+    /// Makes the bytes of the range durable that changes numbered below `covered` have written to pages which a sync has covered, within the length that
+    /// it has covered. Others are as before: where they lie is not on the disk. The changes stay, and write no other bytes there. Answers with how many
     /// pages that were.
     pub(super) fn settle_range(&mut self, range: Range<u64>, covered: u64) -> u64 {
         let count = covered.saturating_sub(self.settled).min(self.changes.len() as u64) as usize;
@@ -150,13 +162,13 @@ impl Content {
             change.apply(&mut image);
             image
         });
-        let durable_len = self.durable.len;
+        let placed_len = self.placed_len;
         let mut pages_settled = 0;
-        let pages = range.start / PAGE_BYTES..range.end.min(durable_len).div_ceil(PAGE_BYTES);
+        let pages = range.start / PAGE_BYTES..range.end.min(placed_len).div_ceil(PAGE_BYTES);
         for number in pages {
             let start = range.start.max(number * PAGE_BYTES);
-            let end = range.end.min(durable_len).min((number + 1) * PAGE_BYTES);
-            if start >= end || !self.durable.pages.contains_key(&number) {
+            let end = range.end.min(placed_len).min((number + 1) * PAGE_BYTES);
+            if start >= end || !self.durable.pages.contains_key(&number) || self.unplaced.contains(&number) {
                 continue;
             }
             let bytes = settled.read(start, (end - start) as usize);
