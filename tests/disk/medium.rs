@@ -73,9 +73,19 @@ impl Medium {
 
     /// Lets every call to the filesystem fail from here on, as a controller does that has gone; what was written before is on disk.
     pub fn break_down(&self) -> Result<(), String> {
-        // The ext4 ioctl EXT4_IOC_SHUTDOWN, _IOR('X', 125, __u32), with flags 0: flush, then refuse.
-        const SCRIPT: &str = "import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 0))";
-        run(Command::new("python3").args(["-c", SCRIPT]).arg(self.path()))
+        self.shut_down(0)
+    }
+
+    /// As [`Medium::break_down`], but what the journal and the page cache hold does not get to the disk any more.
+    pub fn stop(&self) -> Result<(), String> {
+        self.shut_down(2)
+    }
+
+    /// The ext4 ioctl EXT4_IOC_SHUTDOWN, _IOR('X', 125, __u32). Flags: 0 flushes and then refuses, 2 refuses at once.
+    fn shut_down(&self, flags: u32) -> Result<(), String> {
+        const SCRIPT: &str =
+            "import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', int(sys.argv[2])))";
+        run(Command::new("python3").args(["-c", SCRIPT]).arg(self.path()).arg(flags.to_string()))
     }
 
     /// Unmounts the broken filesystem and mounts it again, whole.

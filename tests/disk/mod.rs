@@ -3,5 +3,6 @@
 mod failing;
 pub mod medium;
 mod offline;
+mod power;
 mod retention;
 mod space;
