@@ -158,10 +158,10 @@ const ECHO_5000: Floors = &tails("tcp-echo-5000");
 const ECHO_10000: Floors = &tails("tcp-echo-10000");
 const ECHO_20000: Floors = &tails("tcp-echo-20000");
 const SYNCED_64K: Floors = &[
-    (Metric::Throughput, "fdatasync-64k-16"),
-    (Metric::RequestRate, "fdatasync-64k-16"),
-    (Metric::P50, "fdatasync-64k-16"),
-    (Metric::P99, "fdatasync-64k-16"),
+    (Metric::Throughput, "journal-64k-16"),
+    (Metric::RequestRate, "journal-64k-16"),
+    (Metric::P50, "journal-64k-16"),
+    (Metric::P99, "journal-64k-16"),
 ];
 /// Old segments go, so that a minute at full rate does not fill the disk.
 const BOUNDED: &[&str] = &["retention.bytes=134217728", "segment.bytes=67108864"];
