@@ -248,7 +248,7 @@ impl crate::io::File for GlommioFile {
     }
 
     async fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
-        if self.0.overwrites != Overwrites::InPlace {
+        if self.0.overwrites != Overwrites::InPlace || !self.0.group_commit.is_possible() {
             return self.sync().await;
         }
         let (begun, bytes) = (self.0.reading(), range.end - range.start);

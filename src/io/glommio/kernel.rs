@@ -126,7 +126,7 @@ fn sync_file_range(file: BorrowedFd<'_>, range: &Range<u64>, flags: libc::c_uint
     Errno::result(unsafe { libc::sync_file_range(file.as_raw_fd(), from, len, flags) }).map(drop)
 }
 
-const FS_JOURNAL_DATA_FL: libc::c_long = 0x4000;
+const FS_JOURNAL_DATA_FL: libc::c_int = 0x4000;
 
 nix::ioctl_read!(
     /// `FS_IOC_GETFLAGS`: what a file was told by `chattr`, or has inherited.
@@ -138,10 +138,10 @@ nix::ioctl_read!(
 
 /// Whether what is written to the file goes to the journal first (`chattr +j`).
 pub(super) fn journals_data(file: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut flags = 0;
-    // SAFETY: the kernel writes an integer, of 32 bits, to `flags`, which outlives the call.
-    unsafe { get_flags(file.as_raw_fd(), &raw mut flags) }?;
-    Ok(flags & FS_JOURNAL_DATA_FL != 0)
+    let mut flags: [libc::c_int; 2] = [0; 2];
+    // SAFETY: the call is named after a long, but the kernel writes an int, to the first of `flags`; either has room there.
+    unsafe { get_flags(file.as_raw_fd(), flags.as_mut_ptr().cast()) }?;
+    Ok(flags[0] & FS_JOURNAL_DATA_FL != 0)
 }
 
 /// Lets all other threads come before this one, by so much. A system that refuses leaves it as it is.

@@ -39,7 +39,7 @@ use crate::metrics::WorldSnapshot;
 use crate::types::{Monotonic, TimestampMs};
 use blocking::{at_leisure, at_length, off_shard};
 use dirty::DirtyWatch;
-use group_commit::{GroupCommit, file_to_flush};
+use group_commit::GroupCommit;
 use scheduler::Scheduler;
 use zeros::Overwrites;
 
@@ -163,12 +163,8 @@ impl World for GlommioWorld {
             traits.overwrites = Overwrites::Elsewhere;
         }
         let group_commit = self.0.group_commits.borrow_mut().entry(device).or_default().clone();
-        if traits.overwrites == Overwrites::InPlace
-            && !group_commit.has_file_to_flush()
-            && let Some(directory) = directory
-            && let Some(file) = off_shard(move || file_to_flush(&directory)).await
-        {
-            group_commit.set_file_to_flush(file);
+        if let (Overwrites::InPlace, Some(directory)) = (traits.overwrites, directory) {
+            group_commit.settle(&directory, device).await;
         }
         Ok(GlommioFile::new(file, traits, self.0.dirty.clone(), group_commit, self.0.scheduler.instruments.clone()))
     }

@@ -186,21 +186,31 @@ fn folios(filesystem: &str, release: &str) -> Folios {
     if version(release) >= since { Folios::Large } else { Folios::Small }
 }
 
-/// Whether a block that was written stays where it is when it is written again. What cannot be told counts as no.
-fn overwrites(device: u64, filesystem: &str) -> Overwrites {
+/// Whether a block that was written stays where it is when it is written again, and a sync after that has the disk flushed. What cannot be told counts
+/// as no.
+fn overwrites(device: u64, filesystem: &str, release: &str) -> Overwrites {
     match filesystem {
-        "ext4" if !journals_data(device) => Overwrites::InPlace,
+        "ext4" => mounted(device).map_or(Overwrites::Elsewhere, |options| of_ext4(&options, release)),
         "xfs" => Overwrites::InPlaceUnlessShared,
         _ => Overwrites::Elsewhere,
     }
 }
 
-/// Whether ext4 was mounted to write data to its journal first, by an option or by the superblock's default.
-fn journals_data(device: u64) -> bool {
+/// How ext4 is mounted: one option a line, the defaults of its superblock among them.
+fn mounted(device: u64) -> Option<String> {
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-    let named = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok();
-    let options = named.and_then(|path| fs::read_to_string(Path::new("/proc/fs/ext4").join(path.file_name()?).join("options")).ok());
-    options.is_none_or(|options| options.lines().any(|option| option == "data=journal"))
+    let named = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    fs::read_to_string(Path::new("/proc/fs/ext4").join(named.file_name()?).join("options")).ok()
+}
+
+fn of_ext4(options: &str, release: &str) -> Overwrites {
+    match options.lines().find_map(|option| option.strip_prefix("data=")) {
+        Some("journal") => Overwrites::Elsewhere,
+        Some(_) => Overwrites::InPlace,
+        // Without a journal, a sync of what has not grown did not flush before.
+        None if version(release) >= [6, 5] => Overwrites::InPlace,
+        None => Overwrites::Elsewhere,
+    }
 }
 
 struct Filesystem {
@@ -235,7 +245,7 @@ pub fn device_traits(directory: &Path) -> io::Result<DeviceTraits> {
     let filesystem = filesystem(directory)?;
     let release = kernel_release();
     let folios = folios(filesystem.name, &release);
-    let overwrites = overwrites(device, filesystem.name);
+    let overwrites = overwrites(device, filesystem.name, &release);
     let subject = format!("probe={PROBE} device={device} filesystem={} kernel={release}", filesystem.name);
     let remembered = directory.join(REMEMBERED);
     if let Ok(line) = fs::read_to_string(&remembered)
@@ -346,9 +356,15 @@ mod tests {
     fn zeros_are_of_use_where_writes_stay_in_place() {
         let directory = tempfile::tempdir().unwrap();
         let DeviceTraits { device, overwrites: found, .. } = device_traits(directory.path()).unwrap();
-        assert_eq!(["btrfs", "zfs", "nfs", "an unknown filesystem"].map(|name| overwrites(device, name)), [Overwrites::Elsewhere; 4]);
-        assert_eq!(overwrites(0, "ext4"), Overwrites::Elsewhere, "nothing tells how it was mounted");
-        assert_eq!(overwrites(0, "xfs"), Overwrites::InPlaceUnlessShared);
+        assert_eq!(
+            ["btrfs", "zfs", "nfs", "an unknown filesystem"].map(|name| overwrites(device, name, "7.0")),
+            [Overwrites::Elsewhere; 4]
+        );
+        assert_eq!(overwrites(0, "ext4", "7.0"), Overwrites::Elsewhere, "nothing tells how it was mounted");
+        assert_eq!(overwrites(0, "xfs", "5.8"), Overwrites::InPlaceUnlessShared);
+        let of_ext4 = |options, release| of_ext4(options, release) == Overwrites::InPlace;
+        assert!(of_ext4("rw\ndata=ordered\n", "5.8") && of_ext4("data=writeback", "6.1") && !of_ext4("rw\ndata=journal\n", "7.0"));
+        assert!(of_ext4("rw\nbsddf\n", "6.5.1") && !of_ext4("rw\n", "6.4.16") && !of_ext4("", "unknown"));
         match filesystem(directory.path()).unwrap().name {
             "ext4" => assert_eq!(found, Overwrites::InPlace, "unless it was told to journal data"),
             other => eprintln!("not tested: how {other} was mounted"),

@@ -9,8 +9,8 @@
 //!
 //! Invariants:
 //! 1. Nothing but the range is written, whole pieces of it in order.
-//! 2. Nothing is synced here: an error of a sync is told once, and is for whoever waits for records. The next sync of the file has the disk write
-//!    its length and its map, and those after it nothing but data.
+//! 2. An error of a sync is told once to each descriptor, and that of the log is for whoever waits for records: it is not synced by here. Once it is
+//!    synced, the disk has its length and its map, and those after it write nothing but data.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -36,7 +36,7 @@ pub enum Overwrites {
     /// By way of a journal, or to another place that a sync writes down: zeros are of no use.
     #[default]
     Elsewhere,
-    /// To the same place, unless another file shares it (`cp --reflink`).
+    /// To the same place, unless another file shares it (`cp --reflink`), or the section it is in is one of zones.
     InPlaceUnlessShared,
     /// To the same place, as long as nobody moves it (`e4defrag`, `fallocate --dig-holes`) under a file that is written.
     InPlace,
@@ -52,7 +52,8 @@ pub(super) fn write(file: BorrowedFd<'_>, from: u64, to: u64) -> io::Result<()> 
         direct.write_all_at(piece, at)?;
         at += piece.len() as u64;
     }
-    // Without a journal, ext4 before Linux 7.0 leaves the new length out of a data sync unless the inode was changed otherwise.
-    nix::sys::stat::futimens(file, &TimeSpec::UTIME_OMIT, &TimeSpec::UTIME_NOW)?;
-    Ok(())
+    // Without a journal, ext4 may leave the new length out of a data sync unless the inode was changed otherwise (mended in Linux 7.0). This one
+    // tells it; what it finds wrong with other writes is told to the log's own descriptor too.
+    nix::sys::stat::futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)?;
+    direct.sync_data()
 }

@@ -6,7 +6,7 @@
 //! 1. `live` equals `durable` with all of `changes` applied in order, unless a sync of the file has failed.
 //! 2. A page of an image is zero past the image's length.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,9 +99,11 @@ pub(super) struct Content {
     /// Changes ever made durable or given up: the number of the first of `changes`.
     pub(super) settled: u64,
     dirty_bytes: usize,
-    /// Pages whose bytes the disk was given without being asked, and their place not: no sync has covered them since.
-    unplaced: BTreeSet<u64>,
-    /// The length as of the last sync.
+    /// Pages whose bytes the disk was given without being asked, and their place not: the change that made them, which no sync has covered since.
+    unplaced: BTreeMap<u64, u64>,
+    /// Likewise changes that were written back, with the length before each.
+    unplaced_lens: BTreeMap<u64, u64>,
+    /// The length that syncs have covered.
     placed_len: u64,
     /// When it was last written to.
     pub(super) modified: u64,
@@ -125,10 +127,13 @@ impl Content {
         self.dirty_bytes += change.held_bytes();
         self.changes.push_back(change);
         while self.dirty_bytes > dirty_bytes_max {
+            self.unplaced_lens.insert(self.settled, self.durable.len);
             if let Some(Change::Write { position, bytes }) = self.changes.front()
                 && !bytes.is_empty()
             {
-                self.unplaced.extend(position / PAGE_BYTES..=(position + bytes.len() as u64 - 1) / PAGE_BYTES);
+                let pages = position / PAGE_BYTES..=(position + bytes.len() as u64 - 1) / PAGE_BYTES;
+                let made = pages.filter(|number| !self.durable.pages.contains_key(number));
+                self.unplaced.extend(made.map(|number| (number, self.settled)));
             }
             self.settle_first();
             self.placed_len = self.placed_len.min(self.durable.len);
@@ -145,8 +150,9 @@ impl Content {
         while self.settled < covered && !self.changes.is_empty() {
             self.settle_first();
         }
-        self.unplaced.clear();
-        self.placed_len = self.durable.len;
+        self.unplaced.retain(|_, change| *change >= covered);
+        self.unplaced_lens.retain(|change, _| *change >= covered);
+        self.placed_len = self.unplaced_lens.values().next().map_or(self.durable.len, |before| self.durable.len.min(*before));
     }
 
     /// Makes the bytes of the range durable that changes numbered below `covered` have written to pages which a sync has covered, within the length that
@@ -168,7 +174,7 @@ impl Content {
         for number in pages {
             let start = range.start.max(number * PAGE_BYTES);
             let end = range.end.min(placed_len).min((number + 1) * PAGE_BYTES);
-            if start >= end || !self.durable.pages.contains_key(&number) || self.unplaced.contains(&number) {
+            if start >= end || !self.durable.pages.contains_key(&number) || self.unplaced.contains_key(&number) {
                 continue;
             }
             let bytes = settled.read(start, (end - start) as usize);
