@@ -626,7 +626,8 @@ fn zeros_ahead_are_written_over() {
 fn ranges_of_many_files_are_synced_together() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().to_owned();
-    on_shard(Settings::default(), move |world| {
+    // Without the directory's traits each would be synced by itself.
+    on_shard(with_append(&root, AppendPath::Inline), move |world| {
         let root = root.clone();
         async move {
             let mut files = Vec::new();
