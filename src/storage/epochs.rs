@@ -48,8 +48,28 @@ impl Epochs {
         if self.latest() == Some(epoch) || epoch.get() < 0 {
             return false;
         }
+        self.supersede(epoch, offset);
+        true
+    }
+
+    fn supersede(&mut self, epoch: LeaderEpoch, offset: Offset) {
         self.entries.retain(|entry| entry.epoch < epoch && entry.start < offset);
         self.entries.push(EpochStart { epoch, start: offset });
+    }
+
+    /// Notes that a batch of `epoch` was found at `offset`, below entries that are known to be right: they began no later than they say, and the
+    /// log's start may have come back to before the first. Answers whether that was news.
+    pub fn recall(&mut self, epoch: LeaderEpoch, offset: Offset) -> bool {
+        if self.at(offset) == Some(epoch) || epoch.get() < 0 {
+            return false;
+        }
+        let after = self.entries.partition_point(|entry| entry.start <= offset);
+        let follows = after.checked_sub(1).is_none_or(|before| self.entries[before].epoch < epoch && self.entries[before].start < offset);
+        match self.entries.get_mut(after) {
+            Some(next) if follows && next.epoch == epoch => next.start = offset,
+            Some(next) if follows && next.epoch > epoch => self.entries.insert(after, EpochStart { epoch, start: offset }),
+            _ => self.supersede(epoch, offset),
+        }
         true
     }
 
@@ -151,6 +171,22 @@ mod tests {
         assert_eq!(pairs(&epochs(&[(1, 0), (3, 20), (2, 30)])), [(1, 0), (2, 30)]);
         assert_eq!(pairs(&epochs(&[(1, 0), (2, 20), (3, 10)])), [(1, 0), (3, 10)]);
         assert_eq!(pairs(&epochs(&[(1, 5), (2, 5)])), [(2, 5)], "an epoch without records leaves no trace");
+    }
+
+    #[test]
+    fn what_is_found_below_the_first_entry_leaves_those_behind_it() {
+        let mut e = epochs(&[(3, 20), (5, 40)]);
+        assert!(e.recall(LeaderEpoch(2), Offset(10)));
+        assert!(!e.recall(LeaderEpoch(2), Offset(12)));
+        assert!(e.recall(LeaderEpoch(3), Offset(15)), "it had begun before the start that was forgotten");
+        assert_eq!(pairs(&e), [(2, 10), (3, 15), (5, 40)]);
+        assert!(e.recall(LeaderEpoch(4), Offset(30)));
+        assert_eq!(pairs(&e), [(2, 10), (3, 15), (4, 30), (5, 40)]);
+        assert!(!e.recall(LeaderEpoch(5), Offset(60)));
+        assert!(e.recall(LeaderEpoch(6), Offset(70)));
+        assert_eq!(pairs(&e), [(2, 10), (3, 15), (4, 30), (5, 40), (6, 70)]);
+        assert!(e.recall(LeaderEpoch(5), Offset(20)), "what contradicts it is void");
+        assert_eq!(pairs(&e), [(2, 10), (3, 15), (5, 20)]);
     }
 
     #[test]

@@ -39,8 +39,9 @@ pub struct Segment<F> {
     /// Bytes the file may have, zeros behind its batches included.
     pub reached: u64,
     pub zeros: Zeros,
-    /// Zeros were taken off, and a loss of power may bring them back.
-    pub cut_unsynced: bool,
+    /// How often something was cut off the file, and how many of the cuts a sync has covered: a loss of power may bring back the rest.
+    pub cuts: u64,
+    pub cuts_synced: u64,
     /// End of the last range handed to a reader: bytes before it may still be on their way to a socket.
     pub served_to: u64,
     pub seal: Seal,
@@ -161,7 +162,8 @@ impl<F> Segment<F> {
             allocated: 0,
             reached: 0,
             zeros: Zeros::default(),
-            cut_unsynced: false,
+            cuts: 0,
+            cuts_synced: 0,
             served_to: 0,
             seal: Seal::Active,
             index_files: Stored::No,
@@ -175,9 +177,14 @@ impl<F> Segment<F> {
         self.allocated.max(self.reached) > self.len
     }
 
+    /// Whether a loss of power may bring back what was cut off.
+    pub fn is_cut_unsynced(&self) -> bool {
+        self.cuts_synced < self.cuts
+    }
+
     /// The file was cut to its first `len` bytes.
     pub fn on_cut(&mut self, len: u64) {
-        self.cut_unsynced |= self.reached > len;
+        self.cuts += u64::from(self.reached > len);
         self.allocated = len;
         self.reached = len;
         self.zeros = Zeros::default();

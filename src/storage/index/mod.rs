@@ -168,5 +168,14 @@ pub fn decode_all<E: Entry>(file: &[u8]) -> Result<Vec<E>, IndexError> {
     file.chunks_exact(E::SIZE).enumerate().map(|(at, bytes)| E::decode(bytes).ok_or(IndexError::BadEntry { at })).collect()
 }
 
+/// How many entries in front follow each on the one before, as `follows` says.
+fn ordered<E>(entries: &[E], follows: impl Fn(Option<&E>, &E) -> bool) -> usize {
+    (0..entries.len()).find(|&at| !follows(at.checked_sub(1).map(|before| &entries[before]), &entries[at])).unwrap_or(entries.len())
+}
+
+fn all_ordered<E>(entries: &[E], ordered: usize) -> Result<(), IndexError> {
+    if ordered == entries.len() { Ok(()) } else { Err(IndexError::OutOfOrder { at: ordered }) }
+}
+
 #[cfg(test)]
 mod tests;

@@ -194,14 +194,14 @@ impl OffsetIndex {
 
     /// Checks a file's entries against the log they index: they rise, and lie within it.
     pub fn check(entries: &[OffsetEntry], log_len: u64) -> Result<(), IndexError> {
-        let mut before: Option<OffsetEntry> = None;
-        for (at, entry) in entries.iter().enumerate() {
+        super::all_ordered(entries, Self::ordered(entries, log_len))
+    }
+
+    /// How many entries in front pass [`OffsetIndex::check`].
+    pub fn ordered(entries: &[OffsetEntry], log_len: u64) -> usize {
+        super::ordered(entries, |before, entry| {
             let follows = before.is_none_or(|b| b.last < entry.last && b.position < entry.position);
-            if !follows || entry.position == 0 || u64::from(entry.position) >= log_len {
-                return Err(IndexError::OutOfOrder { at });
-            }
-            before = Some(*entry);
-        }
-        Ok(())
+            follows && entry.position > 0 && u64::from(entry.position) < log_len
+        })
     }
 }

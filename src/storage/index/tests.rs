@@ -176,6 +176,22 @@ fn aborted_transactions_read_back() {
     assert!(AbortedTransaction::check(&[entry, entry], Offset(5)).is_err());
     bytes[1] = 1;
     assert!(decode_all::<AbortedTransaction>(&bytes).is_err(), "an unknown version");
+    assert!(decode_all::<AbortedTransaction>(&[0; 34]).is_err(), "zeros, as a loss of power may leave them");
+}
+
+#[test]
+fn entries_are_in_order_up_to_zeros_or_the_half_of_one() {
+    let zero = TimeEntry { timestamp: TimestampMs(0), last: 0 };
+    let times = [TimeEntry { timestamp: TimestampMs(70), last: 4 }, TimeEntry { timestamp: TimestampMs(90), last: 9 }];
+    assert_eq!(TimeIndex::ordered(&times), 2);
+    assert_eq!(TimeIndex::ordered(&[times[0], times[1], zero]), 2);
+    assert_eq!(TimeIndex::ordered(&[times[0], TimeEntry { timestamp: TimestampMs(95), last: 0 }]), 1);
+    let first = TimeEntry { timestamp: TimestampMs(70), last: 0 };
+    assert_eq!(TimeIndex::ordered(&[first, TimeEntry { timestamp: TimestampMs(95), last: 0 }]), 1);
+    let offsets = [OffsetEntry::new(3, 4, 100), OffsetEntry::new(8, 9, 200)];
+    assert_eq!(OffsetIndex::ordered(&offsets, 300), 2);
+    assert_eq!(OffsetIndex::ordered(&[offsets[0], OffsetEntry::new(8, 9, 0)], 300), 1);
+    assert_eq!(OffsetIndex::ordered(&[OffsetEntry::new(0, 0, 0), offsets[1]], 300), 0);
 }
 
 #[test]

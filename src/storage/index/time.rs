@@ -125,12 +125,14 @@ impl TimeIndex {
         self.largest = last.map_or(LargestTimestamp::None, LargestTimestamp::Of);
     }
 
+    /// Checks a file's entries: timestamps rise, and offsets do not fall.
     pub fn check(entries: &[TimeEntry]) -> Result<(), IndexError> {
-        for (at, pair) in entries.windows(2).enumerate() {
-            if pair[0].timestamp >= pair[1].timestamp || pair[0].last > pair[1].last {
-                return Err(IndexError::OutOfOrder { at: at + 1 });
-            }
-        }
-        Ok(())
+        let follows = |before: &TimeEntry, entry: &TimeEntry| before.timestamp < entry.timestamp && before.last <= entry.last;
+        super::all_ordered(entries, super::ordered(entries, |before, entry| before.is_none_or(|before| follows(before, entry))))
+    }
+
+    /// How many entries in front pass [`TimeIndex::check`], and are of a batch each: the front of an entry may be on the disk without its offset.
+    pub fn ordered(entries: &[TimeEntry]) -> usize {
+        super::ordered(entries, |before, entry| before.is_none_or(|b| b.timestamp < entry.timestamp && b.last < entry.last))
     }
 }

@@ -39,20 +39,19 @@ impl Entry for AbortedTransaction {
         let mut numbers = rest.chunks_exact(8).map(|n| i64::from_be_bytes(n.try_into().expect("chunks of eight")));
         let mut next = || numbers.next();
         let entry = Self { producer_id: ProducerId(next()?), first: Offset(next()?), last: Offset(next()?), last_stable: Offset(next()?) };
-        (version == VERSION.to_be_bytes() && entry.first <= entry.last).then_some(entry)
+        // No transaction is but its marker.
+        (version == VERSION.to_be_bytes() && entry.first < entry.last).then_some(entry)
     }
 }
 
 impl AbortedTransaction {
     /// Checks a file's entries: the markers rise and lie in the segment that begins with `base`.
     pub fn check(entries: &[Self], base: Offset) -> Result<(), IndexError> {
-        let mut before = base.plus(-1);
-        for (at, entry) in entries.iter().enumerate() {
-            if entry.last <= before {
-                return Err(IndexError::OutOfOrder { at });
-            }
-            before = entry.last;
-        }
-        Ok(())
+        super::all_ordered(entries, Self::ordered(entries, base))
+    }
+
+    /// How many entries in front pass [`AbortedTransaction::check`].
+    pub fn ordered(entries: &[Self], base: Offset) -> usize {
+        super::ordered(entries, |before, entry| entry.last >= before.map_or(base, |b| b.last.plus(1)))
     }
 }

@@ -5,6 +5,11 @@
 //! After a clean shutdown a file of whole entries is, and only its last entry is looked at. After a crash only entries below the recovery
 //! point are, as they were flushed before it moved, or below what is known to have been written, where that is read back; the rest of the
 //! file is cut off.
+//!
+//! Behind the entries that were flushed, a loss of power may leave zeros, or the half of an entry, that read as an entry below the recovery
+//! point. So a file is believed only up to where its order breaks; time entries no further than the last offset entry, and aborted
+//! transactions no further than where the producers' replay begins, as what lies behind is read again anyhow. The last offset entry is
+//! proven by the batch that is read there.
 
 use std::path::Path;
 
@@ -75,11 +80,12 @@ impl<W: World> Recovery<'_, W> {
         }
         let limit = self.believed.limit();
         let below = |last: u32| listed.base.plus(i64::from(last)) < limit || planted::is(Bug::IndexAheadOfLog);
-        let index = read_entries::<W, OffsetEntry>(self.world, &index_path, |entry| below(entry.last)).await?;
-        let times = read_entries::<W, TimeEntry>(self.world, &times_path, |entry| below(entry.last)).await?;
-        if OffsetIndex::check(&index, listed.len).is_err() || TimeIndex::check(&times).is_err() {
-            return Ok(None);
-        }
+        let mut index = read_entries::<W, OffsetEntry>(self.world, &index_path, |entry| below(entry.last)).await?;
+        index.truncate(OffsetIndex::ordered(&index, listed.len));
+        let last_indexed = index.last().map(|entry| entry.last);
+        let known = |last: u32| last_indexed.is_some_and(|indexed| last <= indexed);
+        let mut times = read_entries::<W, TimeEntry>(self.world, &times_path, |entry| known(entry.last)).await?;
+        times.truncate(TimeIndex::ordered(&times));
         cut_file(self.world, &index_path, index_len, index.len() * OffsetEntry::SIZE).await?;
         cut_file(self.world, &times_path, times_len, times.len() * TimeEntry::SIZE).await?;
         let from = index.last().map_or(0, |entry| u64::from(entry.position));
@@ -88,7 +94,16 @@ impl<W: World> Recovery<'_, W> {
         Ok(Some(from))
     }
 
-    /// Takes the aborted transactions below the limit; those at or above it come out of the replay.
+    /// Aborted transactions whose markers lie at or above this come out of the producers' replay.
+    pub(super) fn aborted_limit(&self) -> Offset {
+        match self.believed {
+            // Its index is whole, wherever the replay begins.
+            Believed::All => self.believed.limit(),
+            Believed::Below(limit) | Believed::Written { below: limit, .. } => limit.min(self.replay_from),
+        }
+    }
+
+    /// Takes the aborted transactions below the limit.
     pub(super) async fn believe_aborted(&mut self, listed: &Listed) -> Result<Entries<AbortedTransaction>, LogError> {
         let Some(len) = listed.aborted else { return Ok(Entries::default()) };
         let size = AbortedTransaction::SIZE as u64;
@@ -96,8 +111,9 @@ impl<W: World> Recovery<'_, W> {
             return Ok(Entries::in_file((len / size) as u32));
         }
         let path = SegmentFile::live(listed.base, SegmentPart::TransactionIndex).path(&self.dir);
-        let limit = self.believed.limit();
-        let entries = read_entries::<W, AbortedTransaction>(self.world, &path, |entry| entry.last < limit).await?;
+        let limit = self.aborted_limit();
+        let mut entries = read_entries::<W, AbortedTransaction>(self.world, &path, |entry| entry.last < limit).await?;
+        entries.truncate(AbortedTransaction::ordered(&entries, listed.base));
         cut_file(self.world, &path, len, entries.len() * AbortedTransaction::SIZE).await?;
         Ok(Entries::read(entries))
     }

@@ -56,8 +56,6 @@ struct SyncPlan<F> {
     len: u64,
     /// Space beyond is given back first.
     trim: bool,
-    /// A cut was made before, and is durable with this sync.
-    cut: bool,
     /// Those that the sync covers.
     zeros: Zeros,
     /// What alone is to be synced, if nothing else has changed.
@@ -148,11 +146,13 @@ impl<W: World> Log<W> {
     /// Syncs what lies below `mark` and moves the durable end there.
     async fn sync_upto(&self, mark: EndMark) -> Result<Offset, LogError> {
         let plans = self.state().plan_syncs(mark);
-        for SyncPlan { segment, file, len, trim, cut, zeros, bytes } in plans {
+        for SyncPlan { segment, file, len, trim, zeros, bytes } in plans {
             if trim {
                 // Nothing is written to a rolled segment any more: its length stays.
                 self.trim(segment, &file, len).await?;
             }
+            // A cut that is made while the sync is under way waits for the next.
+            let cuts = self.state_mut().segment_mut(segment).map_or(0, |segment| segment.cuts);
             if !planted::is(Bug::RecoveryPointAheadOfFlush) {
                 let synced = match bytes.clone() {
                     Some(range) => file.sync_range(range).await,
@@ -161,9 +161,9 @@ impl<W: World> Log<W> {
                 synced.map_err(|source| self.io_failed("sync", segment, source))?;
             }
             if let Some(segment) = self.state_mut().segment_mut(segment) {
-                segment.cut_unsynced &= !(trim || cut);
                 segment.synced = segment.synced.max(len);
                 if bytes.is_none() {
+                    segment.cuts_synced = cuts;
                     segment.zeros.on_synced(zeros);
                 }
             }
@@ -237,10 +237,10 @@ impl<W: World> Log<W> {
     /// Writes the snapshots that were taken at offsets which are now durable, and removes those nobody needs.
     pub(super) async fn write_snapshots(&self, durable: Offset) -> Result<(), LogError> {
         let (ready, dir) = {
-            let mut state = self.state_mut();
+            let state = self.state();
             let split = state.snapshots.waiting.partition_point(|(offset, _)| *offset <= durable);
-            let ready: Vec<_> = state.snapshots.waiting.drain(..split).collect();
-            (ready, state.dir.clone())
+            // A note that is made meanwhile has those that are not on the disk yet.
+            (state.snapshots.waiting[..split].to_vec(), state.dir.clone())
         };
         if ready.is_empty() {
             return Ok(());
@@ -253,6 +253,7 @@ impl<W: World> Log<W> {
             added.map_err(|why| self.fail(why))?;
             let mut state = self.state_mut();
             state.directory = Stored::No;
+            state.snapshots.waiting.retain(|(waiting, _)| *waiting != offset);
             if let Err(at) = state.snapshots.on_disk.binary_search(&offset) {
                 state.snapshots.on_disk.insert(at, offset);
             }
@@ -279,7 +280,7 @@ impl<W: World> Log<W> {
             let next = state.segments[at + 1].base;
             let snapshot_waits = state.snapshots.waiting.iter().any(|(offset, _)| *offset == next);
             let segment = &mut state.segments[at];
-            let is_as_synced = segment.reached <= segment.len && !segment.cut_unsynced && !state.writer.is_zeroing(segment.base);
+            let is_as_synced = segment.reached <= segment.len && !segment.is_cut_unsynced() && !state.writer.is_zeroing(segment.base);
             let is_synced = segment.synced == segment.len && is_as_synced;
             if segment.seal == Seal::Rolled && is_synced && segment.is_indexed() && !snapshot_waits {
                 segment.seal = Seal::Sealed;
@@ -315,7 +316,7 @@ impl<W: World> State<W> {
             let len = if segment.base == mark.segment { mark.position } else { self.completed_len(at) };
             let is_at_rest = len == segment.len && !self.writer.is_zeroing(segment.base);
             let trim = segment.seal == Seal::Rolled && is_at_rest && segment.has_space_ahead();
-            let cut = segment.cut_unsynced;
+            let cut = segment.is_cut_unsynced();
             let behind = segment.synced < len || trim || cut;
             if segment.seal == Seal::Sealed || segment.base > mark.segment || !behind {
                 continue;
@@ -324,7 +325,7 @@ impl<W: World> State<W> {
                 let zeros = segment.zeros;
                 let bytes =
                     (!trim && !cut).then_some(segment.synced..len).filter(|bytes| zeros.hold(bytes) || planted::is(Bug::ZerosNotPlaced));
-                plans.push(SyncPlan { segment: segment.base, file, len, trim, cut, zeros, bytes });
+                plans.push(SyncPlan { segment: segment.base, file, len, trim, zeros, bytes });
             }
         }
         plans

@@ -118,7 +118,11 @@ impl<W: World> Log<W> {
 
     /// Renames a segment's files, durably; they are unlinked after `file.delete.delay.ms`.
     pub(super) async fn set_aside(&self, base: Offset) -> Result<(), LogError> {
-        self.set_aside_parts(base, &SegmentPart::ALL).await
+        // The log goes first: were it there again after a loss of power, and the producer snapshot at its base not, nobody knew the state that
+        // its batches follow.
+        let [log, rest @ ..] = &SegmentPart::ALL;
+        self.set_aside_parts(base, &[*log]).await?;
+        self.set_aside_parts(base, rest).await
     }
 
     pub(super) async fn set_aside_parts(&self, base: Offset, parts: &[SegmentPart]) -> Result<(), LogError> {

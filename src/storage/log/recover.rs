@@ -65,7 +65,7 @@ pub struct Recovery<'a, W: World> {
     /// What the last run has noted, where that is believed.
     note: Option<Written>,
     /// Batches from here on are told to the producers.
-    replay_from: Offset,
+    pub(super) replay_from: Offset,
     pub end: Offset,
     /// Below this everything was durable before.
     pub durable: Offset,
@@ -168,12 +168,14 @@ impl<'a, W: World> Recovery<'a, W> {
         {
             self.producers = producers;
             self.replay_from = note.end;
+            let unsynced = self.unsynced_snapshots().await?;
             let is_missing = |(offset, _): &(Offset, Vec<u8>)| {
                 !self.snapshots.on_disk.contains(offset) && self.listed.iter().any(|listed| listed.base == *offset)
             };
             // At the end itself a segment may have begun since.
             let known = note.waiting.into_iter().chain([(note.end, note.snapshot)]);
-            self.snapshots.waiting = known.filter(is_missing).collect();
+            self.snapshots.waiting = known.filter(is_missing).chain(unsynced).collect();
+            self.snapshots.waiting.sort_by_key(|(offset, _)| *offset);
             return Ok(());
         }
         let newest = read_newest_snapshot(self.world, &self.dir, &mut self.snapshots.on_disk, limit).await?;
@@ -186,6 +188,26 @@ impl<'a, W: World> Recovery<'a, W> {
             None => Offset::ZERO,
         };
         Ok(())
+    }
+
+    /// Snapshots of what is not known as durable: their files may not be either, and are written again before anything relies on them. One
+    /// that the last run did not finish is none.
+    async fn unsynced_snapshots(&mut self) -> Result<Vec<(Offset, Vec<u8>)>, LogError> {
+        let flushed = self.believed.flushed();
+        let mut unsynced = Vec::new();
+        for offset in std::mem::take(&mut self.snapshots.on_disk) {
+            if offset <= flushed {
+                self.snapshots.on_disk.push(offset);
+                continue;
+            }
+            let path = SegmentFile::live(offset, SegmentPart::ProducerSnapshot).path(&self.dir);
+            let file = self.world.read_file(&path).await.map_err(LogError::io("read", &path))?;
+            if Producers::decode(&file).is_ok() {
+                self.snapshots.on_disk.push(offset);
+                unsynced.push((offset, file.to_vec()));
+            }
+        }
+        Ok(unsynced)
     }
 
     /// Takes one segment: believes it, or reads it.
@@ -339,7 +361,8 @@ impl<'a, W: World> Recovery<'a, W> {
         let ends_at_hole = next.is_some_and(is_end);
         if next.is_some() && !torn {
             segment.times.add_largest();
-            segment.seal = if all_believed && !self.believed.is_written() { Seal::Sealed } else { Seal::Rolled };
+            let is_history = all_believed && !self.believed.is_written() && segment.is_indexed();
+            segment.seal = if is_history { Seal::Sealed } else { Seal::Rolled };
         }
         self.segments.push(segment);
         match next {
@@ -416,16 +439,14 @@ impl<'a, W: World> Recovery<'a, W> {
                 header.total_len() as u32,
                 self.settings.index_interval_bytes,
             );
-            if self.epochs.at(header.base_offset) != Some(header.leader_epoch)
-                && self.epochs.assign(header.leader_epoch, header.base_offset)
-            {
+            if self.epochs.recall(header.leader_epoch, header.base_offset) {
                 self.epochs_stored = Stored::No;
             }
         }
         if header.last_offset() >= self.replay_from
             && let Some(action) = producer_action(header, met.bytes)
             && let Some(aborted) = self.producers.on_batch(&action, header.base_offset, header.max_timestamp)
-            && aborted.last >= self.believed.limit()
+            && aborted.last >= self.aborted_limit()
         {
             segment.aborted.push(aborted);
         }

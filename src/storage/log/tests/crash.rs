@@ -161,6 +161,45 @@ fn an_index_entry_at_or_above_the_recovery_point_is_not_believed() {
     });
 }
 
+/// What a note has added to index files is not synced: after a loss of power zeros may stand there, or the half of an entry.
+#[test]
+fn what_stands_behind_flushed_index_entries_is_not_believed() {
+    // An entry's timestamp, its offset zeros yet.
+    const HALF_TIME: &[u8] = &[0x7f, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0];
+    for (index, times, aborted) in [(&[0; 8][..], &[0; 12][..], &[0; 34][..]), (&[0, 0, 0, 1, 0, 0, 0, 0], HALF_TIME, &[0; 68])] {
+        for batches in [1, 3, 8] {
+            run(64, move |world| async move {
+                let log = new_log(&world, small()).await;
+                for n in 0..batches {
+                    append(&log, batch_at(1, 300, TimestampMs(NOW.get() + n)));
+                }
+                written(&log).await;
+                let point = log.flush().await.unwrap();
+                append(&log, batch_at(1, 300, TimestampMs(NOW.get() + 50)));
+                written(&log).await;
+                let entries = |log: &Log<MemoryWorld>| {
+                    let state = log.state();
+                    (state.active().index.entries.written(), state.active().times.entries.written())
+                };
+                let (offsets_written, times_written) = entries(&log);
+                for part in [SegmentPart::Index, SegmentPart::TimeIndex, SegmentPart::TransactionIndex] {
+                    let path = SegmentFile::live(Offset(0), part).path(Path::new(DIR));
+                    world.open(&path, OpenMode::CreateOrKeep).await.unwrap();
+                }
+                overwrite(&world, "00000000000000000000.index", u64::from(offsets_written) * 8, index).await;
+                overwrite(&world, "00000000000000000000.timeindex", u64::from(times_written) * 12, times).await;
+                overwrite(&world, "00000000000000000000.txnindex", 0, aborted).await;
+                drop(log);
+                let (log, recovered) = recover(&world, small(), Some(point)).await;
+                assert_eq!((log.end(), recovered.bytes_cut, recovered.indexes_rebuilt), (Offset(batches + 1), 0, 0));
+                assert_eq!(log.aborted_between(Offset(0), log.end()).await.unwrap(), []);
+                log.close().await.unwrap();
+                check_files(&world, Path::new(DIR)).await;
+            });
+        }
+    }
+}
+
 #[test]
 fn a_clean_marker_that_lies_is_found_out() {
     run(65, |world| async move {
@@ -362,6 +401,48 @@ fn a_segment_begun_at_the_end_that_was_noted_gets_its_snapshot() {
     });
 }
 
+/// A kill may come between the making of a snapshot's file and its content, and a loss of power later takes what was not synced.
+#[test]
+fn snapshots_that_a_killed_run_did_not_sync_are_written_again() {
+    for unfinished in [false, true] {
+        let simulation = Simulation::new(1, SimulationSettings::default());
+        let world = simulation.world(0, 0);
+        let base = simulation.block_on(0, async {
+            let log = new_noted(&world, small()).await;
+            while log.segment_count() < 2 {
+                append(&log, batch(1, 300));
+            }
+            append(&log, batch(1, 300));
+            written(&log).await;
+            log.note_written().await.unwrap();
+            let (base, snapshot) = log.state().snapshots.waiting[0].clone();
+            let path = SegmentFile::live(base, SegmentPart::ProducerSnapshot).path(Path::new(DIR));
+            let file = world.open(&path, OpenMode::CreateOrEmpty).await.unwrap();
+            if !unfinished {
+                file.write_at(0, vec![Bytes::from(snapshot)]).await.result.unwrap();
+            }
+            base
+        });
+        simulation.crash(0);
+        let world = simulation.world(0, 0);
+        let syncs = simulation.count("disk.sync");
+        simulation.block_on(0, async {
+            let log = open_noted(&world, open_log(small(), Shutdown::Unclean)).await;
+            assert_eq!(log.recovery_point(), Offset(0), "the note was believed");
+            assert!(log.state().snapshots.waiting.iter().any(|(offset, _)| *offset == base));
+            log.flush().await.unwrap();
+            assert!(log.state().snapshots.on_disk.contains(&base) && log.state().snapshots.waiting.is_empty());
+        });
+        assert!(simulation.count("disk.sync") > syncs);
+        simulation.power_loss(0);
+        let world = simulation.world(0, 0);
+        simulation.block_on(0, async {
+            let path = SegmentFile::live(base, SegmentPart::ProducerSnapshot).path(Path::new(DIR));
+            crate::storage::producer::Producers::decode(&world.read_file(&path).await.unwrap()).unwrap();
+        });
+    }
+}
+
 /// A message as brokers wrote it before there were record batches.
 fn old_message(offset: i64, magic: u8) -> Vec<u8> {
     let mut body = vec![magic, 0];
@@ -549,6 +630,42 @@ fn zeros_stand_behind_the_last_segment_only() {
         });
     }
     assert!(ended_in_zeros > 20, "{ended_in_zeros}");
+}
+
+/// A log that was cut is rolled, and cut again, while the first cut is synced: zeros that come back with the second would end the log before the
+/// segment that follows, and what is durable there.
+#[test]
+fn a_cut_that_comes_while_another_is_synced_is_synced_too() {
+    let settings = LogSettings { segment_bytes: 3000, flush_messages: 2, ..small() };
+    for seed in 0..400 {
+        let mut machine = SimulationSettings::default();
+        machine.disk.fill_bytes = 1 << 14;
+        let simulation = Simulation::new(seed, machine);
+        let world = simulation.world(0, 0);
+        let durable = simulation.block_on(0, async {
+            let log = new_log(&world, settings.clone()).await;
+            append(&log, batch(1, 300));
+            written(&log).await;
+            log.truncate_to(Offset(0)).await.unwrap();
+            for _ in 0..2 {
+                append(&log, batch(1, 1000));
+            }
+            // The sync of the cut begins; the next batch does not fit.
+            written(&log).await;
+            append(&log, batch(1, 1000));
+            written(&log).await;
+            append(&log, batch(1, 10));
+            let target = log.reserved_end();
+            log.shared.bell.until(|| (log.durable_end() >= target).then_some(())).await;
+            target
+        });
+        simulation.power_loss(0);
+        let world = simulation.world(0, 0);
+        simulation.block_on(0, async {
+            let (log, recovered) = recover(&world, settings.clone(), None).await;
+            assert!(log.end() >= durable, "seed {seed}: {recovered:?}, durable {durable}");
+        });
+    }
 }
 
 fn log_files(log: &Log<MemoryWorld>) -> Vec<(PathBuf, u64)> {
