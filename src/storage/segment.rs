@@ -218,6 +218,11 @@ impl<F> Segment<F> {
         last.since(self.base) <= RELATIVE_MAX
     }
 
+    /// Whether memory has every entry of the indexes.
+    pub fn has_whole_indexes(&self) -> bool {
+        self.index.entries.is_whole() && self.times.entries.is_whole() && self.aborted.is_whole()
+    }
+
     /// Whether the index files have all that is known.
     pub fn is_indexed(&self) -> bool {
         self.index_files == Stored::Yes

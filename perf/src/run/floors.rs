@@ -338,15 +338,18 @@ fn synced(dir: &Path, threads: usize, block: usize, rounds: u64) -> Measured {
     for writer in writers {
         all.add(joined(writer)?).map_err(io::Error::other)?;
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    let at = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
     let sentence = match threads {
         1 => "append 4 KiB and fdatasync, on any core",
         _ => "the same by 32 threads on 32 files",
     };
-    let rate = (threads as u64 * rounds) as f64 / seconds;
-    let throughput = rate * block as f64 / 1e9;
-    Ok((sentence, vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::RequestRate, rate), (Metric::Throughput, throughput)]))
+    Ok((sentence, of_synced(&all, threads as u64 * rounds, block, begun.elapsed().as_secs_f64())))
+}
+
+/// What `blocks` that were synced in `seconds` come to.
+fn of_synced(latencies: &Histogram<u64>, blocks: u64, block: usize, seconds: f64) -> Vec<(Metric, f64)> {
+    let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
+    let rate = blocks as f64 / seconds;
+    vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::RequestRate, rate), (Metric::Throughput, rate * block as f64 / 1e9)]
 }
 
 /// Blocks that a journal takes before it waits for the disk.
@@ -359,8 +362,9 @@ fn journaled(dir: &Path, cores: Cores, rounds: u64) -> Measured {
     let writer = on_core(cores.broker, move || {
         let file = File::create(&path)?;
         let len = JOURNALED * JOURNALED_BYTES;
+        let zeros = vec![0; len];
         for round in 0..rounds {
-            file.write_all_at(&vec![0; len], round * len as u64)?;
+            file.write_all_at(&zeros, round * len as u64)?;
         }
         file.sync_all()?;
         posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
@@ -380,10 +384,7 @@ fn journaled(dir: &Path, cores: Cores, rounds: u64) -> Measured {
         Ok((latencies, seconds))
     });
     let (latencies, seconds) = joined(writer)?;
-    let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-    let rate = (rounds * JOURNALED as u64) as f64 / seconds;
-    let throughput = rate * JOURNALED_BYTES as f64 / 1e9;
-    let metrics = vec![(Metric::P50, at(0.5)), (Metric::P99, at(0.99)), (Metric::RequestRate, rate), (Metric::Throughput, throughput)];
+    let metrics = of_synced(&latencies, rounds * JOURNALED as u64, JOURNALED_BYTES, seconds);
     Ok(("16 blocks of 64 KiB to one file, where zeros were, and one fdatasync for all of them", metrics))
 }
 

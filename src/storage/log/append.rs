@@ -214,8 +214,10 @@ impl<W: World> State<W> {
         let active = self.active_mut();
         active.times.add_largest();
         active.seal = Seal::Rolled;
-        let snapshot = self.producers.encode();
-        self.snapshots.waiting.push((base, snapshot));
+        // A flush may have left one here already, which is not to be written over.
+        if self.snapshots.newest() != Some(base) {
+            self.snapshots.waiting.push((base, self.producers.encode()));
+        }
         let edition = self.next_edition();
         self.segments.push_back(Segment { edition, ..Segment::empty(base, now) });
         self.jitter_ms = self.settings.jitter_of(random);

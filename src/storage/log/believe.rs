@@ -21,7 +21,7 @@ use crate::storage::index::{AbortedTransaction, Entries, Entry, OffsetEntry, Off
 use crate::storage::layout::{SegmentFile, SegmentPart};
 use crate::storage::planted::{self, Bug};
 use crate::storage::segment::{FirstTimestamp, Segment, Stored};
-use crate::types::Offset;
+use crate::types::{Offset, TimestampMs};
 
 /// What of the files is taken as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +86,10 @@ impl<W: World> Recovery<'_, W> {
         let known = |last: u32| last_indexed.is_some_and(|indexed| last <= indexed);
         let mut times = read_entries::<W, TimeEntry>(self.world, &times_path, |entry| known(entry.last)).await?;
         times.truncate(TimeIndex::ordered(&times));
+        if times.first().is_some_and(|entry| entry.timestamp == TimestampMs(0) && entry.last == 0) {
+            // Zeros, or a record of 1970: the batches tell.
+            return Ok(None);
+        }
         cut_file(self.world, &index_path, index_len, index.len() * OffsetEntry::SIZE).await?;
         cut_file(self.world, &times_path, times_len, times.len() * TimeEntry::SIZE).await?;
         let from = index.last().map_or(0, |entry| u64::from(entry.position));

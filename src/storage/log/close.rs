@@ -77,8 +77,10 @@ impl<W: World> Log<W> {
 
     /// Unlinks a file that may be gone already.
     pub(super) async fn remove_file(&self, path: &Path) -> Result<(), LogError> {
+        let removed = self.shared.world.remove_file(path).await;
+        // After it: a sync of the directory that began before has not seen it.
         self.state_mut().directory = Stored::No;
-        match self.shared.world.remove_file(path).await {
+        match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(self.fail(LogError::Io { during: "remove", path: path.to_owned(), source }))
             }

@@ -20,6 +20,7 @@ use super::{EndMark, Life, Log, LogError, Shared, State, leftovers, sync_dir, tr
 use crate::io::{EntryKind, OpenMode, World, replace_file};
 use crate::storage::identity;
 use crate::storage::layout::{ADOPTED, NEXT_SEGMENT, PARTITION_METADATA, SegmentFile, SegmentPart, WRITTEN_CHECKPOINT};
+use crate::storage::producer::Producers;
 use crate::storage::segment::{Segment, Stored};
 use crate::storage::settings::LogSettings;
 use crate::types::{Offset, PartitionIndex, TopicId, TopicName};
@@ -139,11 +140,14 @@ impl<W: World> Log<W> {
         let OpenLog { dir, topic, partition, topic_id, settings, log_start, cleaned, cache, .. } = open;
         let Recovery { segments, mut epochs, epochs_stored, producers, snapshots, end, durable, recovered, believed, .. } = recovery;
         let mut segments: VecDeque<Segment<W::File>> = segments.into();
-        let mut end = end;
+        let (mut end, mut producers, mut snapshots) = (end, producers, snapshots);
         let directory = if believed == Believed::All { Stored::Yes } else { Stored::No };
         if segments.is_empty() {
             let base = log_start.unwrap_or_default();
             end = base;
+            // A snapshot without the batches that it tells of is what is left of a log that was to begin anew.
+            producers = Producers::default();
+            snapshots.waiting.clear();
             segments.push_back(create_segment(world, &dir, base).await?);
             // At once: were this name lost and a later segment's kept, the log would seem to begin there.
             sync_dir(world, &dir).await?;
@@ -233,6 +237,7 @@ impl<W: World> Log<W> {
         if !self.shared.adopted.replace(false) {
             return Ok(());
         }
+        let _turn = self.shared.turn.take().await;
         self.check_alive()?;
         self.remove_file(&self.dir().join(ADOPTED)).await?;
         self.sync_directory().await
@@ -353,11 +358,11 @@ pub(super) async fn read_newest_snapshot<W: World>(
     dir: &Path,
     offsets: &mut Vec<Offset>,
     limit: Offset,
-) -> Result<Option<(Offset, crate::storage::producer::Producers)>, LogError> {
+) -> Result<Option<(Offset, Producers)>, LogError> {
     while let Some(newest) = offsets.iter().rev().find(|offset| **offset <= limit).copied() {
         let path = SegmentFile::live(newest, SegmentPart::ProducerSnapshot).path(dir);
         let file = world.read_file(&path).await.map_err(LogError::io("read", &path))?;
-        match crate::storage::producer::Producers::decode(&file) {
+        match Producers::decode(&file) {
             Ok(producers) => return Ok(Some((newest, producers))),
             Err(error) => {
                 tracing::warn!(path = %path.display(), "producer snapshot dropped: {error}");

@@ -190,13 +190,13 @@ impl<'a, W: World> Recovery<'a, W> {
         Ok(())
     }
 
-    /// Snapshots of what is not known as durable: their files may not be either, and are written again before anything relies on them. One
-    /// that the last run did not finish is none.
+    /// Snapshots of what is not known as durable, and the one where that begins: their files may not be either, and are written again before
+    /// anything relies on them. One that the last run did not finish is none.
     async fn unsynced_snapshots(&mut self) -> Result<Vec<(Offset, Vec<u8>)>, LogError> {
         let flushed = self.believed.flushed();
         let mut unsynced = Vec::new();
         for offset in std::mem::take(&mut self.snapshots.on_disk) {
-            if offset <= flushed {
+            if offset < flushed {
                 self.snapshots.on_disk.push(offset);
                 continue;
             }

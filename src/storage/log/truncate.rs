@@ -132,6 +132,8 @@ impl<W: World> Log<W> {
         for snapshot in snapshots {
             self.remove_file(&SegmentFile::live(snapshot, SegmentPart::ProducerSnapshot).path(&dir)).await?;
         }
+        // None comes back beside the new segment.
+        self.sync_directory().await?;
         let segment = create_segment(&self.shared.world, &dir, offset).await.map_err(|why| self.fail(why))?;
         {
             let mut state = self.state_mut();
@@ -264,8 +266,13 @@ impl<W: World> Log<W> {
             let file = active.file.clone().expect("opened to find the cut");
             (file, state.path(base, SegmentPart::Log), active.len, active.len.max(active.reached))
         };
-        {
+        loop {
+            // Readers of other segments may have had them given up since.
+            self.open_and_load(base).await?;
             let mut state = self.state_mut();
+            if !state.active().has_whole_indexes() {
+                continue;
+            }
             let relative = state.active().relative_or_max(end);
             state.cleaned = state.cleaned.map(|cleaned| cleaned.min(end));
             let edition = state.next_edition();
@@ -275,6 +282,7 @@ impl<W: World> Log<W> {
             active.times.cut(relative);
             active.aborted.cut(|entry| entry.last < end);
             active.seal = Seal::Active;
+            break;
         }
         self.cut_index_files(base).await?;
         self.retell_times(&file, &path, position).await?;
@@ -307,10 +315,7 @@ impl<W: World> Log<W> {
 
     async fn open_and_load(&self, base: Offset) -> Result<(), LogError> {
         self.open_for_reading(base).await.map_err(|why| self.read_failed(why))?;
-        let whole = {
-            let mut state = self.state_mut();
-            state.segment_mut(base).is_some_and(|s| s.index.entries.is_whole() && s.times.entries.is_whole())
-        };
+        let whole = self.state_mut().segment_mut(base).is_some_and(|s| s.index.entries.is_whole() && s.times.entries.is_whole());
         if !whole {
             self.load_indexes(base).await.map_err(|why| self.read_failed(why))?;
         }

@@ -443,6 +443,52 @@ fn snapshots_that_a_killed_run_did_not_sync_are_written_again() {
     }
 }
 
+/// The snapshot where the flushed part ends is the base of the next segment's: a run that is killed while it writes that again leaves its note.
+#[test]
+fn a_snapshot_at_the_recovery_point_outlives_being_written_again() {
+    let simulation = Simulation::new(1, SimulationSettings::default());
+    let path = |base| SegmentFile::live(base, SegmentPart::ProducerSnapshot).path(Path::new(DIR));
+    let opened = |point| OpenLog { recovery_point: Some(point), ..open_log(small(), Shutdown::Unclean) };
+    let world = simulation.world(0, 0);
+    let point = simulation.block_on(0, async {
+        let log = new_noted(&world, small()).await;
+        let mut producer = BatchBuilder::new().producer(ProducerId(5), ProducerEpoch(0), 0);
+        producer.push(NOW, None, Some(&[b'v'; 3000]), &[]);
+        append(&log, whole(producer.build()));
+        written(&log).await;
+        log.close().await.unwrap();
+        let cache = world.cache_identity(Path::new(DIR)).await.unwrap().map(Rc::from);
+        let point = log.end();
+        let again = OpenLog { recovery_point: Some(point), cache, ..open_log(small(), Shutdown::Clean) };
+        let log = Log::open(&world, again).await.unwrap().0;
+        append(&log, batch(1, 2000));
+        assert!(log.segment_count() == 2 && log.state().snapshots.waiting.is_empty(), "it is on the disk");
+        written(&log).await;
+        log.note_written().await.unwrap();
+        point
+    });
+    for _ in 0..2 {
+        simulation.crash(0);
+        let world = simulation.world(0, 0);
+        simulation.block_on(0, async {
+            let log = open_noted(&world, opened(point)).await;
+            assert_eq!(log.recovery_point(), point, "the note was believed");
+            let waiting = log.state().snapshots.waiting.iter().map(|(offset, _)| *offset).collect::<Vec<_>>();
+            assert!(waiting.contains(&point), "{waiting:?}");
+            // Its writing has begun.
+            world.open(&path(point), OpenMode::CreateOrEmpty).await.unwrap();
+        });
+    }
+    simulation.crash(0);
+    let world = simulation.world(0, 0);
+    simulation.block_on(0, async {
+        let log = open_noted(&world, opened(point)).await;
+        log.flush().await.unwrap();
+        let producers = crate::storage::producer::Producers::decode(&world.read_file(&path(point)).await.unwrap()).unwrap();
+        assert_eq!(producers.iter().map(|(id, _)| id).collect::<Vec<_>>(), [ProducerId(5)]);
+    });
+}
+
 /// A message as brokers wrote it before there were record batches.
 fn old_message(offset: i64, magic: u8) -> Vec<u8> {
     let mut body = vec![magic, 0];
