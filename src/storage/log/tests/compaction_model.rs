@@ -268,16 +268,19 @@ impl Model {
         let began = world.wall();
         self.write_checkpoint();
         let point = self.checkpoint.0;
+        let upper = Rc::new(std::cell::Cell::new(Offset(0)));
+        let seen = upper.clone();
         self.simulation.spawn(0, 0, async move {
             let Ok(found) = log.cleanable(log.last_stable(log.end()), world.wall()).await else { return };
+            seen.set(found.upper);
             if point < found.upper {
                 return;
             }
             // Whatever it answers, the crash comes.
             let _outcome: Result<Offset, CleanError> = log.clean(&found, &Self::rules(keys), &Compaction::default()).await;
         });
-        let upper = self.run(async |log, world| log.cleanable(log.last_stable(log.end()), world.wall()).await.unwrap().upper);
         self.simulation.run_for(Duration::from_micros(micros)).unwrap();
+        let upper = upper.get();
         let (end, durable, reserved, cleaned) = (self.log.end(), self.log.durable_end(), self.log.reserved_end(), self.log.cleaned());
         assert!(!self.log.is_failed());
         if power {
