@@ -96,7 +96,7 @@ impl<'a> Frame<'a> {
 
     pub fn records(&self) -> Result<Vec<Record>, RecordsError> {
         if self.head.count == 0 {
-            return Ok(vec![]);
+            return if self.records.is_empty() { Ok(vec![]) } else { Err(RecordsError::Unannounced(self.records.len())) };
         }
         let records: Vec<Record> = serde_json::from_slice(self.records).map_err(|error| RecordsError::Json(error.to_string()))?;
         if u32::try_from(records.len()) != Ok(self.head.count) {
@@ -113,6 +113,8 @@ pub enum RecordsError {
     Json(String),
     #[error("{found} records where {expected} are announced")]
     Count { expected: u32, found: usize },
+    #[error("{0} bytes of records where none are announced")]
+    Unannounced(usize),
 }
 
 fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), FrameError> {

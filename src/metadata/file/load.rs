@@ -169,9 +169,9 @@ fn refuse_if_frames_follow(bytes: &[u8], position: usize, end: i64, error: Frame
 }
 
 /// Whether after this frame a batch has begun that has not ended. Marks stand at the edges of frames only, so that most frames are not
-/// parsed here.
+/// parsed here; one that announces no records is, which is to see that there are none.
 fn leaves_batch_open(frame: &Frame<'_>, open: bool) -> Result<bool, String> {
-    if !open && !frame.has_mark_at_edge() {
+    if !open && !frame.has_mark_at_edge() && frame.head.count > 0 {
         return Ok(false);
     }
     let records = frame.records().map_err(|error| error.to_string())?;
@@ -195,9 +195,10 @@ pub(super) async fn page<W: World>(shared: &Shared<W>, offset: i64) -> Result<Ve
         return Err(HomeError::BeyondEnd { offset, end });
     }
     // A split batch grows the log frame by frame, so what is durable by now may not end the batch: the assembler waits for the rest.
+    let mut wanted = shared.limits.page_bytes + shared.limits.frame_bytes_max;
     while offset < end && position < len {
-        let wanted = usize::try_from(len - position).unwrap_or(usize::MAX).min(shared.limits.page_bytes + shared.limits.frame_bytes_max);
-        let bytes = file.read_at(position, wanted).await.map_err(|source| io_error(&shared.log_path, position, source))?;
+        let left = usize::try_from(len - position).unwrap_or(usize::MAX);
+        let bytes = file.read_at(position, wanted.min(left)).await.map_err(|source| io_error(&shared.log_path, position, source))?;
         let (records, used) = shared
             .world
             .offload(move || records_from(&bytes, offset))
@@ -205,6 +206,13 @@ pub(super) async fn page<W: World>(shared: &Shared<W>, offset: i64) -> Result<Ve
             .map_err(|(at, reason)| damaged(&shared.log_path, position as usize + at, reason))?;
         if !records.is_empty() {
             return Ok(records);
+        }
+        if used == 0 {
+            if wanted >= left {
+                return Err(damaged(&shared.log_path, position as usize, FrameError::Short));
+            }
+            // A frame longer than a page, from when frames might be longer than they may be now.
+            wanted = wanted.saturating_mul(2);
         }
         position += used as u64;
     }
@@ -218,7 +226,7 @@ fn records_from(bytes: &[u8], offset: i64) -> Result<(Vec<(i64, Record)>, usize)
     while used < bytes.len() {
         let frame = match Frame::parse(&bytes[used..]) {
             Ok(frame) => frame,
-            Err(FrameError::Short) if used > 0 => break,
+            Err(FrameError::Short) => break,
             Err(error) => return Err((used, error.to_string())),
         };
         let Head { base, count, .. } = frame.head;
@@ -247,10 +255,10 @@ fn parse_snapshot(bytes: &[u8]) -> Result<Snapshot, Fault> {
     let mut position = SNAPSHOT_MAGIC.len();
     loop {
         let frame = Frame::parse(&bytes[position..]).map_err(|error| (position, error.to_string()))?;
+        records.append(&mut frame.records().map_err(|error| (position, error.to_string()))?);
         if frame.head.count == 0 {
             break;
         }
-        records.append(&mut frame.records().map_err(|error| (position, error.to_string()))?);
         position += frame.len;
     }
     Ok(Snapshot { offset, records })

@@ -272,6 +272,45 @@ fn damage_before_whole_records_refuses_the_start_and_says_where() {
 }
 
 #[test]
+fn records_where_none_are_announced_refuse_the_start() {
+    run(12, |world| async move {
+        let path = directory(&world, "home").await;
+        let (log, last) = three_frames(&world, &path).await;
+        let mut frame = frame::encode(2, 1, &[frame::text(&feature(2))]).to_vec();
+        frame[frame::OVERHEAD - 4..frame::OVERHEAD].fill(0);
+        let crc = crc32c::crc32c(&frame[8..]);
+        frame[4..8].copy_from_slice(&crc.to_be_bytes());
+        overwrite(&world, &path.join("ottla-metadata.journal"), &[&log[..last], &frame].concat()).await;
+        let error = open(&world, &path).await.map(drop).unwrap_err().to_string();
+        assert!(error.contains(&format!("position {last}")) && error.contains("none are announced"), "{error}");
+
+        overwrite(&world, &path.join("ottla-metadata.journal"), &log).await;
+        let home = open(&world, &path).await.unwrap();
+        let snapshot = [&frame::SNAPSHOT_MAGIC[..], &frame].concat();
+        overwrite(&world, &path.join("ottla-metadata.image"), &snapshot).await;
+        assert!(matches!(home.load().await, Err(HomeError::Damaged { position: 8, .. })));
+    });
+}
+
+#[test]
+fn frames_longer_than_this_version_writes_are_read() {
+    run(13, |world| async move {
+        let path = directory(&world, "home").await;
+        let records: Vec<_> = (0..300).map(named_feature).collect();
+        let wide = Limits { frame_bytes_max: 100 << 10, ..LIMITS };
+        let home = FileHome::open(world.clone(), &path, wide).await.unwrap();
+        let epoch = home.election(NODE).await.unwrap();
+        home.append(epoch, 0, vec![feature(1)]).await.unwrap();
+        assert_eq!(home.append(epoch, 1, records.clone()).await.unwrap(), Appended::Committed(301), "one frame, without marks");
+        drop(home);
+        let home = open(&world, &path).await.unwrap();
+        let epoch = home.election(NODE).await.unwrap();
+        home.append(epoch, home.end(), vec![feature(2)]).await.unwrap();
+        assert_eq!(read_all(&home, 0).await, [vec![feature(1)], records, vec![feature(2)]].concat());
+    });
+}
+
+#[test]
 fn offsets_that_no_log_reaches_refuse_the_start() {
     run(8, |world| async move {
         let path = directory(&world, "home").await;
