@@ -138,9 +138,9 @@ impl<W: World> Log<W> {
         floor: Option<truncate::Floor>,
     ) -> Result<(Self, Recovered), LogError> {
         let OpenLog { dir, topic, partition, topic_id, settings, log_start, cleaned, cache, .. } = open;
-        let Recovery { segments, mut epochs, epochs_stored, producers, snapshots, end, durable, recovered, believed, .. } = recovery;
+        let Recovery { segments, mut epochs, epochs_stored, mut producers, mut snapshots, mut end, durable, recovered, believed, .. } =
+            recovery;
         let mut segments: VecDeque<Segment<W::File>> = segments.into();
-        let (mut end, mut producers, mut snapshots) = (end, producers, snapshots);
         let directory = if believed == Believed::All { Stored::Yes } else { Stored::No };
         if segments.is_empty() {
             let base = log_start.unwrap_or_default();

@@ -19,7 +19,9 @@ mod compaction_model;
 mod crash;
 mod housekeeping;
 mod model;
+mod notes;
 mod reading;
+mod space;
 
 const DIR: &str = "/logs/topic-0";
 const EPOCH: LeaderEpoch = LeaderEpoch(3);
@@ -46,6 +48,12 @@ fn open_log(settings: LogSettings, shutdown: Shutdown) -> OpenLog {
         cleaned: None,
         cache: None,
     }
+}
+
+/// Opens the log of a node that crashed.
+async fn recover(world: &MemoryWorld, settings: LogSettings, recovery_point: Option<Offset>) -> (Log<MemoryWorld>, Recovered) {
+    let open = OpenLog { recovery_point, ..open_log(settings, Shutdown::Unclean) };
+    Log::open(world, open).await.unwrap()
 }
 
 async fn new_log(world: &MemoryWorld, settings: LogSettings) -> Log<MemoryWorld> {

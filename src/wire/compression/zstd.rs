@@ -2,7 +2,8 @@
 //! back into, costs several times what a small batch does.
 //!
 //! Invariants:
-//! 1. Between batches a thread keeps one context of [`KEPT_BYTES_MAX`] at most, and nothing of what went through it is seen again.
+//! 1. Between batches a thread keeps one context of [`KEPT_BYTES_MAX`] at most, and nothing of what went through it is seen again. Only which of
+//!    several faults of a frame is told may depend on the room it has left.
 //! 2. Frames are of the format of zstd 0.8 and later, older than Kafka's support of it (KIP-110): for older ones the library, built to read
 //!    them, keeps up to 128 MiB in a context and does not count it.
 //! 3. Input that ends within a frame is an error, once what was whole of it has been given.

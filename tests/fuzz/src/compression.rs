@@ -37,7 +37,11 @@ fn read(codec: Codec, input: &Bytes, limit: usize) {
     if let Ok(output) = &whole {
         assert!(output.len() <= limit, "{} bytes, {limit} allowed", output.len());
     }
-    assert_eq!(whole, in_pieces(codec, input, limit));
+    match (whole, in_pieces(codec, input, limit)) {
+        // What zstd finds wrong first depends on the room that its context has from the batches before.
+        (Err(CompressionError::Corrupt { .. }), Err(CompressionError::Corrupt { .. })) => {}
+        (whole, pieces) => assert_eq!(whole, pieces),
+    }
 }
 
 /// The same in pieces of seven bytes, taken from what is shown at a time.

@@ -55,11 +55,13 @@ impl<W: World> State<W> {
         self.position_of(of.base).is_some_and(|at| self.segments[at].edition == of.edition)
     }
 
-    /// Where the first segment begins that may not be compacted: one that is not history yet, or holds what is not decided.
+    /// The first segment that may not be compacted: one that is not history yet, holds what is not decided, or is read again by a recovery
+    /// because of a truncation. That begins at a snapshot of the producers, and would miss the end of a transaction that a pass took away.
     fn uncleanable_from(&self, last_stable: Offset) -> usize {
         let unsealed = self.segments.iter().position(|segment| segment.seal != Seal::Sealed).unwrap_or(self.segments.len() - 1);
         let undecided = self.segment_for(last_stable).unwrap_or(0);
-        unsealed.min(undecided)
+        let distrusted = self.floor.map_or(usize::MAX, |floor| self.segment_for(floor.low).unwrap_or(0));
+        unsealed.min(undecided).min(distrusted)
     }
 
     fn dirty_from(&self) -> Offset {

@@ -32,6 +32,16 @@ fn keyed(key: &str, value: Option<&str>) -> LeaderBatch {
     whole(builder.build())
 }
 
+fn transactional(producer: i64, sequence: i32, key: &str, value: &str) -> LeaderBatch {
+    let mut builder = BatchBuilder::new().producer(ProducerId(producer), ProducerEpoch(0), sequence).transactional();
+    builder.push(NOW, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
+    whole(builder.build())
+}
+
+fn marker(producer: i64, kind: ControlType) -> LeaderBatch {
+    whole(BatchBuilder::transaction_marker(kind, ProducerId(producer), ProducerEpoch(0), 0, NOW).build())
+}
+
 /// Rolls, and waits until all before is history.
 pub(super) async fn seal(log: &Log<MemoryWorld>) {
     written(log).await;
@@ -220,13 +230,6 @@ fn the_last_batch_of_each_producer_stays_if_only_for_its_sequence() {
 fn aborted_records_go_at_once_and_markers_when_nothing_is_left_of_their_transactions() {
     run(204, |world| async move {
         let log = new_log(&world, compacted()).await;
-        let transactional = |producer: i64, sequence: i32, key: &str, value: &str| {
-            let mut builder = BatchBuilder::new().producer(ProducerId(producer), ProducerEpoch(0), sequence).transactional();
-            builder.push(NOW, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
-            whole(builder.build())
-        };
-        let marker =
-            |producer: i64, kind| whole(BatchBuilder::transaction_marker(kind, ProducerId(producer), ProducerEpoch(0), 0, NOW).build());
         append(&log, keyed("a", Some("old")));
         append(&log, transactional(1, 0, "a", "aborted"));
         append(&log, transactional(2, 0, "b", "committed"));
@@ -256,6 +259,49 @@ fn aborted_records_go_at_once_and_markers_when_nothing_is_left_of_their_transact
         clean(&world, &log).await;
         assert_eq!(offsets(&batches_of(&log).await), [0, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!(log.last_stable(log.end()), log.end());
+    });
+}
+
+#[test]
+fn what_is_read_again_because_of_a_truncation_is_not_compacted() {
+    let simulation = Simulation::new(210, SimulationSettings::default());
+    let world = simulation.world(0, 0);
+    let point = simulation.block_on(0, async {
+        let log = new_log(&world, compacted()).await;
+        append(&log, transactional(1, 0, "a", "aborted"));
+        append(&log, keyed("large", Some(&"v".repeat(3900))));
+        seal(&log).await;
+        append(&log, keyed("b", Some("1")));
+        seal(&log).await;
+        append(&log, marker(1, ControlType::Abort));
+        for _ in 0..40 {
+            append(&log, keyed("cut", Some("off")));
+        }
+        seal(&log).await;
+        assert_eq!(log.truncate_to(Offset(4)).await.unwrap(), Offset(4));
+        // What follows is the producer's last, so that nothing of the above is kept for it.
+        append(&log, transactional(1, 1, "e", "y"));
+        append(&log, marker(1, ControlType::Commit));
+        seal(&log).await;
+        for turn in 0..4 {
+            append(&log, keyed("c", Some(&turn.to_string())));
+            seal(&log).await;
+            assert_eq!(found(&log, world.wall()).await.upper, Offset(3), "the segment of the cut");
+            clean(&world, &log).await;
+            world.sleep(Duration::from_millis(1100)).await;
+        }
+        log.recovery_point()
+    });
+    simulation.crash(0);
+    let world = simulation.world(0, 0);
+    simulation.block_on(0, async {
+        let (log, _) = recover(&world, compacted(), Some(point)).await;
+        assert_eq!((log.end(), log.last_stable(log.end())), (Offset(10), Offset(10)), "no transaction is open");
+        for turn in 0..40 {
+            append(&log, keyed("d", Some(&turn.to_string())));
+        }
+        seal(&log).await;
+        assert_eq!(found(&log, world.wall()).await.upper, log.end(), "all that was cut off has been written over");
     });
 }
 
