@@ -16,7 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::console::Console;
 use super::failure::Failure;
 use super::pairs::Pairs;
-use crate::client::java_keys::lay_over;
+use crate::client::java_keys::{allows_idempotence, lay_over};
 use crate::client::{Client, Settings};
 
 pub use crate::client::java_keys::Role;
@@ -28,27 +28,23 @@ pub fn config(role: Role, bootstrap: &str, properties: &Pairs, console: &mut Con
     match role {
         // Records with a key go where the Java client would send them.
         Role::Producer => {
-            if may_be_idempotent(properties) {
+            if allows_idempotence(properties) {
                 config.set("enable.idempotence", "true");
             }
             config.set("partitioner", "murmur2_random")
         }
-        // A topic that is not there comes into being, as the Java client asks for it, and is found at once.
-        Role::Consumer => config.set("allow.auto.create.topics", "true").set("topic.metadata.refresh.interval.ms", "1000"),
+        Role::Consumer => {
+            // Java's default; librdkafka's is to stop at a transaction that is open.
+            config.set("isolation.level", "read_uncommitted");
+            // A topic that is not there comes into being, as the Java client asks for it, and is found at once.
+            config.set("allow.auto.create.topics", "true").set("topic.metadata.refresh.interval.ms", "1000")
+        }
     };
     let unknown = lay_over(&mut config, role, properties).map_err(|error| Failure::Sentence(error.to_string()))?;
     if !unknown.is_empty() {
         writeln!(console.err()?, "These configurations '{}' were supplied but are not used.", unknown.join(", "))?;
     }
     Ok(config)
-}
-
-/// The Java producer is idempotent wherever its other properties allow it.
-fn may_be_idempotent(properties: &Pairs) -> bool {
-    let value = |key: &str, default: &'static str| properties.get(key).map_or(default, |value| value.trim());
-    matches!(value("acks", "all"), "-1" | "all")
-        && value("retries", "1").parse::<u32>().is_ok_and(|retries| retries > 0)
-        && value("max.in.flight.requests.per.connection", "5").parse::<u32>().is_ok_and(|count| count <= 5)
 }
 
 /// Reaches a broker once, so that one that is not there is a sentence at once: librdkafka would try for ever.

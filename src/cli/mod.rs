@@ -48,7 +48,6 @@ mod pairs;
 mod producer_perf;
 mod reassign_partitions;
 mod serve;
-mod topic_filter;
 mod topics;
 mod tune;
 mod usage;

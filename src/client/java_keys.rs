@@ -113,6 +113,14 @@ const NOWHERE: &[&str] = &[
     "value.serializer",
 ];
 
+/// Whether what is said of a producer lets it be idempotent, as Java's then is.
+pub fn allows_idempotence(properties: &BTreeMap<String, String>) -> bool {
+    let value = |key: &str, default: &'static str| properties.get(key).map_or(default, |value| value.trim());
+    matches!(value("acks", "all"), "-1" | "all")
+        && value("retries", "1").parse::<u32>().is_ok_and(|retries| retries > 0)
+        && value("max.in.flight.requests.per.connection", "5").parse::<u32>().is_ok_and(|count| count <= 5)
+}
+
 /// `org.apache.kafka.clients.consumer.CooperativeStickyAssignor` is `cooperative-sticky` here. There is no eager sticky one.
 fn assignors(classes: &str) -> String {
     let name = |class: &str| match class.trim().rsplit('.').next().unwrap_or_default() {

@@ -26,6 +26,7 @@ mod exception;
 pub mod java_keys;
 mod routing;
 mod settings;
+pub mod topic_filter;
 
 #[cfg(test)]
 mod tests;

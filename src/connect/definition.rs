@@ -6,6 +6,7 @@
 //! 1. A configuration that [`check`] finds no error in can be read by [`Checked`] without a further error.
 
 use super::contract::Config;
+use crate::client::topic_filter::TopicFilter;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyKind {
@@ -49,6 +50,8 @@ pub enum Rule {
     /// Without regard to case.
     OneOf(&'static [&'static str]),
     Regex,
+    /// As Java has it.
+    TopicRegex,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +134,7 @@ impl Key {
                 Ok(_) => Vec::new(),
                 Err(error) => invalid(&format!("Invalid regex: {}", error.to_string().replace('\n', " "))),
             },
+            Rule::TopicRegex => TopicFilter::new(trimmed).err().map_or_else(Vec::new, |error| invalid(&error.to_string())),
             _ => Vec::new(),
         }
     }

@@ -189,12 +189,9 @@ pub const OF_SOURCES: &[Key] = &[
 
 pub const OF_SINKS: &[Key] = &[
     optional("topics", KeyKind::List, "", "HIGH", "The topics to read.").shown("Common", 4, "LONG", "Topics"),
-    optional("topics.regex", KeyKind::String, "", "HIGH", "Or every topic that this regular expression matches.").rule(Rule::Regex).shown(
-        "Common",
-        4,
-        "LONG",
-        "Topics regex",
-    ),
+    optional("topics.regex", KeyKind::String, "", "HIGH", "Or every topic that this regular expression matches.")
+        .rule(Rule::TopicRegex)
+        .shown("Common", 4, "LONG", "Topics regex"),
     optional(
         "errors.deadletterqueue.topic.name",
         KeyKind::String,

@@ -4,7 +4,8 @@
 //! made.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -72,18 +73,23 @@ pub fn run(args: &Args, console: &mut Console) -> Result<(), Failure> {
         }
     }
     rest::serve(listener, worker.clone(), address.to_string()).map_err(|error| sentence(&error))?;
-    writeln!(console.out(), "REST on http://{address}")?;
-    writeln!(console.out(), "{} connectors started", connectors.len())?;
-    console.flush()?;
+    // A closed standard output does not stop the worker: what it has sent is still to be flushed and committed in the end.
+    let _ = announce(&address, connectors.len(), console);
     let mut told = Told::default();
     while !termination.is_requested() {
         std::thread::sleep(TICK);
         if status_interval.is_some_and(|interval| told.at.elapsed() >= interval) {
-            told.tell(&worker, console)?;
+            let _ = told.tell(&worker, console);
         }
     }
     worker.stop();
     Err(Failure::Ended(termination.exit_code()))
+}
+
+fn announce(address: &SocketAddr, connectors: usize, console: &mut Console) -> io::Result<()> {
+    writeln!(console.out(), "REST on http://{address}")?;
+    writeln!(console.out(), "{connectors} connectors started")?;
+    console.flush()
 }
 
 /// Reaches a broker once, so that one that is not there is a sentence at once: tasks would wait for it.
@@ -113,7 +119,7 @@ impl Default for Told {
 
 impl Told {
     /// A line for each task of which there is anything new to tell.
-    fn tell(&mut self, worker: &Worker, console: &mut Console) -> Result<(), Failure> {
+    fn tell(&mut self, worker: &Worker, console: &mut Console) -> io::Result<()> {
         let since = self.at.elapsed();
         self.at = Instant::now();
         for (_, view) in worker.views() {
@@ -127,6 +133,6 @@ impl Told {
                 }
             }
         }
-        Ok(console.flush()?)
+        console.flush()
     }
 }

@@ -12,18 +12,15 @@ use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::cli::librdkafka::{Background, Role, config, reach, refused};
 use crate::cli::pairs::Pairs;
-use crate::cli::topic_filter::TopicFilter;
 use crate::client::Client;
+use crate::client::topic_filter::ChosenTopics;
 use crate::io::glommio;
 use crate::io::glommio::Termination;
 
 /// How long a wait for records may keep the tool from seeing that it is to end.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// How often topics are looked for while a pattern matches none.
-const NO_TOPIC_PAUSE: Duration = Duration::from_secs(1);
-
-/// How often topics are looked for otherwise, unless `metadata.max.age.ms` says so.
+/// How often topics are looked for that a pattern chooses, unless `metadata.max.age.ms` says so.
 const TOPICS_AGE: Duration = Duration::from_secs(300);
 
 type Reader = BaseConsumer<Background>;
@@ -54,35 +51,22 @@ pub fn run(
     if termination.is_requested() { Err(Failure::Ended(termination.exit_code())) } else { Ok(()) }
 }
 
-/// Topics that a pattern chooses, looked for again from time to time.
-struct Topics<'a> {
-    pattern: &'a TopicFilter,
-    client: Client,
-    chosen: Vec<String>,
-    age_max: Duration,
-    looked_at: Option<Instant>,
-}
-
-impl Topics<'_> {
-    fn refresh(&mut self, reader: &Reader) -> Result<(), Failure> {
-        let age_max = if self.chosen.is_empty() { NO_TOPIC_PAUSE } else { self.age_max };
-        if self.looked_at.is_some_and(|then| then.elapsed() < age_max) {
-            return Ok(());
+/// Subscribes to the topics that the pattern chooses now, if they are others than before.
+fn follow(topics: &mut ChosenTopics, reader: &Reader) -> Result<(), Failure> {
+    match topics.changed().map_err(|error| Failure::Sentence(error.to_string()))? {
+        None => Ok(()),
+        Some([]) => {
+            reader.unsubscribe();
+            Ok(())
         }
-        self.looked_at = Some(Instant::now());
-        let listings = self.client.list_topics().map_err(|error| Failure::Sentence(error.to_string()))?;
-        let found = listings.into_iter().filter(|topic| !topic.internal && self.pattern.is_match(&topic.name));
-        let found: Vec<String> = found.map(|topic| topic.name).collect();
-        if found != self.chosen {
-            let names: Vec<&str> = found.iter().map(String::as_str).collect();
-            reader.subscribe(&names).map_err(|error| refused(&error))?;
-            self.chosen = found;
+        Some(names) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            reader.subscribe(&names).map_err(|error| refused(&error))
         }
-        Ok(())
     }
 }
 
-fn begin<'a>(reader: &Reader, source: &'a Source, properties: &Pairs, client: Client) -> Result<Option<Topics<'a>>, Failure> {
+fn begin(reader: &Reader, source: &Source, properties: &Pairs, client: Client) -> Result<Option<ChosenTopics>, Failure> {
     match source {
         Source::Topic(topic) => {
             reader.subscribe(&[topic]).map_err(|error| refused(&error))?;
@@ -91,8 +75,8 @@ fn begin<'a>(reader: &Reader, source: &'a Source, properties: &Pairs, client: Cl
         Source::Topics(pattern) => {
             let age = properties.get("metadata.max.age.ms").and_then(|ms| ms.trim().parse().ok()).map(Duration::from_millis);
             let age_max = age.unwrap_or(TOPICS_AGE);
-            let mut topics = Topics { pattern, client, chosen: Vec::new(), age_max, looked_at: None };
-            topics.refresh(reader)?;
+            let mut topics = ChosenTopics::new(pattern.clone(), client, age_max);
+            follow(&mut topics, reader)?;
             Ok(Some(topics))
         }
         Source::Partition { topic, index, from } => {
@@ -111,7 +95,7 @@ fn begin<'a>(reader: &Reader, source: &'a Source, properties: &Pairs, client: Cl
 
 struct Session<'a> {
     reader: &'a Reader,
-    topics: Option<Topics<'a>>,
+    topics: Option<ChosenTopics>,
     formatter: &'a Formatter,
     limits: &'a Limits,
     skip_faulty: bool,
@@ -124,7 +108,7 @@ impl Session<'_> {
         let mut last = Instant::now();
         while self.limits.records.is_none_or(|most| self.count < most) && !self.termination.is_requested() {
             if let Some(topics) = &mut self.topics {
-                topics.refresh(self.reader)?;
+                follow(topics, self.reader)?;
             }
             // What is there already goes out together; before a wait, all of it.
             let polled = match self.reader.poll(Duration::ZERO) {

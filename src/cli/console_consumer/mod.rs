@@ -17,8 +17,8 @@ use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
 use super::pairs::{self, Pairs};
-use super::topic_filter::TopicFilter;
 use super::zookeeper;
+use crate::client::topic_filter::TopicFilter;
 use format::Formatter;
 
 const TOOL: &str = "console-consumer";
@@ -226,13 +226,9 @@ fn consumer_properties(args: &Args) -> Result<Pairs, Failure> {
         }
     }
     properties.entry("client.id".to_owned()).or_insert_with(|| TOOL.to_owned());
-    match &args.isolation_level {
-        Some(level) => properties.insert("isolation.level".to_owned(), level.clone()),
-        None => properties.insert(
-            "isolation.level".to_owned(),
-            properties.get("isolation.level").cloned().unwrap_or_else(|| "read_uncommitted".to_owned()),
-        ),
-    };
+    if let Some(level) = &args.isolation_level {
+        properties.insert("isolation.level".to_owned(), level.clone());
+    }
     if group.is_none() {
         // Nobody will ask for what a group of that name has read.
         properties.entry("enable.auto.commit".to_owned()).or_insert_with(|| "false".to_owned());

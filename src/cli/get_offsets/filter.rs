@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::OffsetsError;
-use crate::cli::topic_filter::{TopicFilter, topic_filter};
+use crate::client::topic_filter::{TopicFilter, topic_filter};
 
 /// Which partitions of which topics are asked about: those that any of the rules names.
 #[derive(Debug)]

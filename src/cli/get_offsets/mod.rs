@@ -10,7 +10,7 @@ use std::io::Write;
 use super::cluster;
 use super::console::Console;
 use super::failure::Failure;
-use super::topic_filter::InvalidFilter;
+use crate::client::topic_filter::InvalidFilter;
 use crate::client::{Client, ClientError, NamedPartition, OffsetSpec, Settings};
 use filter::Filter;
 

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 
 use super::{Args, TopicsError};
 use crate::cli::console::Console;
-use crate::cli::topic_filter::TopicFilter;
+use crate::client::topic_filter::TopicFilter;
 use crate::client::{Client, ConfigEntry, NamedPartition, Partition, Reassignment, TopicDescription};
 use crate::types::{NodeId, TopicId};
 

@@ -18,12 +18,18 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::in_flight::Ack;
 use super::shared::{Counts, Shared};
-use crate::client::java_keys::{Role, lay_over};
+use crate::client::java_keys::{Role, allows_idempotence, lay_over};
+use crate::client::topic_filter::{ChosenTopics, TopicFilter};
 use crate::client::{Client, ClientError, Refusal, Settings, Target};
 use crate::connect::contract::Config;
+use crate::connect::definition::list;
 use crate::connect::settings::WorkerSettings;
 use crate::connect::transform::below;
 use crate::types::NodeId;
+
+/// How often topics are looked for that `topics.regex` chooses, unless the consumer's `metadata.max.age.ms` says so. Java's five minutes are long to
+/// wait for a topic that a source has just made.
+const TOPICS_AGE: Duration = Duration::from_secs(5);
 
 /// For questions about groups and topics.
 const ASK_WITHIN: Duration = Duration::from_secs(30);
@@ -95,15 +101,18 @@ impl Delivery {
     }
 }
 
-fn lay(config: &mut ClientConfig, role: Role, worker: &WorkerSettings, connector: &Config) -> Result<(), String> {
+/// What worker and connector say of a client, the connector last.
+fn said(role: Role, worker: &WorkerSettings, connector: &Config) -> BTreeMap<String, String> {
     let (of_worker, own) = match role {
         Role::Producer => (&worker.producer, below(connector, "producer.override.")),
         Role::Consumer => (&worker.consumer, below(connector, "consumer.override.")),
     };
-    for properties in [of_worker, &own] {
-        for key in lay_over(config, role, properties).map_err(|error| error.to_string())? {
-            tracing::warn!("{key} is a setting of Java's client that has no effect here");
-        }
+    of_worker.clone().into_iter().chain(own).collect()
+}
+
+fn lay(config: &mut ClientConfig, role: Role, said: &BTreeMap<String, String>) -> Result<(), String> {
+    for key in lay_over(config, role, said).map_err(|error| error.to_string())? {
+        tracing::warn!("{key} is a setting of Java's client that has no effect here");
     }
     Ok(())
 }
@@ -124,7 +133,8 @@ fn client_id(worker: &WorkerSettings, role: &str, shared: &Shared) -> String {
     }
 }
 
-/// Tries without end: a task waits for its brokers. Idempotent, so that trying again repeats and reorders nothing.
+/// Tries without end: a task waits for its brokers. Idempotent, so that trying again repeats and reorders nothing; where what is said of it does not
+/// allow that, one request at a time, so that at least the order stays.
 pub fn producer(
     worker: &WorkerSettings,
     connector: &Config,
@@ -137,14 +147,19 @@ pub fn producer(
         ("bootstrap.servers", worker.bootstrap.as_str()),
         ("client.id", id.as_str()),
         ("acks", "all"),
-        ("enable.idempotence", "true"),
         ("delivery.timeout.ms", "0"),
         ("queue.buffering.max.kbytes", "32768"),
         ("partitioner", "murmur2_random"),
     ] {
         config.set(key, value);
     }
-    lay(&mut config, Role::Producer, worker, connector)?;
+    let said = said(Role::Producer, worker, connector);
+    if allows_idempotence(&said) {
+        config.set("enable.idempotence", "true");
+    } else {
+        config.set("max.in.flight.requests.per.connection", "1");
+    }
+    lay(&mut config, Role::Producer, &said)?;
     let context = Delivery { who: format!("task {}", shared.id()), shared: shared.clone(), tolerant, failure: Mutex::new(None) };
     config.create_with_context(context).map_err(|error| refused(&error))
 }
@@ -165,6 +180,8 @@ pub fn consumer_config(worker: &WorkerSettings, connector: &Config, connector_na
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", "earliest"),
+        // Java's default; librdkafka's is to stop at a transaction that is open.
+        ("isolation.level", "read_uncommitted"),
         ("allow.auto.create.topics", "true"),
         // A topic that is made while the sink waits for it is to be found at once, and not with the next look at all topics.
         ("topic.metadata.refresh.interval.ms", "1000"),
@@ -172,7 +189,7 @@ pub fn consumer_config(worker: &WorkerSettings, connector: &Config, connector_na
     ] {
         config.set(key, value);
     }
-    lay(&mut config, Role::Consumer, worker, connector)?;
+    lay(&mut config, Role::Consumer, &said(Role::Consumer, worker, connector))?;
     config.set("enable.auto.commit", "false");
     Ok(config)
 }
@@ -185,12 +202,27 @@ pub fn create<C: rdkafka::consumer::ConsumerContext>(config: &ClientConfig, cont
     config.create_with_context(context).map_err(|error| refused(&error))
 }
 
-/// What a sink subscribes to: names, and patterns as librdkafka writes them.
-pub fn subscription(connector: &Config) -> Vec<String> {
-    let said = |key: &str| connector.get(key).map_or("", |value| value.trim());
-    match said("topics.regex") {
-        "" => crate::connect::definition::list(said("topics")).into_iter().map(str::to_owned).collect(),
-        regex => vec![format!("^({regex})$")],
+/// What a sink subscribes to.
+pub enum Subscription {
+    Topics(Vec<String>),
+    Chosen(Box<ChosenTopics>),
+}
+
+impl Subscription {
+    pub fn new(worker: &WorkerSettings, connector: &Config) -> Result<Subscription, String> {
+        let value = |key: &str| connector.get(key).map_or("", |value| value.trim());
+        let regex = value("topics.regex");
+        if regex.is_empty() {
+            return Ok(Subscription::Topics(list(value("topics")).into_iter().map(str::to_owned).collect()));
+        }
+        let filter = TopicFilter::new(regex).map_err(|error| error.to_string())?;
+        let said = said(Role::Consumer, worker, connector);
+        let age = said.get("metadata.max.age.ms").and_then(|ms| ms.trim().parse().ok()).map(Duration::from_millis);
+        let client = Settings::from_command_line(&worker.bootstrap, None)
+            .map_err(ClientError::from)
+            .and_then(|(settings, _)| Client::connect(settings))
+            .map_err(|error| error.to_string())?;
+        Ok(Subscription::Chosen(Box::new(ChosenTopics::new(filter, client, age.unwrap_or(TOPICS_AGE)))))
     }
 }
 
@@ -208,14 +240,9 @@ impl GroupOffsets {
     pub fn new(worker: &WorkerSettings, connector: &Config, connector_name: &str) -> Result<GroupOffsets, String> {
         let config = consumer_config(worker, connector, connector_name, &format!("connector-offsets-{connector_name}"))?;
         let consumer: BaseConsumer = config.create().map_err(|error| refused(&error))?;
-        let said = |key: &str| connector.get(key).map_or("", |value| value.trim());
-        let topics = match said("topics.regex") {
-            "" => subscription(connector),
-            regex => {
-                let pattern = regex::Regex::new(&format!("^(?:{regex})$")).map_err(|error| error.to_string())?;
-                let all = consumer.fetch_metadata(None, ASK_WITHIN).map_err(|error| error.to_string())?;
-                all.topics().iter().map(|topic| topic.name().to_owned()).filter(|name| pattern.is_match(name)).collect()
-            }
+        let topics = match Subscription::new(worker, connector)? {
+            Subscription::Topics(topics) => topics,
+            Subscription::Chosen(mut topics) => topics.find().map_err(|error| error.to_string())?,
         };
         let group = group(connector_name, connector, worker);
         Ok(GroupOffsets { consumer, topics, bootstrap: worker.bootstrap.clone(), group })
@@ -284,7 +311,10 @@ impl GroupOffsets {
                     .with_partitions(partitions)
             });
             let request = OffsetDeleteRequest::default().with_group_id(GroupId(key.clone())).with_topics(topics.collect());
-            client.call(&Target::Node(NodeId(node.0)), &request, |deleted| Refusal::check(deleted.error_code, None))?;
+            client.call(&Target::Node(NodeId(node.0)), &request, |deleted| {
+                let of_partitions = deleted.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
+                [deleted.error_code].into_iter().chain(of_partitions).try_for_each(|code| Refusal::check(code, None))
+            })?;
             Ok(())
         };
         asked().map_err(|error| error.to_string())

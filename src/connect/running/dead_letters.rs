@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::Message;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::clients::{self, Delivery};
 use super::in_flight::Ack;
-use super::shared::{Counts, Shared};
+use super::shared::{Counts, Shared, Wanted};
 use super::tolerance::Misfit;
-use super::topics;
+use super::{TICK, topics};
 use crate::client::{NewTopic, Placement};
 use crate::connect::contract::Config;
 use crate::connect::convert::Unfit;
@@ -20,6 +21,20 @@ use crate::connect::registry;
 use crate::connect::settings::WorkerSettings;
 
 const PREFIX: &str = "__connect.errors.";
+
+/// What became of a record.
+pub enum Sent {
+    Yes,
+    /// The task was to stop before there was room for it.
+    Stopped,
+}
+
+/// What became of a flush.
+pub enum Flushed {
+    All,
+    /// Some of it is still on its way, and why.
+    NotYet(String),
+}
 
 pub struct DeadLetters {
     topic: String,
@@ -42,7 +57,7 @@ impl DeadLetters {
         topics::make(&worker.bootstrap, &NewTopic { name: topic.to_owned(), placement, configs: Vec::new() })
             .map_err(|error| format!("cannot make the dead letter queue {topic}: {error}"))?;
         // Its own counts: what goes there is not what the task put.
-        let uncounted = Arc::new(Shared::new(&shared.connector, shared.number, super::Wanted::Run));
+        let uncounted = Arc::new(Shared::new(&shared.connector, shared.number, Wanted::Run));
         Ok(Some(DeadLetters {
             topic: topic.to_owned(),
             with_context: checked.flag("errors.deadletterqueue.context.headers.enable"),
@@ -52,7 +67,8 @@ impl DeadLetters {
         }))
     }
 
-    pub fn send(&self, message: &BorrowedMessage<'_>, misfit: &Misfit) -> Result<(), String> {
+    /// Waits for room as long as the brokers take nothing.
+    pub fn send(&self, message: &BorrowedMessage<'_>, misfit: &Misfit) -> Result<Sent, String> {
         let mut headers = message.headers().map(|headers| headers.detach()).unwrap_or_default();
         if self.with_context {
             headers = self.explained(headers, message, misfit);
@@ -68,10 +84,20 @@ impl DeadLetters {
         if let Some(ms) = message.timestamp().to_millis() {
             record = record.timestamp(ms);
         }
-        self.producer.send(record).map_err(|(error, _)| format!("cannot send to the dead letter queue {}: {error}", self.topic))?;
+        while let Err((error, refused)) = self.producer.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(format!("cannot send to the dead letter queue {}: {error}", self.topic));
+            }
+            if self.shared.wanted() == Wanted::Stop {
+                return Ok(Sent::Stopped);
+            }
+            self.producer.poll(TICK);
+            self.check()?;
+            record = refused;
+        }
         self.producer.poll(Duration::ZERO);
         Counts::add(&self.shared.counts.dead_letters, 1);
-        Ok(())
+        Ok(Sent::Yes)
     }
 
     fn explained(&self, headers: OwnedHeaders, message: &BorrowedMessage<'_>, misfit: &Misfit) -> OwnedHeaders {
@@ -93,12 +119,17 @@ impl DeadLetters {
     }
 
     /// Waits until everything sent is acknowledged: only then may the offsets behind it be committed.
-    pub fn flush(&self) -> Result<(), String> {
+    pub fn flush(&self) -> Result<Flushed, String> {
         let flushed = self.producer.flush(self.flush_timeout);
-        match (self.producer.context().failure(), flushed) {
-            (Some(why), _) => Err(why),
-            (None, Err(error)) => Err(format!("the dead letter queue {} takes nothing at present: {error}", self.topic)),
-            (None, Ok(())) => Ok(()),
-        }
+        self.check()?;
+        Ok(match flushed {
+            Ok(()) => Flushed::All,
+            Err(error) => Flushed::NotYet(format!("the dead letter queue {} has not taken everything yet: {error}", self.topic)),
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let fatal = || self.producer.client().fatal_error().map(|(code, why)| format!("the producer cannot go on: {code}: {why}"));
+        self.producer.context().failure().or_else(fatal).map_or(Ok(()), Err)
     }
 }

@@ -18,11 +18,12 @@ use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::statistics::Partition;
 use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
 
-use super::clients::{self, Place, remember};
-use super::dead_letters::DeadLetters;
+use super::clients::{self, Place, Subscription, remember};
+use super::dead_letters::{DeadLetters, Flushed, Sent};
 use super::shared::{Counts, Shared, State, Wanted};
 use super::tolerance::{Misfit, Stage, Tries};
 use super::{Parts, Pipeline, TICK};
+use crate::client::topic_filter::ChosenTopics;
 use crate::connect::contract::{SinkTask, TaskError};
 use crate::connect::convert::Converter;
 use crate::connect::record::{Header, Record, SinkRecord};
@@ -31,8 +32,6 @@ use crate::connect::record::{Header, Record, SinkRecord};
 const BATCH_MAX: usize = 500;
 /// How long a task looks for its topics before it joins the group without them.
 const TOPICS_PATIENCE: Duration = Duration::from_secs(3);
-/// What a subscription begins with that is no name.
-const PATTERN: char = '^';
 
 /// What the callbacks of the consumer and the task's own loop share; both run on the task's thread.
 struct Live {
@@ -73,9 +72,16 @@ impl Context {
                 }
             };
         }
-        if let Some(Err(why)) = live.dead_letters.as_ref().map(DeadLetters::flush) {
-            live.closed = true;
-            return Err(why);
+        match live.dead_letters.as_ref().map_or(Ok(Flushed::All), DeadLetters::flush) {
+            Ok(Flushed::All) => {}
+            Ok(Flushed::NotYet(why)) => {
+                tracing::warn!("task {}: nothing is committed: {why}; trying again later", self.shared.id());
+                return Ok(());
+            }
+            Err(why) => {
+                live.closed = true;
+                return Err(why);
+            }
         }
         let mut list = TopicPartitionList::new();
         for ((topic, partition), offset) in live.delivered.iter().filter(|(place, _)| of.is_none_or(|of| of.contains(*place))) {
@@ -153,6 +159,8 @@ struct Delivering<'a> {
     shared: &'a Arc<Shared>,
     pipeline: Pipeline,
     consumer: BaseConsumer<Context>,
+    /// None where the sink names its topics.
+    chosen: Option<Box<ChosenTopics>>,
     /// Converted, and not put yet.
     waiting: Vec<(Place, SinkRecord)>,
     /// Behind the last record taken of each partition, whether it is put or left out.
@@ -168,30 +176,44 @@ pub fn run(mut task: Box<dyn SinkTask>, parts: &Parts, shared: &Arc<Shared>) -> 
     let config = clients::consumer_config(&parts.worker, &parts.config, &shared.connector, &id)?;
     let live = Live { task, assigned: BTreeSet::new(), delivered: BTreeMap::new(), dead_letters, failure: None, closed: false };
     let consumer = clients::create(&config, Context { shared: shared.clone(), live: Mutex::new(live) })?;
-    let subscription = clients::subscription(&parts.config);
-    let names: Vec<&str> = subscription.iter().map(String::as_str).collect();
-    await_topics(&consumer, &names, shared);
-    consumer.subscribe(&names).map_err(|error| format!("cannot subscribe to {}: {error}", subscription.join(", ")))?;
+    let chosen = match Subscription::new(&parts.worker, &parts.config)? {
+        Subscription::Topics(names) => {
+            await_topics(&consumer, &names, shared);
+            subscribe(&consumer, &names)?;
+            None
+        }
+        Subscription::Chosen(topics) => Some(topics),
+    };
     let mut delivering =
-        Delivering { parts, shared, pipeline, consumer, waiting: Vec::new(), taken: BTreeMap::new(), flushed_at: Instant::now() };
+        Delivering { parts, shared, pipeline, consumer, chosen, waiting: Vec::new(), taken: BTreeMap::new(), flushed_at: Instant::now() };
     let worked = delivering.work();
     let context = delivering.consumer.context().clone();
-    let ended = worked.and_then(|()| context.commit(&delivering.consumer, None));
+    // Of a task that failed too: what it had put is not to come again.
+    let committed = context.commit(&delivering.consumer, None);
     context.live().closed = true;
     drop(delivering);
     context.live().task.stop();
-    ended
+    worked.and(committed)
+}
+
+fn subscribe(consumer: &BaseConsumer<Context>, names: &[String]) -> Result<(), String> {
+    if names.is_empty() {
+        consumer.unsubscribe();
+        return Ok(());
+    }
+    let list: Vec<&str> = names.iter().map(String::as_str).collect();
+    consumer.subscribe(&list).map_err(|error| format!("cannot subscribe to {}: {error}", names.join(", ")))
 }
 
 /// Waits a moment for topics that are just being made. librdkafka may miss one that comes to be while it joins its group: it is then
 /// given nothing, and sees no change that would make it ask again.
-fn await_topics(consumer: &BaseConsumer<Context>, names: &[&str], shared: &Shared) {
+fn await_topics(consumer: &BaseConsumer<Context>, names: &[String], shared: &Shared) {
     let until = Instant::now() + TOPICS_PATIENCE;
     let is_there = |name: &&str| {
         let found = consumer.fetch_metadata(Some(name), until.saturating_duration_since(Instant::now()).min(5 * TICK));
         found.is_ok_and(|found| found.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty()))
     };
-    let mut missing: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with(PATTERN)).collect();
+    let mut missing: Vec<&str> = names.iter().map(String::as_str).collect();
     loop {
         missing.retain(|name| !is_there(name));
         if missing.is_empty() || Instant::now() >= until || shared.wanted() == Wanted::Stop {
@@ -218,6 +240,7 @@ impl Delivering<'_> {
                 }
                 Wanted::Run => self.shared.set_state(State::Running),
             }
+            self.follow()?;
             if std::mem::take(&mut paused) {
                 self.hold_back(false)?;
             }
@@ -229,6 +252,18 @@ impl Delivering<'_> {
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.consumer.context().live()
+    }
+
+    /// Subscribes to the topics that are chosen now, if they are others than before.
+    fn follow(&mut self) -> Result<(), String> {
+        match self.chosen.as_deref_mut().map(ChosenTopics::changed) {
+            Some(Ok(Some(names))) => subscribe(&self.consumer, names),
+            Some(Err(error)) => {
+                tracing::warn!("task {}: topics cannot be looked for: {error}; trying again later", self.shared.id());
+                Ok(())
+            }
+            Some(Ok(None)) | None => Ok(()),
+        }
     }
 
     fn flush_when_due(&mut self) -> Result<(), String> {
@@ -267,7 +302,11 @@ impl Delivering<'_> {
                     match record {
                         Ok(Some(record)) => self.waiting.push((place.clone(), SinkRecord { record, offset: message.offset() })),
                         Ok(None) => Counts::add(&self.shared.counts.filtered, 1),
-                        Err(misfit) => left_out(&self.pipeline, self.shared, consumer.context(), &message, &misfit)?,
+                        Err(misfit) => match left_out(&self.pipeline, self.shared, consumer.context(), &message, &misfit)? {
+                            Sent::Yes => {}
+                            // It comes again, and what is behind it.
+                            Sent::Stopped => return Ok(()),
+                        },
                     }
                     self.taken.insert(place, next);
                 }
@@ -364,12 +403,18 @@ fn prepared(pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Result<Option
     changed.map_err(|misfit| Misfit { stage: Stage::Transformation, class: misfit.class, unfit: misfit.unfit })
 }
 
-fn left_out(pipeline: &Pipeline, shared: &Shared, context: &Context, message: &BorrowedMessage<'_>, misfit: &Misfit) -> Result<(), String> {
+fn left_out(
+    pipeline: &Pipeline,
+    shared: &Shared,
+    context: &Context,
+    message: &BorrowedMessage<'_>,
+    misfit: &Misfit,
+) -> Result<Sent, String> {
     let place = || format!("the record at {}-{} offset {}", message.topic(), message.partition(), message.offset());
     pipeline.tolerance.judge(shared, misfit, place)?;
     match &context.live().dead_letters {
         Some(dead_letters) => dead_letters.send(message, misfit),
-        None => Ok(()),
+        None => Ok(Sent::Yes),
     }
 }
 

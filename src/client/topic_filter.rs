@@ -1,6 +1,13 @@
 //! Names of topics by regular expressions as Java has them: with look-around, as in `(?!__).*`, which all but the internal topics match.
 
+use std::time::{Duration, Instant};
+
 use fancy_regex::Regex;
+
+use super::{Client, ClientError};
+
+/// How often topics are looked for while an expression matches none.
+const NO_TOPIC_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is an invalid regex.")]
@@ -18,6 +25,43 @@ impl TopicFilter {
     /// A name over which the expression takes too long does not match.
     pub fn is_match(&self, name: &str) -> bool {
         self.0.is_match(name).unwrap_or(false)
+    }
+}
+
+/// The topics that an expression chooses, without the internal ones, looked for again from time to time.
+pub struct ChosenTopics {
+    filter: TopicFilter,
+    client: Client,
+    chosen: Vec<String>,
+    age_max: Duration,
+    looked_at: Option<Instant>,
+}
+
+impl ChosenTopics {
+    pub fn new(filter: TopicFilter, client: Client, age_max: Duration) -> Self {
+        Self { filter, client, chosen: Vec::new(), age_max, looked_at: None }
+    }
+
+    /// The names, if it is time to look and they are others than before.
+    pub fn changed(&mut self) -> Result<Option<&[String]>, ClientError> {
+        let age_max = if self.chosen.is_empty() { NO_TOPIC_PAUSE } else { self.age_max };
+        if self.looked_at.is_some_and(|then| then.elapsed() < age_max) {
+            return Ok(None);
+        }
+        self.looked_at = Some(Instant::now());
+        let found = self.find()?;
+        if found == self.chosen {
+            return Ok(None);
+        }
+        self.chosen = found;
+        Ok(Some(&self.chosen))
+    }
+
+    /// The names as they are now.
+    pub fn find(&mut self) -> Result<Vec<String>, ClientError> {
+        let listings = self.client.list_topics()?;
+        let found = listings.into_iter().filter(|topic| !topic.internal && self.filter.is_match(&topic.name));
+        Ok(found.map(|topic| topic.name).collect())
     }
 }
 
