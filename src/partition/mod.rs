@@ -20,7 +20,7 @@ use std::rc::{Rc, Weak};
 use crate::io::World;
 use crate::metrics::TopicTraffic;
 use crate::storage::planted::{self, Bug};
-use crate::storage::{Log, LogObserver, LogSettings, OwnedTurn};
+use crate::storage::{Blame, Log, LogObserver, LogSettings, OwnedTurn};
 use crate::types::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 mod append;
@@ -88,6 +88,8 @@ pub trait Directory {
     fn on_unflushed(&self, partition: TopicPartition);
     /// A call on a log in it has failed.
     fn on_failed(&self, why: &str);
+    /// A log in it has failed, and nothing else with it.
+    fn on_log_failed(&self, partition: TopicPartition, why: &str);
 }
 
 /// One replica; shared by the tasks of its shard.
@@ -303,11 +305,14 @@ impl<W: World> LogObserver for Observer<W> {
         self.0.upgrade()?.directory.zeros_turn()
     }
 
-    fn on_failed(&self, why: &str) {
+    fn on_failed(&self, why: &str, blame: Blame) {
         if let Some(replica) = self.0.upgrade() {
             tracing::debug!("{}-{}: {why}; the partition goes offline", replica.topic, replica.id.partition);
             replica.go_offline();
-            replica.directory.on_failed(why);
+            match blame {
+                Blame::Directory => replica.directory.on_failed(why),
+                Blame::Log => replica.directory.on_log_failed(replica.id, why),
+            }
         }
     }
 }

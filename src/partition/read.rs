@@ -6,6 +6,9 @@ use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 use super::{ReaderId, Refusal, Replica};
 
+/// How often a read is planned whose segment goes each time before its transactions are known.
+const PLANS_MAX: usize = 32;
+
 /// How far a reader may see (KIP-98).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Isolation {
@@ -86,19 +89,26 @@ impl<W: World> Replica<W> {
 
     /// As [`Replica::try_plan_read`], looking into files where memory does not suffice.
     pub async fn plan_read(&self, request: &ReadRequest) -> Result<PlannedRead<W>, Refusal> {
-        let (mut read, below) = match self.begin_read(request)? {
-            Begun::Diverged(read) => return Ok(read),
-            Begun::Reading(read, below) => (read, below),
-        };
-        read.range = self.looked_up(self.log.plan_read(request.offset, below, request.max_bytes).await)?;
-        if request.isolation == Isolation::ReadCommitted
-            && let Some(range) = &read.range
-        {
-            let beyond = self.log.offset_beyond(range, below);
-            read.aborted = self.looked_up(self.log.aborted_between(request.offset, beyond).await)?;
+        for _ in 0..PLANS_MAX {
+            let (mut read, below) = match self.begin_read(request)? {
+                Begun::Diverged(read) => return Ok(read),
+                Begun::Reading(read, below) => (read, below),
+            };
+            read.range = self.looked_up(self.log.plan_read(request.offset, below, request.max_bytes).await)?;
+            if request.isolation == Isolation::ReadCommitted
+                && let Some(range) = &read.range
+            {
+                let beyond = self.log.offset_beyond(range, below);
+                read.aborted = self.looked_up(self.log.aborted_between(request.offset, beyond).await)?;
+                if !self.log.holds(range) {
+                    // Of a segment that is gone the transactions may be, too.
+                    continue;
+                }
+            }
+            self.check_standing()?;
+            return Ok(read);
         }
-        self.check_standing()?;
-        Ok(read)
+        self.looked_up(Err(ReadError::Restless))
     }
 
     /// What a look into the log's files brought. Of a replica that was removed meanwhile the files are gone, and that is the answer.
@@ -297,6 +307,8 @@ mod tests {
         fn on_failed(&self, why: &str) {
             self.0.borrow_mut().push(why.to_owned());
         }
+
+        fn on_log_failed(&self, _partition: TopicPartition, _why: &str) {}
     }
 
     fn batch() -> LeaderBatch {

@@ -35,7 +35,7 @@ mod settings;
 pub use crate::types::planted;
 pub use log::clean::{CleanError, CleanRules, Cleanable};
 pub use log::{
-    ActiveProducer, AppendError, Appended, Bell, LeaderBatch, Log, LogError, LogObserver, OpenLog, OwnedTurn, Planned, ReadError,
+    ActiveProducer, AppendError, Appended, Bell, Blame, LeaderBatch, Log, LogError, LogObserver, OpenLog, OwnedTurn, Planned, ReadError,
     ReadRange, Recovered, Rest, Retained, Shutdown, Turn, mark_adopted, oldest_magic,
 };
 pub use producer::{ProducerCheck, ProducerRefusal};

@@ -88,7 +88,16 @@ pub trait LogObserver {
     /// `None` while another has it.
     fn zeros_turn(&self) -> Option<OwnedTurn>;
     /// The log takes nothing more; what was not below the end may be lost.
-    fn on_failed(&self, why: &str);
+    fn on_failed(&self, why: &str, blame: Blame);
+}
+
+/// What a failure takes out of service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// Every log of the directory.
+    Directory,
+    /// This log: the process lacked something for it, and the disk has done nothing wrong.
+    Log,
 }
 
 /// One partition's log. Clones are the same log.
@@ -447,7 +456,7 @@ impl<W: World> Log<W> {
         self.shared.bell.ring();
         if first {
             tracing::debug!(topic = %self.shared.topic, partition = %self.shared.partition, "log failed: {why}");
-            self.tell_failed(why.to_string());
+            self.tell_failed(why.to_string(), if why.is_of_disk() { Blame::Directory } else { Blame::Log });
         }
         why
     }

@@ -24,17 +24,21 @@ const BOUNDARIES_KEPT: usize = 8;
 /// Index entries farther apart than this tell too little of where a read may end: batch headers are looked at.
 const ENTRIES_APART_MAX: u32 = 64 << 10;
 /// Looks at a log that changes meanwhile before a read gives up.
-const LOOKS_MAX: usize = 32;
+pub(super) const LOOKS_MAX: usize = 32;
 
 /// Bytes of one segment, from the batch that holds the offset asked for.
 pub struct ReadRange<W: World> {
     pub file: <W::File as File>::Shared,
     /// Base offset of the segment.
     pub segment: Offset,
+    /// Of the segment: one that is cut or compacted is another.
+    pub(super) edition: u64,
     pub position: u64,
     pub len: u64,
     /// At least the first batch, and no more than `len`. Exact when `len` is longer than was asked for.
     pub first_batch_len: u64,
+    /// Bytes there are, up to how many were asked for: `len` and, of a batch that did not fit whole, its part. What `fetch.min.bytes` counts.
+    pub available: u64,
     pub rest: Rest,
 }
 
@@ -51,6 +55,7 @@ impl<W: World> ReadRange<W> {
     /// The same up to a batch's end farther on.
     fn longer(mut self, end: u64) -> Self {
         self.len = self.len.max(end.saturating_sub(self.position));
+        self.available = self.available.max(self.len);
         self
     }
 }
@@ -224,11 +229,17 @@ impl<W: World> Log<W> {
     /// The batch that holds the offset looked for, or the first after it.
     async fn find_start(&self, look: Look<W>, guess: Option<u64>) -> Result<Found, ReadError> {
         let Look { segment, edition, file, path, from, upto, offset } = look;
-        let mut found = None;
-        if let Some(guess) = guess {
-            let batch = scan::header_at(&file, &path, guess, upto).await?;
-            let begins_beyond = batch.as_ref().is_some_and(|batch| batch.header.base_offset > offset);
-            found = if begins_beyond { None } else { batch };
+        let (mut found, mut from) = (None, from);
+        if let Some(guess) = guess
+            && let Some(batch) = scan::header_at(&file, &path, guess, upto).await?
+            && batch.header.base_offset <= offset
+        {
+            if batch.header.last_offset() >= offset {
+                found = Some(batch);
+            } else {
+                // An entry for several batches, as Kafka wrote them until 4.0: it lies behind.
+                from = guess;
+            }
         }
         if found.is_none() {
             found = scan::find(&file, &path, from, upto, offset).await?;
@@ -340,7 +351,7 @@ impl<W: World> Log<W> {
 }
 
 impl<W: World> State<W> {
-    fn has(&self, base: Offset, edition: u64) -> bool {
+    pub(super) fn has(&self, base: Offset, edition: u64) -> bool {
         self.position_of(base).is_some_and(|at| self.segments[at].edition == edition)
     }
 
@@ -479,7 +490,17 @@ impl<W: World> State<W> {
         };
         segment.served_to = segment.served_to.max(end);
         let file = segment.file.as_ref()?.share();
-        let base = segment.base;
-        Some(ReadRange { file, segment: base, position: start, len: end - start, first_batch_len: first_end - start, rest })
+        let (base, edition) = (segment.base, segment.edition);
+        let (len, first_batch_len) = (end - start, first_end - start);
+        Some(ReadRange {
+            file,
+            segment: base,
+            edition,
+            position: start,
+            len,
+            first_batch_len,
+            available: len.max(most.saturating_sub(start)),
+            rest,
+        })
     }
 }

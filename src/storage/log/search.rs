@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::read::LOOKS_MAX;
 use super::scan;
 use super::{Log, ReadError, ReadRange};
 use crate::io::{File, World};
@@ -22,6 +23,10 @@ pub type FoundRecord = (TimestampMs, Offset, LeaderEpoch);
 impl<W: World> Log<W> {
     /// The first record at or after `target`, unless it lies at or beyond `below`.
     pub async fn offset_for_timestamp(&self, target: TimestampMs, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
+        self.unchanged(async || self.look_for_timestamp(target, below).await).await
+    }
+
+    async fn look_for_timestamp(&self, target: TimestampMs, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
         for base in self.segment_bases() {
             // A segment that was just rolled to may have no file yet, and nothing in it counts.
             if base >= below {
@@ -46,6 +51,10 @@ impl<W: World> Log<W> {
     /// The record with the largest timestamp of the log, the first if there are several, unless it lies at or beyond `below`. As in Kafka
     /// it may lie below the log's start, until its segment goes.
     pub async fn max_timestamp(&self, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
+        self.unchanged(async || self.look_for_max_timestamp(below).await).await
+    }
+
+    async fn look_for_max_timestamp(&self, below: Offset) -> Result<Option<FoundRecord>, ReadError> {
         let mut largest: Option<(Offset, TimeEntry)> = None;
         for base in self.segment_bases().into_iter().take_while(|base| *base < below) {
             if let Some(entry) = self.largest_timestamp(base).await?
@@ -57,6 +66,26 @@ impl<W: World> Log<W> {
         let Some((base, TimeEntry { timestamp, .. })) = largest else { return Ok(None) };
         let found = self.search_segment(base, timestamp, base, move |record| record.timestamp == timestamp).await?;
         Ok(found.filter(|(_, offset, _)| *offset < below))
+    }
+
+    /// A look at one segment after another, again if some of them were cut or compacted meanwhile: it may have missed what they became. Those
+    /// that retention took are not missed.
+    async fn unchanged<T>(&self, look: impl AsyncFn() -> Result<T, ReadError>) -> Result<T, ReadError> {
+        for _ in 0..LOOKS_MAX {
+            let before: Vec<(Offset, u64)> = self.state().segments.iter().map(|segment| (segment.base, segment.edition)).collect();
+            let found = look().await?;
+            let state = self.state();
+            let first = state.segments[0].base;
+            if before.into_iter().filter(|(base, _)| *base >= first).all(|(base, edition)| state.has(base, edition)) {
+                return Ok(found);
+            }
+        }
+        Err(ReadError::Restless)
+    }
+
+    /// Whether what was planned is still what the log has there.
+    pub fn holds(&self, range: &ReadRange<W>) -> bool {
+        self.state().has(range.segment, range.edition)
     }
 
     fn segment_bases(&self) -> Vec<Offset> {
@@ -186,6 +215,10 @@ impl<W: World> Log<W> {
 
     /// The entries of aborted transactions that reach into what lies from `from` up to `to`.
     pub(super) async fn collect_aborted(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, ReadError> {
+        self.unchanged(async || self.look_for_aborted(from, to).await).await
+    }
+
+    async fn look_for_aborted(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, ReadError> {
         let mut aborted = Vec::new();
         let bases = {
             let state = self.state();

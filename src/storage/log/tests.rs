@@ -190,6 +190,7 @@ struct Witness {
     ends: RefCell<Vec<Offset>>,
     flushed: RefCell<Vec<Offset>>,
     failures: RefCell<Vec<String>>,
+    blames: RefCell<Vec<Blame>>,
     is_crowded: Cell<bool>,
     zeros: Rc<Turn>,
 }
@@ -211,7 +212,8 @@ impl LogObserver for Witness {
         self.zeros.try_take()
     }
 
-    fn on_failed(&self, why: &str) {
+    fn on_failed(&self, why: &str, blame: Blame) {
+        self.blames.borrow_mut().push(blame);
         self.failures.borrow_mut().push(why.to_string());
     }
 }

@@ -35,7 +35,7 @@ use bytes::{Buf, BufMut};
 use futures_lite::FutureExt;
 
 use super::flush::Durability;
-use super::{EndMark, Life, Log, LogError, State};
+use super::{Blame, EndMark, Life, Log, LogError, State};
 use crate::io::{File, OpenMode, Urgency, World};
 use crate::storage::checkpoint;
 use crate::storage::epochs::Epochs;
@@ -190,10 +190,10 @@ impl<W: World> Log<W> {
 
     /// The log has failed: its pages may be lost before they reach the disk, and those of others on that disk, so that nothing vouches for
     /// what was noted. That is on the disk before anyone hears of the failure: whoever hears of it may end the process.
-    pub(super) fn tell_failed(&self, why: String) {
+    pub(super) fn tell_failed(&self, why: String, blame: Blame) {
         let observer = self.observer();
         if self.shared.cache.is_none() {
-            observer.into_iter().for_each(|observer| observer.on_failed(&why));
+            observer.into_iter().for_each(|observer| observer.on_failed(&why, blame));
             return;
         }
         let log = self.clone();
@@ -206,7 +206,7 @@ impl<W: World> Log<W> {
                 let _removed = world.remove_file(&dir.join(WRITTEN_CHECKPOINT)).await;
             };
             disowned.or(log.shared.world.sleep(DISOWN_MAX)).await;
-            observer.into_iter().for_each(|observer| observer.on_failed(&why));
+            observer.into_iter().for_each(|observer| observer.on_failed(&why, blame));
             // A note may have been under way.
             log.remove_note_in_turn().await;
         });

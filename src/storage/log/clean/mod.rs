@@ -150,7 +150,12 @@ impl<W: World> Log<W> {
                 // The keys of what was cut since say nothing of what came in its place.
                 state.check_sources(&told)?;
             }
-            state.groups(end)
+            let groups = state.groups(end);
+            // One that is being made anew is left out of them, and what stands behind it.
+            if groups.last().and_then(|group| group.last()).is_some_and(|last| last.next < end) {
+                return Err(CleanError::Overtaken);
+            }
+            groups
         };
         let mut last = None;
         for group in groups {

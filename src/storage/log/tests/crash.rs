@@ -419,3 +419,27 @@ fn a_cut_that_comes_while_another_is_synced_is_synced_too() {
         });
     }
 }
+
+#[test]
+fn what_the_process_lacks_is_no_failure_of_the_disk() {
+    for (error, blame) in [(libc::EMFILE, Blame::Log), (libc::ENOMEM, Blame::Log), (libc::EIO, Blame::Directory)] {
+        let simulation = Simulation::new(90, SimulationSettings::default());
+        let world = simulation.world(0, 0);
+        let control = simulation.control();
+        simulation.block_on(0, async {
+            let log = new_log(&world, small()).await;
+            let witness = Rc::new(Witness::default());
+            log.observe(witness.clone());
+            control.aim(0, DiskCall::Open, ".log", 1, DiskFault::Fails(error));
+            for _ in 0..30 {
+                append(&log, batch(1, 300));
+            }
+            written(&log).await;
+            assert!(log.is_failed());
+            while witness.blames.borrow().is_empty() {
+                world.sleep(std::time::Duration::from_micros(1)).await;
+            }
+            assert_eq!(*witness.blames.borrow(), [blame], "{error}");
+        });
+    }
+}

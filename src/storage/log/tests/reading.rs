@@ -288,3 +288,29 @@ fn reads_are_as_long_as_asked_for_however_sparse_the_index() {
         assert_eq!(read_all(&log, Offset(0), Offset(100), 10_000).await, read_all(&log, Offset(0), Offset(100), 1 << 20).await);
     });
 }
+
+/// Kafka wrote an index entry for each set of batches until 4.0: the last offset of all of them, and where the first begins.
+#[test]
+fn an_index_entry_for_several_batches_is_a_lower_bound() {
+    run(33, |world| async move {
+        let log = new_log(&world, LogSettings { segment_bytes: 6000, ..small() }).await;
+        for _ in 0..30 {
+            append(&log, batch(1, 300));
+        }
+        written(&log).await;
+        let position = log.plan_read(Offset(3), Offset(4), 1).await.unwrap().unwrap().position;
+        let next = log.state().segments[1].base;
+        let settings = log.settings();
+        log.close().await.unwrap();
+        let path = SegmentFile::live(Offset(0), SegmentPart::Index).path(Path::new(DIR));
+        let bytes = [(next.get() as u32 - 1).to_be_bytes(), (position as u32).to_be_bytes()].concat();
+        let file = world.open(&path, crate::io::OpenMode::CreateOrEmpty).await.unwrap();
+        file.write_at(0, vec![bytes.into()]).await.result.unwrap();
+        let (log, recovered) = Log::open(&world, open_log(settings, Shutdown::Clean)).await.unwrap();
+        assert_eq!(recovered.indexes_rebuilt, 0);
+        for from in 0..next.get() {
+            let range = log.plan_read(Offset(from), log.end(), 400).await.unwrap().unwrap();
+            assert_eq!(offsets_in(&read_range(&log, &range).await)[0], (from, from));
+        }
+    });
+}
