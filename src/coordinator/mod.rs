@@ -50,6 +50,8 @@ pub struct Moment<'a> {
     pub random: &'a mut dyn FnMut() -> u64,
     /// The most that the records of one event may take, as [`StateRecord::bytes`] counts: a machine refuses what would lead to more.
     pub record_bytes_max: usize,
+    /// Whether records can be written now. What can wait for it does.
+    pub has_room: bool,
 }
 
 /// A record for the machine's partition; without a value it is a tombstone.

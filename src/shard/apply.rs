@@ -258,7 +258,8 @@ impl<W: World> Shard<W> {
         start: Option<&StartState>,
     ) -> Result<OpenedSummary, LogError> {
         let (topic, epoch, id) = (&opening.topic, opening.epoch, opening.id());
-        let state = start.map(|start| &start.directories[directory]);
+        // What the files say of one that is not there is of another that had the name.
+        let state = start.map(|start| &start.directories[directory]).filter(|state| state.partitions.contains(name));
         let key = (topic.name.clone(), opening.partition);
         let settings = self.topic_settings(topic);
         let open = OpenLog {

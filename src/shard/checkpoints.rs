@@ -16,7 +16,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::io::{Urgency, World, replace_file};
+use crate::io::{Urgency, World, is_of_process, replace_file};
 use crate::metadata::image::MetadataImage;
 use crate::storage::Turn;
 use crate::storage::checkpoint::{self, PartitionOffset};
@@ -142,9 +142,11 @@ impl<W: World> Shard<W> {
         });
     }
 
-    /// A directory whose checkpoints cannot be written is taken out of use; the others get theirs. Answers with those out of use.
+    /// A directory whose checkpoints cannot be written is taken out of use, unless it is the process that lacks something; the others get theirs.
+    /// Answers with those where the files may say what they said before.
     pub(super) async fn write_checkpoints(&self, lines: &[PartitionCheckpoint]) -> BTreeSet<usize> {
         let _turn = self.checkpoint_turn.take().await;
+        let mut passed_over = BTreeSet::new();
         for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
             let of = |offset: fn(&PartitionCheckpoint) -> Option<Offset>| -> Vec<u8> {
                 // A topic may have been deleted since its shard said this.
@@ -171,23 +173,30 @@ impl<W: World> Shard<W> {
                 }
                 let path = directory.path.join(FILES[file]);
                 if let Err(error) = replace_file(&self.world, &path, content.clone()).await {
-                    self.on_directory_failed(index, &format!("{}: {error}", path.display()));
+                    let why = format!("{}: {error}", path.display());
+                    if is_of_process(&error) {
+                        tracing::warn!("{why}; the next round tries again");
+                        passed_over.insert(index);
+                    } else {
+                        self.on_directory_failed(index, &why);
+                    }
                     break;
                 }
                 directory.checkpointed.borrow_mut()[file] = content;
             }
         }
         // Any of them may have failed meanwhile, and was left out.
-        (0..self.directories.len()).filter(|index| !self.directories[*index].is_in_use()).collect()
+        passed_over.extend((0..self.directories.len()).filter(|index| !self.directories[*index].is_in_use()));
+        passed_over
     }
 
-    /// Drops the lines of partitions that the image does not have. Of a directory that is out of use the next start does so; an error comes
-    /// with the directory that it is about.
-    pub(super) async fn forget_unknown(&self, image: &MetadataImage) -> Result<(), (usize, io::Error)> {
+    /// Drops the lines of partitions that the image does not have, and of topics of these names: who has the name now is another. Of a directory
+    /// that is out of use the next start does so; an error comes with the directory that it is about.
+    pub(super) async fn forget_unknown(&self, image: &MetadataImage, deleted: &[TopicName]) -> Result<(), (usize, io::Error)> {
         let _turn = self.checkpoint_turn.take().await;
         for (index, directory) in self.directories.iter().enumerate().filter(|(_, directory)| directory.is_in_use()) {
             for (file, name) in FILES.into_iter().enumerate() {
-                let forgotten = self.forget_unknown_in(&directory.path.join(name), image).await;
+                let forgotten = self.forget_unknown_in(&directory.path.join(name), image, deleted).await;
                 directory.checkpointed.borrow_mut()[file] = forgotten.map_err(|error| (index, error))?;
             }
         }
@@ -195,7 +204,7 @@ impl<W: World> Shard<W> {
     }
 
     /// Answers with what the file says then.
-    async fn forget_unknown_in(&self, file: &Path, image: &MetadataImage) -> io::Result<Vec<u8>> {
+    async fn forget_unknown_in(&self, file: &Path, image: &MetadataImage, deleted: &[TopicName]) -> io::Result<Vec<u8>> {
         let text = match self.world.read_file(file).await {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(checkpoint::encode_offsets(&[])),
@@ -204,7 +213,10 @@ impl<W: World> Shard<W> {
         // What is damaged says nothing to a start either.
         let Ok(mut entries) = checkpoint::decode_offsets(&text) else { return Ok(text) };
         let before = entries.len();
-        entries.retain(|entry| image.topic_by_name(entry.topic.as_str()).is_some_and(|topic| topic.partition(entry.partition).is_some()));
+        let is_known = |entry: &PartitionOffset| {
+            image.topic_by_name(entry.topic.as_str()).is_some_and(|topic| topic.partition(entry.partition).is_some())
+        };
+        entries.retain(|entry| !deleted.contains(&entry.topic) && is_known(entry));
         if entries.len() == before {
             return Ok(text);
         }

@@ -30,6 +30,8 @@ use super::Shard;
 #[derive(Default)]
 pub(super) struct Compacting {
     uncleanable: RefCell<BTreeSet<TopicPartition>>,
+    /// Those of which a pass came to nothing since the last rest.
+    passed_over: RefCell<BTreeSet<TopicPartition>>,
     dirty_ratio_max: Cell<f64>,
     /// Whether it was said that there is no room.
     no_room_said: Cell<bool>,
@@ -46,7 +48,9 @@ impl Compacting {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pass {
     Done,
-    /// No log needs one, or the one that does has to wait.
+    /// This log has to wait: others are looked at.
+    PassedOver(TopicPartition),
+    /// No log needs one.
     Rest,
 }
 
@@ -62,8 +66,15 @@ impl<W: World> Shard<W> {
                 let pass = if cleaner.threads == 0 { Pass::Rest } else { shard.compact_filthiest(&cleaner).await };
                 match pass {
                     Pass::Done => shard.world.yield_now().await,
+                    Pass::PassedOver(id) => {
+                        shard.compacting.passed_over.borrow_mut().insert(id);
+                        shard.world.yield_now().await;
+                    }
                     // Never without a pause, whatever the setting says.
-                    Pass::Rest => shard.world.sleep(Duration::from_millis(cleaner.backoff_ms.max(1))).await,
+                    Pass::Rest => {
+                        shard.compacting.passed_over.borrow_mut().clear();
+                        shard.world.sleep(Duration::from_millis(cleaner.backoff_ms.max(1))).await;
+                    }
                 }
             }
         });
@@ -72,17 +83,17 @@ impl<W: World> Shard<W> {
     async fn compact_filthiest(self: &Rc<Self>, cleaner: &Cleaner) -> Pass {
         let Some((replica, found)) = self.find_filthiest().await else { return Pass::Rest };
         if replica.log().recovery_point() < found.upper {
-            return Pass::Rest;
+            return Pass::PassedOver(replica.id());
         }
         let Some(written) = self.write_checkpoints_now().await else { return Pass::Rest };
         let directory = self.directory_of(replica.id()).unwrap_or(0);
         if written.is_err_and(|why| why.is_about(directory)) {
-            return Pass::Rest;
+            return Pass::PassedOver(replica.id());
         }
         let counts = &self.metrics.compaction;
         match replica.log().clean(&found, &self.clean_rules(cleaner), counts).await {
             // It came no further than the one before: the next will not either, until there is more.
-            Ok(end) if end <= found.dirty_from => Pass::Rest,
+            Ok(end) if end <= found.dirty_from => Pass::PassedOver(replica.id()),
             Ok(end) => {
                 counts.passes.increment();
                 self.compacting.no_room_said.set(false);
@@ -94,7 +105,7 @@ impl<W: World> Shard<W> {
             Err(why) => {
                 counts.broken_off.increment();
                 self.on_compaction_failed(&replica, &why);
-                Pass::Rest
+                Pass::PassedOver(replica.id())
             }
         }
     }
@@ -121,7 +132,8 @@ impl<W: World> Shard<W> {
             let ratio = found.dirty_ratio();
             dirty_ratio_max = dirty_ratio_max.max(ratio);
             let is_due = (found.overdue && found.dirty_bytes > 0) || ratio > settings.cleanable_ratio_min;
-            if is_due && filthiest.as_ref().is_none_or(|(_, most)| ratio > most.dirty_ratio()) {
+            let is_passed_over = self.compacting.passed_over.borrow().contains(&replica.id());
+            if is_due && !is_passed_over && filthiest.as_ref().is_none_or(|(_, most)| ratio > most.dirty_ratio()) {
                 filthiest = Some((replica, found));
             }
             self.world.yield_now().await;
@@ -154,7 +166,8 @@ impl<W: World> Shard<W> {
                 let directory = self.directory_of(replica.id());
                 directory.into_iter().for_each(|directory| self.fail_directory(directory, &why.to_string()));
             }
-            CleanError::Unsound { .. } | CleanError::Io { .. } => {
+            CleanError::Io { .. } => tracing::warn!("{topic}-{partition}: not compacted: {why}; it is tried again"),
+            CleanError::Unsound { .. } => {
                 tracing::error!("{topic}-{partition}: cannot be compacted and is left as it is until the broker is restarted: {why}");
                 self.compacting.uncleanable.borrow_mut().insert(replica.id());
             }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use crate::io::{Urgency, World};
+use crate::io::{Urgency, World, is_of_process};
 use crate::metadata::controller::{CommitError, Controller, Follower, ReplayError};
 use crate::metadata::decision::{
     self, Alteration, ConfigEdit, CreatePartitions, CreateTopic, CreatedTopic, Decision, Defaults, DeleteAnswer, DeleteTopic, Deletion,
@@ -29,7 +29,7 @@ use crate::metadata::home::{Home, HomeError, Member};
 use crate::metadata::image::{Delta, MetadataImage};
 use crate::metadata::record::{Record, Resource};
 use crate::storage::planted::{self, Bug};
-use crate::types::{BrokerEpoch, NodeId, ShardId, TopicPartition};
+use crate::types::{BrokerEpoch, NodeId, ShardId, TopicName, TopicPartition};
 use crate::wire::error::ErrorCode;
 
 use super::message::{Control, Message, Reply, Request};
@@ -241,8 +241,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 pub struct ControllerHost<W: World, H> {
     shard: Rc<Shard<W>>,
     home: H,
-    /// What every shard of this broker has applied.
+    /// What every shard of this broker has applied, or is about to.
     follower: Follower,
+    /// What every shard has applied.
+    shown: MetadataImage,
     /// Why nothing more can be changed.
     broken: Option<String>,
 }
@@ -268,7 +270,7 @@ enum StandingBy<W: World, H> {
 impl<W: World, H: Home + Clone> ControllerHost<W, H> {
     /// `image` is what every shard has applied.
     pub fn new(shard: Rc<Shard<W>>, home: H, image: MetadataImage) -> Self {
-        Self { shard, home, follower: Follower::from_image(image), broken: None }
+        Self { shard, home, follower: Follower::from_image(image.clone()), shown: image, broken: None }
     }
 
     /// Makes changes, or follows them, until the broker closes. `controller` is there if this broker has been elected.
@@ -412,12 +414,39 @@ impl<W: World, H: Home + Clone> ControllerHost<W, H> {
     }
 
     /// Makes the follower's image known to every shard.
-    async fn show(&mut self, delta: Delta) {
-        let deletes = !delta.deleted.is_empty();
-        self.shard.publish(self.follower.image(), &Arc::new(delta)).await;
-        while deletes && let Err((directory, error)) = self.shard.forget_unknown(self.follower.image()).await {
-            // Nothing may use the name again over what is left there: a start clears it.
-            self.shard.on_directory_failed(directory, &format!("checkpoints of a deleted topic are left: {error}"));
+    async fn show(&mut self, mut delta: Delta) {
+        let before = std::mem::replace(&mut self.shown, self.follower.image().clone());
+        if !delta.deleted.is_empty() && !delta.created.is_empty() {
+            // A name may have been given to another topic, whose partitions are other shards': they find the place empty.
+            let removals: Vec<Record> = delta.deleted.iter().map(|(id, _, _)| Record::TopicRemoved { id: *id }).collect();
+            match before.apply(&removals, before.version()) {
+                Ok((without, removal)) => {
+                    self.publish_deletions(&without, removal).await;
+                    delta.deleted.clear();
+                }
+                Err(why) => tracing::error!("topics that are gone cannot be taken away by themselves: {why}"),
+            }
+        }
+        let image = self.shown.clone();
+        if delta.deleted.is_empty() {
+            self.shard.publish(&image, &Arc::new(delta)).await;
+        } else {
+            self.publish_deletions(&image, delta).await;
+        }
+    }
+
+    /// Has the lines of deleted topics leave the checkpoint files before their names are anybody's again.
+    async fn publish_deletions(&self, image: &MetadataImage, delta: Delta) {
+        let names: Vec<TopicName> = delta.deleted.iter().map(|(_, name, _)| name.clone()).collect();
+        self.shard.publish(image, &Arc::new(delta)).await;
+        while let Err((directory, error)) = self.shard.forget_unknown(image, &names).await {
+            if is_of_process(&error) {
+                tracing::warn!("checkpoints of a deleted topic are left for now: {error}");
+                self.shard.world.sleep(RETRY_PAUSE).await;
+            } else {
+                // Nothing may use the name again over what is left there: a start clears it.
+                self.shard.on_directory_failed(directory, &format!("checkpoints of a deleted topic are left: {error}"));
+            }
         }
     }
 }

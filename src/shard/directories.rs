@@ -139,9 +139,23 @@ impl<W: World> Directory for LogDirectory<W> {
         let failed = Control::DirectoryFailed { directory: self.index, why: why.to_owned() };
         self.mailbox.send_internal(HOME_SHARD, Message::Control(Box::new(failed)));
     }
+
+    fn on_log_failed(&self, partition: TopicPartition, why: &str) {
+        let failed = Control::LogFailed { partition, why: why.to_owned() };
+        self.mailbox.send_internal(self.mailbox.id(), Message::Control(Box::new(failed)));
+    }
 }
 
 impl<W: World> Shard<W> {
+    /// One log takes nothing more, because this process lacked something for it; the others of its directory go on.
+    pub(super) fn on_log_failed(self: &Rc<Self>, partition: TopicPartition, why: &str) {
+        let Some(replica) = self.replica(partition) else { return };
+        let name = format!("{}-{}", replica.topic(), partition.partition);
+        tracing::error!("{name} is offline: {why}; it answers KAFKA_STORAGE_ERROR until the broker is restarted");
+        self.alarm_coordinators();
+        self.report_lost(vec![partition]);
+    }
+
     /// Looks at the space of each log directory, now and then from here on. Home shard.
     pub async fn watch_directories(self: &Rc<Self>) {
         let mut pause = self.look_at_directories().await;

@@ -88,6 +88,11 @@ pub enum Control {
         directory: usize,
         why: String,
     },
+    /// A log of this shard has failed, and its directory has not.
+    LogFailed {
+        partition: TopicPartition,
+        why: String,
+    },
     /// Nothing is written to this log directory any more.
     DirectoryOffline {
         directory: usize,

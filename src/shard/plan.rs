@@ -1,8 +1,9 @@
 //! The fetch path across shards: read plans, and look-ups of offsets, epochs and producers, answered by the owner with owned values.
 
+use std::any::Any;
 use std::rc::Rc;
 
-use crate::io::World;
+use crate::io::{Urgency, World};
 use crate::partition::{OffsetsAnswer, Planned, PlannedRead, ReaderId, Refusal};
 use crate::storage::ActiveProducer;
 use crate::types::{LeaderEpoch, Offset, ShardId, TopicPartition};
@@ -12,23 +13,41 @@ use super::{Responder, Shard, oneshot};
 
 /// Reads being planned by their owner.
 pub struct PlanPending<W: World> {
-    reply: oneshot::Receiver<Reply<W>>,
+    world: W,
+    /// There until it was answered.
+    reply: Option<oneshot::Receiver<Reply<W>>>,
+    until_answered: Option<Rc<dyn Any>>,
 }
 
 impl<W: World> PlanPending<W> {
     /// The plans, in the order of the request. `None` when the broker closes meanwhile.
-    pub async fn planned(self) -> Option<Vec<Result<PlannedRead<W>, Refusal>>> {
-        match self.reply.receive().await? {
+    pub async fn planned(mut self) -> Option<Vec<Result<PlannedRead<W>, Refusal>>> {
+        let reply = self.reply.as_ref()?.receive().await;
+        self.reply = None;
+        match reply? {
             Reply::Plan(plans) => Some(plans),
             _ => unreachable!("a plan is answered with a plan's reply"),
         }
     }
 }
 
+impl<W: World> Drop for PlanPending<W> {
+    /// Whoever asked may be gone, and the owner park the reader only then.
+    fn drop(&mut self) {
+        if let (Some(reply), Some(kept)) = (self.reply.take(), self.until_answered.take()) {
+            self.world.spawn(Urgency::Foreground, async move {
+                let _answered = reply.receive().await;
+                drop(kept);
+            });
+        }
+    }
+}
+
 impl<W: World> Shard<W> {
-    /// Asks for plans of partitions that `owner` owns; resolves once the request is on its way.
-    pub async fn begin_plan(self: &Rc<Self>, owner: ShardId, request: PlanRequest) -> PlanPending<W> {
-        PlanPending { reply: self.call(owner, Request::Plan(request)).await }
+    /// Asks for plans of partitions that `owner` owns; resolves once the request is on its way. What is given with it lives until the answer has
+    /// come, also if nobody waits for that any more: a place to park is not given up before it may have been taken.
+    pub async fn begin_plan(self: &Rc<Self>, owner: ShardId, request: PlanRequest, until_answered: Option<Rc<dyn Any>>) -> PlanPending<W> {
+        PlanPending { world: self.world.clone(), reply: Some(self.call(owner, Request::Plan(request)).await), until_answered }
     }
 
     /// Looks up offsets in partitions that `owner` owns. `None` when the broker closes meanwhile.
@@ -83,7 +102,7 @@ impl<W: World> Shard<W> {
             };
             plans.push(match planned {
                 Ok((Planned::Ready(read), _)) => {
-                    found += read.range.as_ref().map_or(0, |range| range.len);
+                    found += read.range.as_ref().map_or(0, |range| range.available);
                     Some(Ok(read))
                 }
                 Ok((Planned::NeedsLookup, replica)) => {
@@ -107,9 +126,19 @@ impl<W: World> Shard<W> {
             responder.respond(Reply::Plan(plans.into_iter().flatten().collect()));
             return;
         }
-        self.world.spawn(crate::io::Urgency::Foreground, async move {
+        let shard = self.clone();
+        self.world.spawn(Urgency::Foreground, async move {
             for (index, replica, read) in unplanned {
-                plans[index] = Some(replica.plan_read(&read).await);
+                let planned = replica.plan_read(&read).await;
+                found += planned.as_ref().ok().and_then(|read| read.range.as_ref()).map_or(0, |range| range.available);
+                plans[index] = Some(planned);
+            }
+            if let Some(reader) = request.park
+                && found >= request.min_bytes
+            {
+                // The look found enough, and whoever asked takes it that nothing is parked.
+                let partitions: Vec<TopicPartition> = request.reads.iter().map(|(partition, _)| *partition).collect();
+                shard.leave(reader, &partitions);
             }
             responder.respond(Reply::Plan(plans.into_iter().flatten().collect()));
         });
@@ -117,7 +146,7 @@ impl<W: World> Shard<W> {
 
     pub(super) fn handle_offsets(self: &Rc<Self>, request: OffsetsRequest, responder: Responder<W>) {
         let shard = self.clone();
-        self.world.spawn(crate::io::Urgency::Foreground, async move {
+        self.world.spawn(Urgency::Foreground, async move {
             let mut answers = Vec::with_capacity(request.queries.len());
             for (partition, epoch, query) in request.queries {
                 answers.push(match shard.replica(partition) {

@@ -187,7 +187,7 @@ impl<W: World> Shard<W> {
         if let Some(why) = failure {
             return Err(why);
         }
-        while let Err((directory, error)) = self.forget_unknown(image).await {
+        while let Err((directory, error)) = self.forget_unknown(image, &[]).await {
             self.fail_at_start(directory, error.to_string())?;
         }
         // What was read again, or adopted, is not to be judged anew by what the files said before. A failure takes its directory out of use.
@@ -481,6 +481,7 @@ pub async fn obey<W: World>(shard: Rc<Shard<W>>, listen: impl Listen) {
             | Control::DirectoryOffline { .. }
             | Control::DirectoryRoom { .. }
             | Control::FlushDue { .. }
+            | Control::LogFailed { .. }
             | Control::NoteDue { .. }
             | Control::Closed { .. } => {
                 unreachable!("answers, measures and what is said of directories have ways of their own")
@@ -506,6 +507,7 @@ impl<W: World> Shard<W> {
             Control::Measure { round } => self.answer(Control::Measured { round, snapshot: Box::new(self.measure()) }),
             Control::Measured { round, snapshot } => self.on_measured(round, snapshot),
             Control::DirectoryFailed { directory, why } => self.on_directory_failed(directory, &why),
+            Control::LogFailed { partition, why } => self.on_log_failed(partition, &why),
             Control::DirectoryOffline { directory } => self.leave_directory(directory),
             Control::DirectoryRoom { directory, room } => self.on_directory_room(directory, room),
             Control::FlushDue { directory } => self.begin_flushing(directory),

@@ -12,6 +12,9 @@ use super::turn::Turn;
 use super::{Groups, StrBytes};
 use crate::types::TimestampMs;
 
+/// How long what nobody waits for waits for room on the disk.
+const NO_ROOM_PAUSE_MS: u64 = 1000;
+
 /// From which moment an offset's retention is counted.
 enum Since {
     Commit,
@@ -50,6 +53,9 @@ impl Groups {
     }
 
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+        if !turn.moment.has_room {
+            return self.timers.set(Alarm::Expiry, turn.moment.now, NO_ROOM_PAUSE_MS);
+        }
         let from = self.expiry_from.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let ids: Vec<StrBytes> = self.groups.range((from, Bound::Unbounded)).map(|(id, _)| id.clone()).collect();
         for id in ids {
@@ -111,6 +117,9 @@ impl Groups {
 
     /// Takes the offsets of deleted topics out.
     pub(super) fn sweep(&mut self, turn: &mut Turn<'_>) {
+        if !self.deleted.is_empty() && !turn.moment.has_room {
+            return self.timers.set(Alarm::Sweep, turn.moment.now, NO_ROOM_PAUSE_MS);
+        }
         while let Some((topic, id)) = self.deleted.last().cloned() {
             for (group, partition) in self.ledger.places_of_topic(&topic, id) {
                 if turn.is_full() {

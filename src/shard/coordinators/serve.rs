@@ -167,7 +167,14 @@ impl<W: World, M: Hosted> Serving<W, M> {
         let image = (around.image)();
         let mut random = || around.world.random();
         let record_bytes_max = (around.writing)().batch_bytes_max.saturating_sub(RECORDS_AT);
-        let moment = Moment { now: around.timers.now(), wall: around.world.wall(), image: &image, random: &mut random, record_bytes_max };
+        let moment = Moment {
+            now: around.timers.now(),
+            wall: around.world.wall(),
+            image: &image,
+            random: &mut random,
+            record_bytes_max,
+            has_room: self.host.replica.has_room(),
+        };
         let mut machine = self.host.machine.borrow_mut();
         event(machine.as_mut().unwrap_or_else(|| unreachable!("a machine is served while it is there")), moment)
     }

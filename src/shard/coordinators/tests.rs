@@ -159,6 +159,8 @@ impl Directory for Room {
     fn on_unflushed(&self, _partition: TopicPartition) {}
 
     fn on_failed(&self, _why: &str) {}
+
+    fn on_log_failed(&self, _partition: TopicPartition, _why: &str) {}
 }
 
 /// A partition and what is around it.

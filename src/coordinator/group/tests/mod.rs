@@ -90,6 +90,7 @@ pub(super) struct Stage {
     pub image: MetadataImage,
     pub log: Vec<StateRecord>,
     pub record_bytes_max: usize,
+    pub has_room: bool,
     answers: BTreeMap<Token, Answer>,
     token: u64,
     random: u64,
@@ -109,6 +110,7 @@ impl Stage {
             image: image_of(&[(1, "t"), (2, "u")]),
             log: Vec::new(),
             record_bytes_max: usize::MAX,
+            has_room: true,
             answers: BTreeMap::new(),
             token: 0,
             random: 1,
@@ -124,8 +126,8 @@ impl Stage {
             *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             *random ^ (*random >> 31)
         };
-        let record_bytes_max = self.record_bytes_max;
-        let moment = Moment { now: self.now, wall: self.wall, image: &self.image, random: &mut draw, record_bytes_max };
+        let (record_bytes_max, has_room) = (self.record_bytes_max, self.has_room);
+        let moment = Moment { now: self.now, wall: self.wall, image: &self.image, random: &mut draw, record_bytes_max, has_room };
         let effects = match event {
             None => self.groups.begin(moment),
             Some(event) => self.groups.handle(event, moment),

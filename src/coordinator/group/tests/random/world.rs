@@ -143,8 +143,14 @@ impl World {
     fn event(&mut self, event: Option<Event<Call>>, deleted: Vec<u8>) {
         let mut seed = self.seed;
         let mut random = || draw_from(&mut seed);
-        let moment =
-            Moment { now: self.now, wall: TimestampMs(self.wall), image: &self.image, random: &mut random, record_bytes_max: usize::MAX };
+        let moment = Moment {
+            now: self.now,
+            wall: TimestampMs(self.wall),
+            image: &self.image,
+            random: &mut random,
+            record_bytes_max: usize::MAX,
+            has_room: true,
+        };
         let effects = match event {
             None => self.machine.begin(moment),
             Some(event) => self.machine.handle(event, moment),
