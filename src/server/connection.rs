@@ -217,6 +217,14 @@ impl<W: World> Pipeline<W> {
         Some(unanswered)
     }
 
+    /// Has every request begin that was read and not looked at yet: a client that says goodbye and closes does not wait for answers.
+    async fn begin_all(&self) {
+        let queue = self.queue.take();
+        for mut unanswered in queue {
+            let _nobody_reads_it = poll_once(&mut unanswered.answer).await;
+        }
+    }
+
     /// The responses popped so far are with the socket.
     fn left(&self) {
         self.leaving.set(0);
@@ -309,8 +317,14 @@ async fn read_requests<W: World>(
         vitals.in_frame.set(false);
         let frame = match next {
             Ok(Some(frame)) => frame,
-            Ok(None) => return Ended::ByPeer,
-            Err(FrameError::Io(error)) if is_ordinary_end(&error) => return Ended::ByPeer,
+            Ok(None) => {
+                pipeline.begin_all().await;
+                return Ended::ByPeer;
+            }
+            Err(FrameError::Io(error)) if is_ordinary_end(&error) => {
+                pipeline.begin_all().await;
+                return Ended::ByPeer;
+            }
             Err(error) => {
                 // What came before it is answered first.
                 pipeline.below(1).await;

@@ -49,7 +49,11 @@ impl Stop {
             if self.stopped.get() {
                 return std::task::Poll::Ready(());
             }
-            self.wakers.borrow_mut().push(cx.waker().clone());
+            let mut wakers = self.wakers.borrow_mut();
+            // A task that accepts waits here once for each connection.
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
+            }
             std::task::Poll::Pending
         })
         .await;

@@ -265,7 +265,8 @@ impl ReceiveBudget {
     pub fn hold(self: &Rc<Self>, bytes: usize) -> Reservation {
         self.used.set(self.used.get() + bytes);
         self.finished.set(self.finished.get() + bytes);
-        Reservation { budget: self.clone(), own: Rc::new(Cell::new(bytes)), held: bytes, age: None, is_finished: true, large: None }
+        let own = Rc::new(Own { held: Cell::new(bytes), waiting: Cell::new(None) });
+        Reservation { budget: self.clone(), own, held: bytes, age: None, is_finished: true, large: None }
     }
 
     /// Wakes the oldest, and of the others as many as there is memory for.
@@ -296,11 +297,19 @@ struct Waiting {
     waker: Waker,
 }
 
+/// What the frames of one connection share.
+#[derive(Default)]
+struct Own {
+    /// Bytes held by all of them.
+    held: Cell<usize>,
+    /// Age of the one that waits for memory, if one does.
+    waiting: Cell<Option<u64>>,
+}
+
 /// A hold on receive memory; given back when dropped.
 pub struct Reservation {
     budget: Rc<ReceiveBudget>,
-    /// Held by all frames of the connection.
-    own: Rc<Cell<usize>>,
+    own: Rc<Own>,
     held: usize,
     /// Set while the frame is unfinished.
     age: Option<u64>,
@@ -329,7 +338,7 @@ impl Reservation {
     fn must_wait_for(&mut self, bytes: usize) -> bool {
         let age = self.age();
         let budget = &self.budget;
-        if budget.used.get() + bytes <= budget.limit || self.own.get() + bytes <= OWN_MAX {
+        if budget.used.get() + bytes <= budget.limit || self.own.held.get() + bytes <= OWN_MAX {
             return false;
         }
         let is_oldest = budget.unfinished.borrow().first_key_value().is_none_or(|(first, _)| *first == age);
@@ -340,22 +349,24 @@ impl Reservation {
     async fn grow(&mut self, bytes: usize) {
         poll_fn(|cx| {
             if !self.must_wait_for(bytes) {
+                self.own.waiting.set(None);
                 return Poll::Ready(());
             }
             let age = self.age();
+            self.own.waiting.set(Some(age));
             self.budget.unfinished.borrow_mut().insert(age, Some(Waiting { bytes, waker: cx.waker().clone() }));
             Poll::Pending
         })
         .await;
         let budget = &self.budget;
         budget.used.set(budget.used.get() + bytes);
-        self.own.set(self.own.get() + bytes);
+        self.own.held.set(self.own.held.get() + bytes);
         self.held += bytes;
     }
 
     fn give_back(&mut self, bytes: usize) {
         self.budget.used.set(self.budget.used.get() - bytes);
-        self.own.set(self.own.get() - bytes);
+        self.own.held.set(self.own.held.get() - bytes);
         self.held -= bytes;
         if self.is_finished {
             self.budget.finished.set(self.budget.finished.get() - bytes);
@@ -381,7 +392,7 @@ impl Reservation {
         }
         if self.held > 0 {
             self.give_back(self.held);
-            self.budget.wake_waiting();
+            self.wake_waiting();
         }
     }
 
@@ -389,6 +400,21 @@ impl Reservation {
         if let Some(age) = self.age.take() {
             self.budget.unfinished.borrow_mut().remove(&age);
             self.budget.wake_waiting();
+        }
+    }
+
+    /// Wakes who may go on now: also the connection's own next frame, which little is always allowed.
+    fn wake_waiting(&self) {
+        self.budget.wake_waiting();
+        let mut woken = None;
+        if let Some(age) = self.own.waiting.get()
+            && let Some(waiting) = self.budget.unfinished.borrow_mut().get_mut(&age)
+            && waiting.as_ref().is_some_and(|waiting| self.own.held.get() + waiting.bytes <= OWN_MAX)
+        {
+            woken = waiting.take();
+        }
+        if let Some(waiting) = woken {
+            waiting.waker.wake();
         }
     }
 }
@@ -401,7 +427,7 @@ impl Drop for Reservation {
         }
         if self.held > 0 {
             self.give_back(self.held);
-            self.budget.wake_waiting();
+            self.wake_waiting();
         }
     }
 }
@@ -669,5 +695,26 @@ mod tests {
             let got = block_on(poll_once(small.next(|_| ()))).expect("it need not wait").unwrap();
             assert_eq!(got.expect("a frame").bytes.len(), 1000);
         }
+    }
+
+    /// Nobody else gives back what it waits for.
+    #[test]
+    fn what_a_connection_gives_back_lets_its_own_next_frame_go_on() {
+        let budget = ReceiveBudget::new(95_000, drop);
+        let (mut large, large_pieces) = reader(&budget);
+        large_pieces.borrow_mut().push_back(frame(95_000)[..80_000].to_vec());
+        assert!(block_on(poll_once(large.next(|_| ()))).is_none());
+        let (mut frames, pieces) = reader(&budget);
+        pieces.borrow_mut().push_back(frame(20_000));
+        let first = block_on(poll_once(frames.next(|_| ()))).expect("it need not wait").unwrap().expect("a frame");
+        pieces.borrow_mut().extend([frame(20_000)[..1000].to_vec(), frame(20_000)[1000..].to_vec()]);
+        let mut next = Box::pin(frames.next(|_| ()));
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(woken.clone());
+        assert!(next.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending(), "two are more than what is always allowed");
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        drop(first);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(next.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_ready());
     }
 }

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, TopicName as WireTopicName,
+    ApiVersionsRequest, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, GroupId, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse, TopicName as WireTopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
@@ -335,4 +339,76 @@ fn the_time_of_an_append_is_the_owners() {
         });
     }
     assert!(seen_late, "the large batch was appended behind the small one now and then");
+}
+
+/// A batch that does not fit whole into what may be sent counts with the part that does, as in Kafka: a reader that is behind does not wait for more.
+#[test]
+fn what_is_there_is_enough_though_a_batch_does_not_fit() {
+    for shards in [1, 3] {
+        let simulation = Simulation::new(5, SimulationSettings::default());
+        let control = simulation.control();
+        let _broker = start(&control, shards);
+        let address = control.address(BROKER, 9092);
+        let world = control.world(CLIENT, 0);
+        simulation.block_on(CLIENT, async {
+            let mut client = Client::connect(&world, address).await;
+            create_t(&mut client, &[]).await;
+            for _ in 0..20 {
+                let answer: ProduceResponse =
+                    client.call(ApiKey::Produce, 7, &produce_one(1, 1000, batch_of(&[7; 9000], Codec::None))).await;
+                assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+            }
+            let mut fetch = async |offset: i64, min_bytes: i32| {
+                let partition = FetchPartition::default().with_partition(0).with_fetch_offset(offset).with_partition_max_bytes(50_000);
+                let topic = FetchTopic::default().with_topic(name("t")).with_partitions(vec![partition]);
+                let request = FetchRequest::default().with_max_wait_ms(60_000).with_min_bytes(min_bytes).with_max_bytes(50_000);
+                let began = world.monotonic();
+                let answer: FetchResponse = client.call(ApiKey::Fetch, 11, &request.with_topics(vec![topic])).await;
+                let bytes = answer.responses[0].partitions[0].records.as_ref().map_or(0, Bytes::len);
+                (bytes, world.monotonic().since(began) < Duration::from_secs(1))
+            };
+            let (bytes, at_once) = fetch(0, 50_000).await;
+            assert!(at_once && (40_000..50_000).contains(&bytes), "{bytes} bytes, at once: {at_once}");
+            let (bytes, at_once) = fetch(17, 50_000).await;
+            assert!(!at_once && bytes > 27_000, "{bytes} bytes, at once: {at_once}");
+        });
+    }
+}
+
+/// What a client sent before it closed is done, though it waited for no answer.
+#[test]
+fn the_last_requests_of_a_client_that_closes_are_begun() {
+    for seed in 0..20 {
+        let simulation = Simulation::new(seed, SimulationSettings::default());
+        let control = simulation.control();
+        let _broker = start(&control, 2);
+        let address = control.address(BROKER, 9092);
+        let world = control.world(CLIENT, 0);
+        simulation.block_on(CLIENT, async {
+            let mut client = Client::connect(&world, address).await;
+            create_t(&mut client, &[]).await;
+            let group = GroupId(StrBytes::from_static_str("g"));
+            let find = FindCoordinatorRequest::default().with_key(group.0.clone());
+            while client.call::<FindCoordinatorResponse>(ApiKey::FindCoordinator, 2, &find).await.error_code != 0 {
+                world.sleep(Duration::from_millis(100)).await;
+            }
+            let topics = vec![OffsetFetchRequestTopic::default().with_name(name("t")).with_partition_indexes(vec![0])];
+            let asked = OffsetFetchRequest::default().with_group_id(group.clone()).with_topics(Some(topics));
+            while client.call::<OffsetFetchResponse>(ApiKey::OffsetFetch, 5, &asked).await.error_code != 0 {
+                world.sleep(Duration::from_millis(100)).await;
+            }
+            let mut leaving = Client::connect(&world, address).await;
+            let commit = |offset: i64| {
+                let partition = OffsetCommitRequestPartition::default().with_partition_index(0).with_committed_offset(offset);
+                let topic = OffsetCommitRequestTopic::default().with_name(name("t")).with_partitions(vec![partition]);
+                let request = OffsetCommitRequest::default().with_group_id(group.clone()).with_generation_id_or_member_epoch(-1);
+                message::encode_request(ApiKey::OffsetCommit.code(), 5, 1, Some("test"), &request.with_topics(vec![topic])).unwrap()
+            };
+            leaving.send([commit(1), commit(2)].concat().into()).await;
+            drop(leaving);
+            world.sleep(Duration::from_secs(2)).await;
+            let found: OffsetFetchResponse = client.call(ApiKey::OffsetFetch, 5, &asked).await;
+            assert_eq!(found.topics[0].partitions[0].committed_offset, 2, "seed {seed}");
+        });
+    }
 }

@@ -110,6 +110,10 @@ fn encode(
     let crate_version =
         ApiKey::from_code(key).and_then(|api| crate_version(api, version, direction)).ok_or(EncodeError::NoEncoder { key, version })?;
     let body_len = body.compute_size(crate_version).map_err(|error| refuse(&error))?;
+    if body_len > i32::MAX as usize {
+        // Before memory is asked for that there may not be.
+        return Err(EncodeError::TooLarge { key, version, len: body_len });
+    }
     let mut frame = BytesMut::with_capacity(body_len.saturating_add(64));
     frame.put_i32(0);
     header(&mut frame);

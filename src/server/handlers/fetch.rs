@@ -11,6 +11,7 @@
 //!
 //! KIPs: 74 (max.bytes), 98 (isolation), 227 (sessions), 320 (epochs), 516 (topic ids), 951 (current leader).
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -142,6 +143,9 @@ fn unreadable<W: World>(shard: &Shard<W>, asked: &[FetchTopic], session_id: i32,
 }
 
 /// Bytes between which an answer keeps, as Kafka reckons them.
+/// Bytes of records in one answer at most, whatever `fetch.max.bytes` says.
+const RECORDS_BYTES_MAX: u64 = 1 << 30;
+
 #[derive(Clone, Copy)]
 struct Limits {
     min: u64,
@@ -149,9 +153,9 @@ struct Limits {
 }
 
 impl Limits {
-    /// More than may be sent is never waited for.
+    /// More than may be sent is never waited for. An answer's length is a 32-bit number, and counts what is said of the records too.
     fn of(request: &FetchRequest, fetch_bytes_max: u32) -> Self {
-        let max = u64::try_from(request.max_bytes).unwrap_or(0).min(u64::from(fetch_bytes_max));
+        let max = u64::try_from(request.max_bytes).unwrap_or(0).min(u64::from(fetch_bytes_max)).min(RECORDS_BYTES_MAX);
         Self { min: u64::try_from(request.min_bytes).unwrap_or(0).min(max), max }
     }
 }
@@ -166,6 +170,8 @@ struct Fetch<'a, W: World> {
     places: Vec<Place<W>>,
     unresolved: Vec<Unresolved>,
     limits: Limits,
+    /// Bytes that there are to read, as `fetch.min.bytes` counts them: those that the division leaves out too.
+    available: u64,
     /// Where the division of `max.bytes` begins: moves with every fetch of the connection, so that no partition starves another.
     first: usize,
 }
@@ -193,7 +199,7 @@ impl<'a, W: World> Fetch<'a, W> {
         let limits = Limits::of(request, shard.settings().network.fetch_bytes_max);
         let named: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
         let (places, unresolved) = (Vec::with_capacity(named.min(STEPS_PER_TURN)), Vec::new());
-        let mut fetch = Self { server, shard, peer, request, version, image, places, unresolved, limits, first };
+        let mut fetch = Self { server, shard, peer, request, version, image, places, unresolved, limits, available: 0, first };
         let mut at = 0;
         for (topic_place, topic) in request.topics.iter().enumerate() {
             let resolved = super::topic_of(&fetch.image, &topic.topic).map(|topic| topic.id);
@@ -236,11 +242,11 @@ impl<'a, W: World> Fetch<'a, W> {
         if wait.is_zero() || self.limits.min == 0 {
             return self.plan(None).await;
         }
-        let waiting = Waiting::new(self.shard);
+        let waiting = Rc::new(Waiting::new(self.shard));
         self.run_parked(&waiting, deadline).await
     }
 
-    async fn run_parked(&mut self, waiting: &Waiting<W>, deadline: Monotonic) -> Option<()> {
+    async fn run_parked(&mut self, waiting: &Rc<Waiting<W>>, deadline: Monotonic) -> Option<()> {
         loop {
             waiting.parked.rearm();
             self.plan(Some(waiting)).await?;
@@ -257,7 +263,7 @@ impl<'a, W: World> Fetch<'a, W> {
     }
 
     /// Asks every owner; those of other shards at the same time.
-    async fn plan(&mut self, waiting: Option<&Waiting<W>>) -> Option<()> {
+    async fn plan(&mut self, waiting: Option<&Rc<Waiting<W>>>) -> Option<()> {
         let asking = self.asking(waiting).await;
         if let Some(waiting) = waiting {
             waiting.begin(asking.iter().map(|(owner, asking)| (*owner, asking.request.reads.iter().map(|(partition, _)| *partition))));
@@ -266,14 +272,15 @@ impl<'a, W: World> Fetch<'a, W> {
         let mut asked: Vec<(ShardId, Vec<usize>, PlanPending<W>)> = Vec::with_capacity(asking.len());
         for (owner, Asking { places, request }) in asking {
             let is_full = places.len() == STEPS_PER_TURN;
-            asked.push((owner, places, self.shard.begin_plan(owner, request).await));
+            let until_answered = waiting.map(|waiting| waiting.clone() as Rc<dyn Any>);
+            asked.push((owner, places, self.shard.begin_plan(owner, request, until_answered).await));
             if is_full {
                 self.shard.world().yield_now().await;
             }
         }
         for (owner, places, pending) in asked {
             let plans = pending.planned().await?;
-            let found: u64 = plans.iter().flatten().filter_map(|plan| plan.range.as_ref()).map(|range| range.len).sum();
+            let found: u64 = plans.iter().flatten().filter_map(|plan| plan.range.as_ref()).map(|range| range.available).sum();
             if let Some(waiting) = waiting
                 && by_one_message
                 && found >= self.limits.min
@@ -292,7 +299,7 @@ impl<'a, W: World> Fetch<'a, W> {
     }
 
     /// What to ask whom, in messages that keep no owner long.
-    async fn asking(&self, waiting: Option<&Waiting<W>>) -> Vec<(ShardId, Asking)> {
+    async fn asking(&self, waiting: Option<&Rc<Waiting<W>>>) -> Vec<(ShardId, Asking)> {
         let mut full = Vec::new();
         let mut by_owner: BTreeMap<ShardId, Asking> = BTreeMap::new();
         for (index, place) in self.places.iter().enumerate() {
@@ -340,6 +347,7 @@ impl<'a, W: World> Fetch<'a, W> {
     /// Cuts the planned ranges so that together they keep to `max.bytes`.
     fn divide(&mut self) {
         let mut left = self.limits.max;
+        self.available = 0;
         let count = self.places.len();
         let mut first_found = false;
         for step in 0..count {
@@ -347,6 +355,7 @@ impl<'a, W: World> Fetch<'a, W> {
             let Some((_, _, read)) = place.partition else { continue };
             let Outcome::Planned(planned) = &mut place.outcome else { continue };
             let Some(range) = &mut planned.range else { continue };
+            self.available += range.available;
             let allowed = left.min(read.max_bytes);
             let len = if allowed >= range.first_batch_len {
                 range.len.min(allowed)
@@ -367,17 +376,13 @@ impl<'a, W: World> Fetch<'a, W> {
     /// Whether to answer at once: enough bytes, or something to tell. As in Kafka, a partition that nobody knows is nothing to tell while
     /// others are waited for, and who reads from an older segment is behind and waits for nothing.
     fn enough(&self) -> bool {
-        let mut bytes: u64 = 0;
-        for place in &self.places {
-            match &place.outcome {
-                Outcome::Refused(..) => return true,
-                Outcome::Planned(planned) if planned.diverging.is_some() => return true,
-                Outcome::Planned(PlannedRead { range: Some(range), .. }) if range.rest == Rest::InLaterSegment => return true,
-                Outcome::Planned(planned) => bytes += planned.range.as_ref().map_or(0, |range| range.len),
-                Outcome::Unplanned => {}
-            }
-        }
-        self.places.is_empty() || bytes >= self.limits.min
+        let tells = |place: &Place<W>| match &place.outcome {
+            Outcome::Refused(..) => true,
+            Outcome::Planned(planned) if planned.diverging.is_some() => true,
+            Outcome::Planned(planned) => planned.range.as_ref().is_some_and(|range| range.rest == Rest::InLaterSegment),
+            Outcome::Unplanned => false,
+        };
+        self.places.is_empty() || self.available >= self.limits.min || self.places.iter().any(tells)
     }
 
     /// What the answer says, as the metrics have it: errors by partition, bytes by topic.

@@ -1,4 +1,5 @@
-//! ListGroups: every group this broker coordinates, by state and type.
+//! ListGroups: every group this broker coordinates, by state and type. Where each shard is shown as a broker, it lists its own, as with log
+//! directories: clients ask every broker they are shown.
 //!
 //! KIPs: 518 (states), 848 (types).
 
@@ -8,17 +9,24 @@ use crate::coordinator::group::{Answer, Request};
 use crate::io::World;
 use crate::metadata::decision::CONSUMER_OFFSETS;
 use crate::server::dispatch::Call;
+use crate::server::shard_ports::Counted;
 use crate::types::{PartitionIndex, TopicPartition};
 use crate::wire::error::ErrorCode;
 
 pub async fn answer<W: World>(call: Call<W>, request: ListGroupsRequest) -> Option<ListGroupsResponse> {
     let image = call.server.shard.image();
     let node = call.server.shard.node();
+    let counted = call.server.counted(&call.peer);
+    let is_counted = |partition: &TopicPartition| match counted {
+        Counted::All => true,
+        Counted::None => false,
+        Counted::Of(owner) => call.server.shard.owner(*partition) == owner,
+    };
     let partitions = image.topic_by_name(CONSUMER_OFFSETS).into_iter().flat_map(|topic| {
         let led = topic.partitions.iter().enumerate().filter(|(_, partition)| partition.leader == Some(node));
         led.map(|(index, _)| TopicPartition { topic: topic.id, partition: PartitionIndex(index as i32) })
     });
-    let asked = partitions.map(|partition| (Some(partition), Request::List(request.clone()))).collect();
+    let asked = partitions.filter(is_counted).map(|partition| (Some(partition), Request::List(request.clone()))).collect();
     let mut response = ListGroupsResponse::default();
     for answer in super::groups::ask_all(&call, &image, asked).await? {
         let Answer::List(part) = answer else { unreachable!("a group is answered in kind") };

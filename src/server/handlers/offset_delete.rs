@@ -2,6 +2,8 @@
 //!
 //! KIPs: 496.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse, TopicName};
@@ -14,7 +16,7 @@ use crate::wire::error::ErrorCode;
 
 pub async fn answer<W: World>(call: Call<W>, request: OffsetDeleteRequest) -> Option<OffsetDeleteResponse> {
     let image = call.server.shard.image();
-    let mut response = OffsetDeleteResponse::default();
+    let mut lines = Lines::default();
     let mut known = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = image.topic_by_name(&topic.name);
@@ -24,7 +26,7 @@ pub async fn answer<W: World>(call: Call<W>, request: OffsetDeleteRequest) -> Op
             let line = OffsetDeleteResponsePartition::default()
                 .with_partition_index(partition.partition_index)
                 .with_error_code(ErrorCode::UnknownTopicOrPartition.code());
-            lines_of(&mut response, &topic.name).push(line);
+            lines.of(&topic.name).push(line);
         }
         if !present.is_empty() {
             known.push(OffsetDeleteRequestTopic::default().with_name(topic.name).with_partitions(present));
@@ -39,18 +41,27 @@ pub async fn answer<W: World>(call: Call<W>, request: OffsetDeleteRequest) -> Op
         Answer::DeleteOffsets(answer) if answer.error_code != ErrorCode::None.code() => Some(answer),
         Answer::DeleteOffsets(answer) => {
             for topic in answer.topics {
-                lines_of(&mut response, &topic.name).extend(topic.partitions);
+                lines.of(&topic.name).extend(topic.partitions);
             }
-            Some(response)
+            Some(OffsetDeleteResponse::default().with_topics(lines.topics))
         }
         _ => unreachable!("a group is answered in kind"),
     }
 }
 
-fn lines_of<'a>(response: &'a mut OffsetDeleteResponse, topic: &TopicName) -> &'a mut Vec<OffsetDeleteResponsePartition> {
-    let at = response.topics.iter().position(|line| line.name == *topic).unwrap_or(response.topics.len());
-    if at == response.topics.len() {
-        response.topics.push(OffsetDeleteResponseTopic::default().with_name(topic.clone()));
+/// The answer's lines, and where those of a topic are.
+#[derive(Default)]
+struct Lines {
+    topics: Vec<OffsetDeleteResponseTopic>,
+    places: BTreeMap<TopicName, usize>,
+}
+
+impl Lines {
+    fn of(&mut self, topic: &TopicName) -> &mut Vec<OffsetDeleteResponsePartition> {
+        let at = *self.places.entry(topic.clone()).or_insert_with(|| {
+            self.topics.push(OffsetDeleteResponseTopic::default().with_name(topic.clone()));
+            self.topics.len() - 1
+        });
+        &mut self.topics[at].partitions
     }
-    &mut response.topics[at].partitions
 }
