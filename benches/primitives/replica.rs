@@ -61,6 +61,10 @@ impl Directory for Roomy {
     fn on_failed(&self, why: &str) {
         panic!("{why}");
     }
+
+    fn on_log_failed(&self, partition: TopicPartition, why: &str) {
+        panic!("{partition:?}: {why}");
+    }
 }
 
 /// Counts what is acknowledged.

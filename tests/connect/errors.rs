@@ -103,3 +103,34 @@ fn syslog_is_routed_and_filtered_into_a_file() {
     assert_eq!(topics, serde_json::json!({"syslog": {"topics": ["syslog-raw"]}}));
     worker.stop();
 }
+
+/// Expressions are Java's, and a producer that is told to wait for its leader only works as in Kafka's worker.
+#[test]
+fn topics_are_chosen_as_java_chooses_them() {
+    let _noisy = noisy();
+    let broker = broker();
+    let mut connection = broker.connect();
+    for topic in ["sensor-1", "sensor-x"] {
+        topics::create(&mut connection, topic, 1, &[]);
+        topics::produce(&mut connection, topic, 0, Batch::at(1_700_000_000_000).value(topic).encode());
+    }
+    let text = "org.apache.kafka.connect.storage.StringConverter";
+    let bench = Bench::new(&broker, &format!("key.converter={text}\nvalue.converter={text}\nproducer.acks=1"));
+    let sink = bench.write(
+        "sink.properties",
+        &format!("name=sink\nconnector.class=FileStreamSink\nfile={}\ntopics.regex=(?!__)sensor-\\\\d+\n", bench.path("out.txt").display()),
+    );
+    bench.append("in.txt", "from a file\n");
+    let source = bench.source("source", &bench.path("in.txt"), "sensor-2", "");
+    let worker = bench.start(&[sink, source]);
+    eventually("both are there", WITHIN, || (bench.lines("out.txt").len() >= 2).then_some(()));
+    let mut found = bench.lines("out.txt");
+    found.sort_unstable();
+    assert_eq!(found, ["from a file", "sensor-1"], "what is made later is found, too");
+    let offsets = eventually("both are committed", WITHIN, || {
+        let offsets = worker.get("/connectors/sink/offsets")["offsets"].as_array().cloned().unwrap_or_default();
+        (offsets.len() == 2).then_some(offsets)
+    });
+    assert!(offsets.iter().all(|offset| offset["offset"]["kafka_offset"] == 1), "{offsets:?}");
+    worker.stop();
+}
