@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
@@ -112,6 +114,15 @@ const NOWHERE: &[&str] = &[
     "value.deserializer",
     "value.serializer",
 ];
+
+/// As Java's consumer subscribes: of no topics at all, too.
+pub fn subscribe<C: ConsumerContext>(consumer: &BaseConsumer<C>, names: &[String]) -> KafkaResult<()> {
+    if names.is_empty() {
+        consumer.unsubscribe();
+        return Ok(());
+    }
+    consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
 
 /// Whether what is said of a producer lets it be idempotent, as Java's then is.
 pub fn allows_idempotence(properties: &BTreeMap<String, String>) -> bool {

@@ -1,5 +1,6 @@
 //! Names of topics by regular expressions as Java has them: with look-around, as in `(?!__).*`, which all but the internal topics match.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fancy_regex::Regex;
@@ -38,8 +39,10 @@ pub struct ChosenTopics {
 }
 
 impl ChosenTopics {
-    pub fn new(filter: TopicFilter, client: Client, age_max: Duration) -> Self {
-        Self { filter, client, chosen: Vec::new(), age_max, looked_at: None }
+    /// Looked for every so often, unless `metadata.max.age.ms` says otherwise among what is said of the consumer.
+    pub fn new(filter: TopicFilter, client: Client, said: &BTreeMap<String, String>, age_max: Duration) -> Self {
+        let age = said.get("metadata.max.age.ms").and_then(|ms| ms.trim().parse().ok()).map(Duration::from_millis);
+        Self { filter, client, chosen: Vec::new(), age_max: age.unwrap_or(age_max), looked_at: None }
     }
 
     /// The names, if it is time to look and they are others than before.

@@ -317,18 +317,14 @@ async fn read_requests<W: World>(
         vitals.in_frame.set(false);
         let frame = match next {
             Ok(Some(frame)) => frame,
-            Ok(None) => {
-                pipeline.begin_all().await;
-                return Ended::ByPeer;
-            }
-            Err(FrameError::Io(error)) if is_ordinary_end(&error) => {
-                pipeline.begin_all().await;
-                return Ended::ByPeer;
-            }
-            Err(error) => {
+            Err(error) if !matches!(&error, FrameError::Io(error) if is_ordinary_end(error)) => {
                 // What came before it is answered first.
                 pipeline.below(1).await;
                 return Ended::Broken(closure_of(&error), error.to_string());
+            }
+            Ok(None) | Err(_) => {
+                pipeline.begin_all().await;
+                return Ended::ByPeer;
             }
         };
         let Frame { bytes, reservation } = frame;

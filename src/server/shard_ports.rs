@@ -22,13 +22,24 @@ use crate::types::{NodeId, ShardId, TopicPartition, shard_broker_id, shard_of_br
 use super::Server;
 use super::connection::{Door, Peer};
 
-/// Whose partitions a connection is told the sizes of.
+/// Whose partitions a connection is told the sizes of, and whose groups it has listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Counted {
     All,
     /// The node's own id, where its shards have theirs.
     None,
     Of(ShardId),
+}
+
+impl Counted {
+    /// Whether what this shard owns is told.
+    pub fn has(self, owner: ShardId) -> bool {
+        match self {
+            Counted::All => true,
+            Counted::None => false,
+            Counted::Of(shard) => shard == owner,
+        }
+    }
 }
 
 /// One line of the brokers that a client is shown.

@@ -421,25 +421,22 @@ impl<W: World, H: Home + Clone> ControllerHost<W, H> {
             let removals: Vec<Record> = delta.deleted.iter().map(|(id, _, _)| Record::TopicRemoved { id: *id }).collect();
             match before.apply(&removals, before.version()) {
                 Ok((without, removal)) => {
-                    self.publish_deletions(&without, removal).await;
+                    self.publish(&without, removal).await;
                     delta.deleted.clear();
                 }
                 Err(why) => tracing::error!("topics that are gone cannot be taken away by themselves: {why}"),
             }
         }
-        let image = self.shown.clone();
-        if delta.deleted.is_empty() {
-            self.shard.publish(&image, &Arc::new(delta)).await;
-        } else {
-            self.publish_deletions(&image, delta).await;
-        }
+        self.publish(&self.shown, delta).await;
     }
 
-    /// Has the lines of deleted topics leave the checkpoint files before their names are anybody's again.
-    async fn publish_deletions(&self, image: &MetadataImage, delta: Delta) {
+    /// Lines of deleted topics leave the checkpoint files before their names are anybody's again.
+    async fn publish(&self, image: &MetadataImage, delta: Delta) {
         let names: Vec<TopicName> = delta.deleted.iter().map(|(_, name, _)| name.clone()).collect();
         self.shard.publish(image, &Arc::new(delta)).await;
-        while let Err((directory, error)) = self.shard.forget_unknown(image, &names).await {
+        while !names.is_empty()
+            && let Err((directory, error)) = self.shard.forget_unknown(image, &names).await
+        {
             if is_of_process(&error) {
                 tracing::warn!("checkpoints of a deleted topic are left for now: {error}");
                 self.shard.world.sleep(RETRY_PAUSE).await;

@@ -13,6 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::librdkafka::{Background, Role, config, reach, refused};
 use crate::cli::pairs::Pairs;
 use crate::client::Client;
+use crate::client::java_keys::subscribe;
 use crate::client::topic_filter::ChosenTopics;
 use crate::io::glommio;
 use crate::io::glommio::Termination;
@@ -54,15 +55,8 @@ pub fn run(
 /// Subscribes to the topics that the pattern chooses now, if they are others than before.
 fn follow(topics: &mut ChosenTopics, reader: &Reader) -> Result<(), Failure> {
     match topics.changed().map_err(|error| Failure::Sentence(error.to_string()))? {
+        Some(names) => subscribe(reader, names).map_err(|error| refused(&error)),
         None => Ok(()),
-        Some([]) => {
-            reader.unsubscribe();
-            Ok(())
-        }
-        Some(names) => {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            reader.subscribe(&names).map_err(|error| refused(&error))
-        }
     }
 }
 
@@ -73,9 +67,7 @@ fn begin(reader: &Reader, source: &Source, properties: &Pairs, client: Client) -
             Ok(None)
         }
         Source::Topics(pattern) => {
-            let age = properties.get("metadata.max.age.ms").and_then(|ms| ms.trim().parse().ok()).map(Duration::from_millis);
-            let age_max = age.unwrap_or(TOPICS_AGE);
-            let mut topics = ChosenTopics::new(pattern.clone(), client, age_max);
+            let mut topics = ChosenTopics::new(pattern.clone(), client, properties, TOPICS_AGE);
             follow(&mut topics, reader)?;
             Ok(Some(topics))
         }

@@ -217,12 +217,11 @@ impl Subscription {
         }
         let filter = TopicFilter::new(regex).map_err(|error| error.to_string())?;
         let said = said(Role::Consumer, worker, connector);
-        let age = said.get("metadata.max.age.ms").and_then(|ms| ms.trim().parse().ok()).map(Duration::from_millis);
         let client = Settings::from_command_line(&worker.bootstrap, None)
             .map_err(ClientError::from)
             .and_then(|(settings, _)| Client::connect(settings))
             .map_err(|error| error.to_string())?;
-        Ok(Subscription::Chosen(Box::new(ChosenTopics::new(filter, client, age.unwrap_or(TOPICS_AGE)))))
+        Ok(Subscription::Chosen(Box::new(ChosenTopics::new(filter, client, &said, TOPICS_AGE))))
     }
 }
 

@@ -23,6 +23,7 @@ use super::dead_letters::{DeadLetters, Flushed, Sent};
 use super::shared::{Counts, Shared, State, Wanted};
 use super::tolerance::{Misfit, Stage, Tries};
 use super::{Parts, Pipeline, TICK};
+use crate::client::java_keys;
 use crate::client::topic_filter::ChosenTopics;
 use crate::connect::contract::{SinkTask, TaskError};
 use crate::connect::convert::Converter;
@@ -197,12 +198,7 @@ pub fn run(mut task: Box<dyn SinkTask>, parts: &Parts, shared: &Arc<Shared>) -> 
 }
 
 fn subscribe(consumer: &BaseConsumer<Context>, names: &[String]) -> Result<(), String> {
-    if names.is_empty() {
-        consumer.unsubscribe();
-        return Ok(());
-    }
-    let list: Vec<&str> = names.iter().map(String::as_str).collect();
-    consumer.subscribe(&list).map_err(|error| format!("cannot subscribe to {}: {error}", names.join(", ")))
+    java_keys::subscribe(consumer, names).map_err(|error| format!("cannot subscribe to {}: {error}", names.join(", ")))
 }
 
 /// Waits a moment for topics that are just being made. librdkafka may miss one that comes to be while it joins its group: it is then

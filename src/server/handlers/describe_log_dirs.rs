@@ -50,7 +50,7 @@ async fn answer<W: World>(call: &Call<W>, request: DescribeLogDirsRequest) -> Op
     let wanted = wanted(&image, &request);
     let counted = call.server.counted(&call.peer);
     let mut sizes: Vec<LogSize> = Vec::new();
-    for owner in (0..shard.shard_count()).map(ShardId).filter(|owner| matches!(counted, Counted::All) || counted == Counted::Of(*owner)) {
+    for owner in (0..shard.shard_count()).map(ShardId).filter(|owner| counted.has(*owner)) {
         let partitions =
             wanted.as_ref().map(|wanted| wanted.iter().copied().filter(|partition| shard.owner(*partition) == owner).collect::<Vec<_>>());
         if partitions.as_ref().is_none_or(|partitions| !partitions.is_empty()) {

@@ -142,10 +142,10 @@ fn unreadable<W: World>(shard: &Shard<W>, asked: &[FetchTopic], session_id: i32,
     respond(&FetchResponse { throttle_ms: 0, error, session_id, topics, node_endpoints: Vec::new() }, version, correlation_id, Vec::new())
 }
 
-/// Bytes between which an answer keeps, as Kafka reckons them.
 /// Bytes of records in one answer at most, whatever `fetch.max.bytes` says.
 const RECORDS_BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes between which an answer keeps, as Kafka reckons them.
 #[derive(Clone, Copy)]
 struct Limits {
     min: u64,

@@ -9,7 +9,6 @@ use crate::coordinator::group::{Answer, Request};
 use crate::io::World;
 use crate::metadata::decision::CONSUMER_OFFSETS;
 use crate::server::dispatch::Call;
-use crate::server::shard_ports::Counted;
 use crate::types::{PartitionIndex, TopicPartition};
 use crate::wire::error::ErrorCode;
 
@@ -17,11 +16,7 @@ pub async fn answer<W: World>(call: Call<W>, request: ListGroupsRequest) -> Opti
     let image = call.server.shard.image();
     let node = call.server.shard.node();
     let counted = call.server.counted(&call.peer);
-    let is_counted = |partition: &TopicPartition| match counted {
-        Counted::All => true,
-        Counted::None => false,
-        Counted::Of(owner) => call.server.shard.owner(*partition) == owner,
-    };
+    let is_counted = |partition: &TopicPartition| counted.has(call.server.shard.owner(*partition));
     let partitions = image.topic_by_name(CONSUMER_OFFSETS).into_iter().flat_map(|topic| {
         let led = topic.partitions.iter().enumerate().filter(|(_, partition)| partition.leader == Some(node));
         led.map(|(index, _)| TopicPartition { topic: topic.id, partition: PartitionIndex(index as i32) })
